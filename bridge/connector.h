@@ -31,7 +31,8 @@ struct source {
     /* Set before each read(): it ends with the event that brings what it hands over to so many bytes (event_bytes). 0: no
      * limit; an ordered source bounds its batches itself. */
     size_t room_bytes;
-    bool draining; /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
+    bool draining;     /* the core sets it (on the source's thread) when it begins to stop: room stays 0 from now on */
+    struct sink *sink; /* whose receivers' events it brings (sink_ops.inward); NULL: it stands below `sources:` */
 };
 
 enum { EMISSION_FORMERS = 2 };
@@ -148,6 +149,7 @@ struct sink {
     const char *id;
     const struct strings *topics; /* what the core feeds it; set before open() */
     struct endpoint *endpoint;    /* its only receiver, or NULL: it has several, or its type knows no endpoints */
+    struct source *inward;        /* where its receivers' events go (sink_ops.inward); NULL: they bring none */
     size_t limit;                 /* as that of an endpoint, but for all of them together */
     /* Of a broadcast sink: what its topics hold, from any position, beside what send() brings. Set before open(). NULL: not
      * a broadcast sink. */
@@ -235,6 +237,13 @@ struct sink_ops {
     bool broadcast;
     /* true: fed from the dead-letter topic instead of `topics` (dead_letter). Its failures are retried for ever. */
     bool dead_letters;
+    /* Receivers may bring events in as well (a listener that publishes): the source that hands these over, without options
+     * of its own. Where brings() says yes of a sink that was filled, the core gives it such a source, whose `sink` it is and
+     * whose id is its own, opened after it and closed before it, with an intake like any other's. The two have a thread
+     * each: they talk by mailboxes (lib/mailbox.h), and the sink bounds what it hands over for each of its receivers. At the
+     * end the source stops first. NULL: receivers only receive. */
+    const struct source_ops *inward;
+    bool (*brings)(const struct sink *s);
     bool (*check)(const struct sink *s, struct err *e); /* as for a source; may be NULL */
     void (*review)(const struct sink *s, fault_fn *wrong, fault_fn *doubtful, void *ctx); /* the same */
     bool (*open)(struct sink *s, struct err *e);

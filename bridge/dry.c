@@ -168,6 +168,8 @@ struct config dry_config(const struct config *c)
     static char nothing[] = "", memory[] = ":memory:";
     struct config dry = *c;
     dry.sink_count = 0;
+    while (dry.source_count && dry.sources[dry.source_count - 1].source->sink) /* they stand behind the others */
+        dry.source_count--;
     dry.admin.listen = nothing;
     dry.broker.type = BROKER_LOCAL; /* what it is taken for: one that has no folder and is never away */
     dry.broker.path = memory;

@@ -95,6 +95,15 @@ static void check_print_content(const json_t *content)
     }
 }
 
+/* Those below `sources:`. */
+static size_t check_sources(const struct config *c)
+{
+    size_t n = 0;
+    while (n < c->source_count && !c->sources[n].source->sink)
+        n++;
+    return n;
+}
+
 static void check_print(const struct config *c, const struct problems *problems, const struct check_flags *flags,
                         const struct check_samples *samples)
 {
@@ -102,7 +111,7 @@ static void check_print(const struct config *c, const struct problems *problems,
     if (c && flags->databases.count && !samples->count)
         printf("no event yet: the file has no row that a rule would tell\n");
     if (c)
-        printf("ok: %zu source%s, %zu sink%s\n", c->source_count, c->source_count == 1 ? "" : "s", c->sink_count,
+        printf("ok: %zu source%s, %zu sink%s\n", check_sources(c), check_sources(c) == 1 ? "" : "s", c->sink_count,
                c->sink_count == 1 ? "" : "s");
 }
 

@@ -126,8 +126,8 @@ struct log_config {
 
 struct config {
     struct broker_config broker;
-    struct list topics; /* of struct topic_config */
-    struct source_config *sources;
+    struct list topics;            /* of struct topic_config */
+    struct source_config *sources; /* at the end those of sinks (sink_ops.inward) */
     size_t source_count;
     struct sink_config *sinks;
     size_t sink_count;

@@ -344,6 +344,24 @@ static void sections_sink(const struct connectors *connectors, struct fill *f, s
     c->sink_count++;
 }
 
+/* The source of a sink whose receivers bring events. The core's own rows have their defaults. */
+static void sections_inward(struct fill *f, struct config *c, struct sink *s, const struct node *n,
+                            const struct where *up)
+{
+    static const struct node nothing = { .kind = NODE_MAPPING };
+    struct where at = { .up = up, .key = str_of(s->id) };
+    for (size_t i = 0; i < c->source_count; i++)
+        if (strcmp(c->sources[i].source->id, s->id) == 0) {
+            problem_at(f->out, n, &at, "brings events in, so it needs another name than sources.%s", s->id);
+            return;
+        }
+    struct source_config *in = &c->sources[c->source_count++];
+    fill_mapping(f, &nothing, &(struct fill_target){ source_options, in, NULL }, 1, NULL, &at);
+    in->source = arena_alloc(f->arena, s->ops->inward->size);
+    *in->source = (struct source){ .ops = s->ops->inward, .id = s->id, .sink = s };
+    s->inward = in->source;
+}
+
 /* ---- topics ---- */
 
 static void sections_topic(struct fill *f, struct config *c, const struct entry *entry, const struct where *up)
@@ -379,14 +397,20 @@ static void sections_by_name(const struct connectors *connectors, struct fill *f
     c->topics.at = arena_alloc(f->arena, (n ? n->count : 0) * sizeof(struct topic_config));
     for (size_t i = 0; n && i < n->count; i++)
         sections_topic(f, c, &n->at[i], &at);
+    const struct node *sinks = sections_mapping(f, root, "sinks", &at);
     n = sections_mapping(f, root, "sources", &at);
-    c->sources = arena_alloc(f->arena, (n ? n->count : 0) * sizeof *c->sources);
+    c->sources = arena_alloc(f->arena, ((n ? n->count : 0) + (sinks ? sinks->count : 0)) * sizeof *c->sources);
     for (size_t i = 0; n && i < n->count; i++)
         sections_source(connectors, f, c, &n->at[i], &at);
     n = sections_mapping(f, root, "sinks", &at);
     c->sinks = arena_alloc(f->arena, (n ? n->count : 0) * sizeof *c->sinks);
     for (size_t i = 0; n && i < n->count; i++)
         sections_sink(connectors, f, c, &n->at[i], &at);
+    for (size_t i = 0; i < c->sink_count; i++) {
+        struct sink *s = c->sinks[i].sink;
+        if (s->ops->inward && s->ops->brings(s))
+            sections_inward(f, c, s, node_get(n, s->id), &at);
+    }
 }
 
 /* Keys that begin with x- are the user's own: a place for anchors. */

@@ -113,7 +113,7 @@ static bool intake_begin(struct intake *in)
         return true;
     if (atomic_load(&in->stopping))
         return false;
-    err_prefix(&in->failure, "sources.%s", in->s->id);
+    err_prefix(&in->failure, "%s.%s", in->s->sink ? "sinks" : "sources", in->s->id);
     atomic_store(&in->failed, true);
     return false;
 }
@@ -155,7 +155,7 @@ struct intake *intake_new(const struct source_config *source, const struct confi
     if (in->open && (!away || intake_restore_all(in, e)))
         return in;
 fail:
-    err_prefix(e, "sources.%s", in->s->id);
+    err_prefix(e, "%s.%s", in->s->sink ? "sinks" : "sources", in->s->id);
     intake_free(in);
     return NULL;
 }

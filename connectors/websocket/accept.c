@@ -16,12 +16,13 @@ enum {
     STREAM_HEADERS = 5,
 };
 
-/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
-static bool accept_is_verified(struct websocket_sink *s, const struct http_request *r)
+/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. *key: whose it is. */
+static bool accept_is_verified(struct websocket_sink *s, const struct http_request *r, struct str *key)
 {
     struct verified is = { .no = REFUSAL_NONE };
     if (s->verifier)
         is = access_check(s->verifier, r, s->token_in_query);
+    *key = is.key;
     if (!is.no)
         return true;
     metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is.no))), 1);
@@ -47,14 +48,21 @@ static bool accept_header_has(const struct http_request *r, const char *name, st
     return false;
 }
 
-/* False: the request is answered. */
-static bool accept_may_listen(struct websocket_sink *s, const struct http_request *r)
+static bool accept_is_post(const struct websocket_sink *s, const struct http_request *r)
 {
+    return s->publisher.inward && str_eq(r->method, STR("POST"));
+}
+
+/* False: the request is answered. *key: whose it is; absent: nobody's in particular. */
+static bool accept_may_enter(struct websocket_sink *s, const struct http_request *r, struct str *key)
+{
+    *key = STR_ABSENT;
     if (!str_eq(r->path, str_of(s->path)))
         refuse_request(s, r, 404, "there is nothing at this path");
-    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")))
-        refuse_request(s, r, 405, "listeners come by GET");
-    else if (!accept_is_verified(s, r))
+    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")) && !accept_is_post(s, r))
+        refuse_request(s, r, 405,
+                       s->publisher.inward ? "listeners come by GET, events by POST" : "listeners come by GET");
+    else if (!accept_is_verified(s, r, key))
         return false;
     else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
         refuse_request(
@@ -126,8 +134,18 @@ static struct http_stream *accept_take_events(struct websocket_sink *s, const st
     return st;
 }
 
+static void accept_leave(struct websocket_sink *s, struct listener *l)
+{
+    int64_t now = clock_mono_us();
+    if (l->user != l->peer)
+        peers_leave(&s->users, l->user, now);
+    peers_leave(&s->peers, l->peer, now);
+    free(l);
+}
+
 /* Makes the client a listener in the cohort of its subscription, which may be taken over. */
-static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct subscription *wanted)
+static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct str key,
+                          struct subscription *wanted)
 {
     struct err e;
     bool sse = wanted->sse;
@@ -138,12 +156,13 @@ static void accept_listen(struct websocket_sink *s, const struct http_request *r
     }
     struct cohort *c = cohorts_get(&s->cohorts, wanted, &e);
     if (!c) {
-        peers_leave(&s->peers, peer);
+        peers_leave(&s->peers, peer, clock_mono_us());
         refuse_request(s, r, 503, e.text);
         return;
     }
     struct listener *l = mem_alloc(sizeof *l);
     l->peer = peer;
+    l->user = key.at ? peers_enter(&s->users, key, INT64_MAX) : peer;
     seat_take(&l->first, l);
     cohort_join(c, &l->first);
     metric_set(s->connected[sse], ++s->listeners[sse]);
@@ -152,8 +171,7 @@ static void accept_listen(struct websocket_sink *s, const struct http_request *r
         return;
     metric_set(s->connected[sse], --s->listeners[sse]);
     listener_leave(l);
-    peers_leave(&s->peers, peer);
-    free(l);
+    accept_leave(s, l);
 }
 
 /* HEAD: what GET would begin with. */
@@ -175,8 +193,13 @@ static void accept_on_request(void *ctx, const struct http_request *r)
     struct websocket_sink *s = ctx;
     struct subscription wanted;
     struct err e;
-    if (!accept_may_listen(s, r))
+    struct str key;
+    if (!accept_may_enter(s, r, &key))
         return;
+    if (str_eq(r->method, STR("POST"))) {
+        talk_post(s, r, key);
+        return;
+    }
     bool sse = accept_header_has(r, "Accept", STR("text/event-stream"));
     if (!sse && !accept_header_has(r, "Upgrade", STR("websocket")))
         refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
@@ -187,7 +210,7 @@ static void accept_on_request(void *ctx, const struct http_request *r)
         if (sse && str_eq(r->method, STR("HEAD")))
             accept_show_head(s, r);
         else
-            accept_listen(s, r, &wanted);
+            accept_listen(s, r, key, &wanted);
         subscription_free(&wanted);
     }
 }
@@ -203,8 +226,9 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
     if (!l->sent_away)
         metric_add(s->gone, 1);
     listener_leave(l);
-    peers_leave(&s->peers, l->peer);
-    free(l);
+    if (l->user->publishing)
+        publish_forget(&s->publisher, l);
+    accept_leave(s, l);
 }
 
 static void accept_on_writable(void *ctx, struct http_stream *st)
@@ -213,13 +237,9 @@ static void accept_on_writable(void *ctx, struct http_stream *st)
     listener_writable(http_stream_user(st));
 }
 
-/* Listeners have nothing to say yet. */
 static void accept_on_message(void *ctx, struct http_stream *st, bool text, struct str payload)
 {
-    (void)ctx;
-    (void)st;
-    (void)text;
-    (void)payload;
+    talk_message(ctx, http_stream_user(st), text, payload);
 }
 
 struct http_events accept_events(struct websocket_sink *s)

@@ -6,11 +6,13 @@
  *   refuse.c         a request is answered with a problem
  *   access.c         who may listen; peers.c: how many of one address
  *   subscription.c   what a listener asks for
+ *   talk.c           what listeners say, and what they are answered (protocol.c)
+ *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   frames.c         an event as the bytes that listeners get
  *   cohort.c cohorts.c ring.c   equal subscriptions share one ring of these
  *   pace.c           when they are sent
  *
- * One thread. */
+ * One thread; inward.c has the source's own. */
 #pragma once
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
@@ -18,6 +20,7 @@
 #include "connectors/websocket/cohorts.h"
 #include "connectors/websocket/frames.h"
 #include "connectors/websocket/peers.h"
+#include "connectors/websocket/publish.h"
 
 struct websocket_sink {
     struct sink base;
@@ -34,7 +37,9 @@ struct websocket_sink {
     struct verify_options verify; /* by either */
     struct verifier *verifier;    /* NULL: everybody may listen */
     struct cohorts cohorts;
-    struct peers peers;
+    struct publisher publisher; /* with the options of publish */
+    struct peers peers, users;
+    int64_t swept_ms;
     struct frames frames;
     struct log_limit log_limit;
     int64_t listeners[2]; /* WebSocket, event streams */
@@ -56,3 +61,12 @@ void refuse_log(struct websocket_sink *s, struct str peer, int status, const cha
 void refuse_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
 /* Both. */
 void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
+
+/* ---- talk.c ---- */
+
+/* A message of a WebSocket listener. */
+void talk_message(struct websocket_sink *s, struct listener *l, bool text, struct str payload);
+/* An event by POST, of somebody who was let in; key: whose token it is, or absent. */
+void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key);
+/* Tells listeners what became of their events. */
+void talk_answers(struct websocket_sink *s);

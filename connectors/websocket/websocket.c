@@ -5,6 +5,8 @@
  *   work(): each cohort with news is flushed, one write per listener, when it is time (pace.h)
  *
  * What was sent while nobody listened is not kept, and a listener that is a whole buffer behind is closed. */
+#include <stdlib.h>
+#include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
 #include "connectors/websocket/private.h"
 
@@ -18,6 +20,7 @@ METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the 
 enum {
     SSE_LONGEST_WAIT_MS = 5000, /* with event streams, so that heartbeats are in time */
     DRAIN_STEP_MS = 50,
+    SWEEP_MS = 1000,
 };
 
 static const struct option websocket_options[] = {
@@ -56,8 +59,13 @@ static const struct option websocket_options[] = {
         struct websocket_sink, max_buffered, .fallback = "32MiB", .min = 4096, .max = (int64_t)1 << 40,
         .doc =
             "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
-    HTTP_ROW_OF(struct websocket_sink, "max_message", max_message, .fallback = "4KiB", .min = 125, .max = 1 << 20,
-                .doc = "Longest message of a listener; messages are ignored."),
+    { .key = "publish",
+      .type = OPT_GROUP,
+      .offset = offsetof(struct websocket_sink, publisher.o),
+      .of = publish_rows,
+      .doc = "What listeners may publish: by WebSocket, or by POST to `path`." },
+    HTTP_ROW_OF(struct websocket_sink, "max_message", max_message, .fallback = "64KiB", .min = 125, .max = 1 << 20,
+                .doc = "Longest message of a listener, and so longest event that it publishes."),
     OPTION(
         struct websocket_sink, deflate, .fallback = "true",
         .doc =
@@ -150,6 +158,17 @@ static void websocket_count(struct websocket_sink *s)
     LOG(INFO, "listeners were too slow and are closed", LOG_C("sink", s->base.id), LOG_INT("count", t.slow));
 }
 
+/* Forgets who has left and may publish as much as anybody. */
+static void websocket_sweep(struct websocket_sink *s)
+{
+    int64_t now = clock_mono_ms();
+    if (now - s->swept_ms < SWEEP_MS)
+        return;
+    s->swept_ms = now;
+    peers_sweep(&s->peers, now * 1000);
+    peers_sweep(&s->users, now * 1000);
+}
+
 static size_t websocket_work(struct sink *base, int wake_fd, struct duration wait, struct result *out, size_t room)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
@@ -163,6 +182,8 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     if (s->verifier)
         verifier_refresh(s->verifier, s->base.id);
     http_server_run(s->server, wake_fd, (int)ms);
+    talk_answers(s);
+    websocket_sweep(s);
     cohorts_heartbeat(&s->cohorts);
     cohorts_flush(&s->cohorts, false);
     websocket_count(s);
@@ -177,6 +198,7 @@ static void websocket_drain(struct sink *base, struct duration limit)
     int64_t end = clock_mono_ms() + limit.ms;
     s->draining = true;
     http_server_stop_accepting(s->server);
+    talk_answers(s); /* the source has ended: these are the last */
     cohorts_flush(&s->cohorts, true);
     for (struct cohort *c = s->cohorts.first; c; c = c->next)
         while (c->count) {
@@ -194,6 +216,9 @@ static void websocket_close(struct sink *base)
     http_server_free(s->server); /* closed() takes every listener out of its cohort */
     s->server = NULL;
     cohorts_close(&s->cohorts);
+    publish_close(&s->publisher);
+    peers_close(&s->peers);
+    peers_close(&s->users);
     frames_close(&s->frames);
     verifier_free(s->verifier);
     s->verifier = NULL;
@@ -240,6 +265,8 @@ static bool websocket_check(const struct sink *base, struct err *e)
     if (!s->path || s->path[0] != '/')
         return err_set(e, "path must begin with /");
     if (!listener_check(&s->tokens, &s->verify_options, e) || !verify_fits_tls(&s->verify_options, &tls, e))
+        return false;
+    if (!publish_check(&s->publisher.o, e))
         return false;
     if (s->max_buffered.n < s->buffer.n)
         return err_set(
@@ -288,6 +315,7 @@ static bool websocket_open(struct sink *base, struct err *e)
     if (!websocket_check(base, e))
         return false;
     struct http_events events = accept_events(s);
+    s->server_options.max_body = s->server_options.max_message;
     s->server_options.body_timeout = s->server_options.idle_timeout = s->server_options.head_timeout;
     if (websocket_open_verifier(s, e))
         s->server = http_server_new(&s->server_options, &events, e);
@@ -298,6 +326,8 @@ static bool websocket_open(struct sink *base, struct err *e)
     }
     websocket_prepare(s);
     websocket_open_metrics(s);
+    publish_open(&s->publisher, base);
+    http_server_watch(s->server, s->publisher.wake_fd);
     LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen),
         LOG_INT("port", http_server_port(s->server)));
     return true;
@@ -310,12 +340,49 @@ static bool websocket_ready(const struct sink *base, struct err *why)
     return !s->verifier || verifier_ready(s->verifier, why);
 }
 
+static bool websocket_brings(const struct sink *base)
+{
+    return publish_is_set(&((const struct websocket_sink *)base)->publisher.o);
+}
+
+/* A pattern "chat.*" as the types "chat.{text}". */
+static void websocket_types(const struct source *base, void (*each)(void *ctx, const char *type), void *ctx)
+{
+    const struct strings *types = &((const struct websocket_sink *)base->sink)->publisher.o.types;
+    for (size_t i = 0; i < types->count; i++) {
+        struct str t = str_of(types->at[i]);
+        bool prefix = str_ends(t, STR("*"));
+        char *head = str_dup((struct str){ t.at, t.n - prefix });
+        char *type = str_join(head, prefix ? "{text}" : "", "");
+        each(ctx, type);
+        free(type);
+        free(head);
+    }
+}
+
+static const struct option websocket_inward_options[] = { { 0 } };
+
+static const struct source_ops websocket_inward = {
+    .type = "websocket",
+    .doc = "Takes the events that listeners of a sink publish.",
+    .size = sizeof(struct inward),
+    .options = websocket_inward_options,
+    .dedupe = true,
+    .types = websocket_types,
+    .open = inward_open,
+    .read = inward_read,
+    .settle = inward_settle,
+    .close = inward_close,
+};
+
 const struct sink_ops websocket_sink = {
     .type = "websocket",
     .doc = "Shows events live to WebSocket and server-sent-events listeners.",
     .size = sizeof(struct websocket_sink),
     .options = websocket_options,
     .broadcast = true,
+    .inward = &websocket_inward,
+    .brings = websocket_brings,
     .check = websocket_check,
     .review = websocket_review,
     .open = websocket_open,

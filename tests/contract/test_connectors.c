@@ -169,6 +169,15 @@ static void check_endpoints(const struct sink_ops *o)
     }
 }
 
+/* The source of a sink has no options: those of the sink say all. */
+static void check_inward(const struct sink_ops *o)
+{
+    const struct source_ops *in = o->inward;
+    assert_true(o->brings && in->options && !in->options->key && !in->check && !in->restore);
+    check_name(in->type, in->doc);
+    assert_true(in->size >= sizeof(struct source) && in->open && in->read && in->settle && in->close && !in->ordered);
+}
+
 TEST(tables_are_well_formed)
 {
     for (size_t i = 0; connectors.sources[i]; i++) {
@@ -191,6 +200,8 @@ TEST(tables_are_well_formed)
         check_defaults(o->type, o->options, o->size);
         if (o->endpoints)
             check_endpoints(o);
+        if (o->inward)
+            check_inward(o);
         for (size_t k = 0; k < i; k++)
             assert_string_not_equal(o->type, connectors.sinks[k]->type);
     }

@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/lib/mailbox.h"
+#include "bridge/lib/mem.h"
 #include "tests/support/connector.h"
 #include "tests/support/event.h"
 #include "tests/support/loopback.h"
 
 struct sink *live_sink;
+struct source *live_source;
+struct emission live_emitted[16];
 int64_t live_offset;
 
 static const char *live_path; /* NULL: TCP, on live_port */
@@ -26,9 +29,15 @@ static void live_open_at(const char *listen, const char *more)
     snprintf(yaml, sizeof yaml, "listen: %s\n%s", listen, more);
     live_sink = sink_filled(&websocket_sink, "live", yaml);
     live_sink->topics = &live_topics;
+    if (websocket_sink.brings(live_sink)) {
+        live_source = live_sink->inward = mem_alloc(websocket_sink.inward->size);
+        *live_source = (struct source){ .ops = websocket_sink.inward, .id = "live", .sink = live_sink };
+    }
     sink_start(live_sink);
     live_wake_fd = wake_new();
     wake_up(live_wake_fd);
+    if (live_source)
+        source_start(live_source);
 }
 
 void live_open(const char *more)
@@ -48,9 +57,21 @@ void live_open_tcp(const char *more)
     live_open_at(listen, more);
 }
 
+static void live_forget(void)
+{
+    for (size_t i = 0; i < sizeof live_emitted / sizeof *live_emitted; i++)
+        event_unref(live_emitted[i].event);
+    memset(live_emitted, 0, sizeof live_emitted);
+}
+
 int live_close(void **state)
 {
     (void)state;
+    live_forget();
+    if (live_source)
+        live_source->ops->close(live_source);
+    free(live_source);
+    live_source = NULL;
     sink_end(live_sink);
     live_sink = NULL;
     close(live_wake_fd);
@@ -64,6 +85,20 @@ int live_close(void **state)
 void live_turn(void)
 {
     assert_int_equal(websocket_sink.work(live_sink, live_wake_fd, (struct duration){ 50 }, NULL, 0), 0);
+}
+
+void live_settle(size_t count, enum outcome o, const char *why)
+{
+    struct err e;
+    size_t n = 0;
+    live_forget();
+    for (int i = 0; i < 10000 && n < count; i++) {
+        live_turn();
+        n += (size_t)live_source->ops->read(live_source, live_wake_fd, live_emitted + n, count - n, &e);
+    }
+    assert_int_equal(n, count);
+    for (size_t i = 0; i < n; i++)
+        live_source->ops->settle(live_source, live_emitted[i].tag, o, why);
 }
 
 void live_send(const char *topic, const char *id, const char *type, const char *subject, const char *data)
@@ -168,6 +203,20 @@ char *live_next(struct client *c, int *opcode)
     char *text = str_dup(payload);
     buf_drop(&c->in, n);
     return text;
+}
+
+void live_say(struct client *c, const char *text)
+{
+    struct buf b = buf_new(1 << 20);
+    size_t n = strlen(text);
+    buf_add_char(&b, (char)0x81);
+    buf_add_char(&b, (char)(0x80 | (n < 126 ? n : n < 65536 ? 126 : 127)));
+    for (int shift = n < 126 ? 0 : n < 65536 ? 16 : 64; shift; shift -= 8)
+        buf_add_char(&b, (char)(n >> (shift - 8)));
+    buf_add(&b, "\0\0\0\0", 4); /* the mask */
+    buf_add(&b, text, n);
+    client_write(c, buf_str(&b));
+    buf_free(&b);
 }
 
 void live_expect(struct client *c, const char *json)

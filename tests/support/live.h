@@ -13,8 +13,9 @@
 #include "tests/support/test.h"
 
 extern const struct sink_ops websocket_sink;
-extern struct sink *live_sink; /* NULL: not open */
-extern int64_t live_offset;    /* of the next event in partition 3 */
+extern struct sink *live_sink;     /* NULL: not open */
+extern struct source *live_source; /* of what its listeners publish; NULL: they do not */
+extern int64_t live_offset;        /* of the next event in partition 3 */
 
 void live_open(const char *more);     /* options besides listen */
 void live_open_tcp(const char *more); /* on 127.0.0.1 */
@@ -22,6 +23,9 @@ int live_close(void **state);
 #define LIVE(test) cmocka_unit_test_teardown(test, live_close)
 
 void live_turn(void); /* one call of work() */
+/* Takes what listeners have published, waiting for `count` of it, and settles each with that outcome. */
+void live_settle(size_t count, enum outcome o, const char *why);
+extern struct emission live_emitted[16]; /* what it took last; the events live until the next call or live_close */
 void live_send(const char *topic, const char *id, const char *type, const char *subject, const char *data);
 #define JSON(id, type, rest)                                                                                           \
     "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"" type "\"" rest "}"
@@ -41,6 +45,7 @@ void live_refused(const char *target, const char *headers, int status, const cha
 
 /* One frame as it lies in `in`: its opcode, payload and length on the wire; 0: not whole. */
 size_t live_frame(struct str in, int *opcode, struct str *payload);
-char *live_next(struct client *c, int *opcode); /* waits for a frame; its payload with a NUL behind it, free() it */
+char *live_next(struct client *c, int *opcode);    /* waits for a frame; its payload with a NUL behind it, free() it */
+void live_say(struct client *c, const char *text); /* a text message */
 void live_expect(struct client *c, const char *json); /* the next frame is this text */
 void live_silent(struct client *c);                   /* nothing comes, and it is not closed */

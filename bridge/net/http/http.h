@@ -20,6 +20,8 @@
 #include "bridge/net/loop.h"
 #include "bridge/net/ws_deflate.h"
 
+enum { HTTP_STREAM_HELD = 64 << 10 }; /* most bytes of messages that wait for a boundary or for the peer to read */
+
 struct http_server;
 struct x509_st;
 struct http_stream; /* a connection that was taken over: WebSocket or a response without end (SSE) */
@@ -65,6 +67,8 @@ int http_server_fd(const struct http_server *s);
 /* One round: waits at most wait_ms (-1: no limit) for something to do, does it (all callbacks come from here) and
  * returns; also soon after wake_fd is readable. */
 void http_server_run(struct http_server *s, int wake_fd, int wait_ms);
+/* A round also returns when this is readable, until http_server_free; nobody reads it. */
+void http_server_watch(struct http_server *s, int fd);
 /* Stops accepting; connections that wait for nothing are closed, the others after their answer. */
 void http_server_stop_accepting(struct http_server *s);
 void http_server_free(struct http_server *s); /* closed() is called for every stream */
@@ -97,5 +101,8 @@ bool http_stream_is_websocket(const struct http_stream *st);
  * it takes none now (writable() will follow), -1 when the stream is gone (closed() will follow). `boundary` says
  * that the byte after `bytes` begins a new frame, so that a waiting control frame (pong, close) may go there. */
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary);
+/* Sends a whole WebSocket text message at the next boundary. False: so much waits already that it would be beyond
+ * HTTP_STREAM_HELD, or the stream is closing. */
+bool http_stream_send(struct http_stream *st, struct str text);
 /* WebSocket: closing handshake, bounded; else: shuts down. */
 void http_stream_close(struct http_stream *st, int code, const char *why);

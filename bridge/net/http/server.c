@@ -292,6 +292,19 @@ void http_server_run(struct http_server *s, int wake_fd, int wait_ms)
         tls_context(s->tls); /* new files are not first looked at when somebody comes */
 }
 
+/* What is watched only ends a round. */
+static void server_watched(struct loop_handler *h, uint32_t events)
+{
+    (void)h;
+    (void)events;
+}
+
+void http_server_watch(struct http_server *s, int fd)
+{
+    static struct loop_handler watched = { .ready = server_watched };
+    CHECK(loop_add(s->loop, fd, EPOLLIN, &watched));
+}
+
 void http_server_stop_accepting(struct http_server *s)
 {
     if (s->listen_fd < 0)

@@ -11,7 +11,7 @@ enum { CONTROL_FRAME = 2 + 125, CONTROL_HELD = 1024, NO_CODE = 1005 };
 /* Of a WebSocket whose output stands in the middle of a frame. */
 struct stream_cut {
     struct ws_walk walk; /* where in the frames the next byte goes */
-    struct buf control;  /* frames that wait for a boundary */
+    struct buf control;  /* frames that wait for a boundary: the user's messages as well */
 };
 
 /* One that is quiet is no more than this: there may be very many. */
@@ -52,7 +52,7 @@ static struct stream_cut *stream_cut(struct http_stream *st)
 {
     if (!st->cut) {
         st->cut = mem_alloc(sizeof *st->cut);
-        st->cut->control = buf_new(CONTROL_HELD);
+        st->cut->control = buf_new(HTTP_STREAM_HELD + CONTROL_HELD);
     }
     return st->cut;
 }
@@ -280,6 +280,23 @@ long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool
         stream_walk(st, bytes, (size_t)k);
     st->blocked = (size_t)k < n;
     return k;
+}
+
+bool http_stream_send(struct http_stream *st, struct str text)
+{
+    unsigned char head[WS_HEAD];
+    CHECK(st->websocket);
+    size_t n = ws_head(head, WS_TEXT, text.n);
+    if (!stream_is_open(st) || stream_control_held(st) + http_wire_kept(st->c) + n + text.n > HTTP_STREAM_HELD)
+        return false;
+    bool now = stream_at_boundary(st) && stream_control_held(st) == 0;
+    struct buf frame = buf_new(n + text.n), *out = now ? &frame : &stream_cut(st)->control;
+    buf_add(out, head, n);
+    buf_add_str(out, text);
+    if (now)
+        http_wire_put(st->c, buf_str(&frame));
+    buf_free(&frame);
+    return true;
 }
 
 void http_stream_close(struct http_stream *st, int code, const char *why)

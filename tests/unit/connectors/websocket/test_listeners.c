@@ -381,12 +381,15 @@ TEST(ping_and_idle)
     client_close(&c);
 }
 
-TEST(messages_are_ignored)
+TEST(messages_are_answered)
 {
     int opcode;
     live_open("max_message: 200");
     struct client c = live_listener("/", UPGRADE, 101);
-    client_write(&c, STR("\x81\x82\0\0\0\0hi"));
+    live_say(&c, "hi");
+    live_expect(
+        &c, "{\"type\":\"status\",\"status\":\"refused\",\"code\":4403,\"why\":\"nothing is published here; see option "
+            "publish\",\"temp\":false}");
     live_send("ai.chats", "1", "t", NULL, "1");
     live_expect(&c, JSON("1", "t", ",\"data\":1"));
     char big[8 + 300];
@@ -463,7 +466,7 @@ int main(void)
         LIVE(event_stream),
         LIVE(heartbeats),
         LIVE(ping_and_idle),
-        LIVE(messages_are_ignored),
+        LIVE(messages_are_answered),
         LIVE(drain),
         LIVE(gauges),
     };

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* What is said to a listener beside events: the codes of errors, and the frames of answers.
+ *
+ *                  stored                                          refused
+ *   plain          {"type":"status","status":"stored","event":..}  {"type":"status","status":"refused","code":..,"why":..}
+ *   aqueduct.v1    {"op":"ok","id":..,"event":..}                  {"op":"err","id":..,"code":..,"msg":..,"temp":..}
+ *
+ * A code says what to do, like the status of HTTP that it ends with: below 4500, do not send it again unchanged, except 4429. */
+#pragma once
+#include "bridge/lib/buf.h"
+#include "bridge/lib/str.h"
+
+enum code {
+    CODE_MALFORMED = 4400,
+    CODE_FORBIDDEN = 4403,
+    CODE_CONFLICT = 4409,
+    CODE_TOO_LONG = 4413,
+    CODE_INVALID = 4422, /* it is an event, and none that can be stored */
+    CODE_TOO_MANY = 4429,
+    CODE_UNAVAILABLE = 4503,
+};
+bool code_is_temporary(enum code code);
+
+enum { ASKED_ID = 64 };
+struct asked {         /* by whom, and as what, an answer is known */
+    bool op;           /* in aqueduct.v1; else plain */
+    char id[ASKED_ID]; /* JSON as the client wrote it; "": it gave none */
+};
+
+/* Appends the frame's text. note: "" or absent, or a sentence ("stored before"). */
+void protocol_stored(struct buf *out, const struct asked *a, struct str event_id, const char *note);
+/* event_id absent: it is not known. */
+void protocol_refused(struct buf *out, const struct asked *a, struct str event_id, enum code code, const char *why);

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Listeners publish: what is acknowledged is stored, in order, whatever ends the daemon."""
+import asyncio
+import json
+
+import pytest
+import requests
+
+from conftest import HTTP_SOURCE, Listener, event, post, wait_for, webhook_sink
+
+LIVE = HTTP_SOURCE.replace("paths: [", "paths: [{path: /messages, preset: message, verify: {scheme: none}}, ") + """
+sinks:
+  live: {type: websocket, listen: "127.0.0.1:0", topics: [$EVENTS], publish: {types: [chat.*, thing.happened], per_second: 0}%s}
+"""
+
+
+class Talker(Listener):
+    """A listener that publishes; `answers` holds the status frames."""
+
+    @property
+    def answers(self):
+        return [e for e in self.events if e.get("type") == "status"]
+
+    def heard_events(self):
+        return [e for e in self.events if "specversion" in e]
+
+    def say(self, *messages):
+        async def send():
+            for m in messages:
+                await self.ws.send(m if isinstance(m, str) else json.dumps(m))
+        asyncio.run_coroutine_threadsafe(send(), self.loop).result(30)
+
+    def stored(self):
+        return [a["event"] for a in self.answers if a["status"] == "stored"]
+
+
+def test_a_session_hears_its_tokens_in_order_from_http_and_websocket(bridge):
+    daemon = bridge.run(LIVE % "")
+    port = daemon.port("live")
+    mine, other = Listener(port, "?subject=s-1"), Listener(port, "?subject=s-2")
+    talker = Talker(port, "?type=nothing")
+    wait_for(lambda: daemon.metric("aqueduct_listeners", sink="live") == 3)
+    for i in range(0, 40, 2):
+        by_http = requests.post(f"http://127.0.0.1:{daemon.port('hooks')}/messages", timeout=30,
+                                json={"type": "chat.response.delta", "content": f"t{i}", "sessionId": "s-1"})
+        assert by_http.status_code == 202, by_http.text
+        talker.say({"type": "chat.response.delta", "content": f"t{i + 1}", "sessionId": "s-1"})
+        wait_for(lambda: len(talker.stored()) == i // 2 + 1)
+    assert talker.events == talker.answers
+    wait_for(lambda: len(mine.events) == 40)
+    assert [e["data"]["content"] for e in mine.events] == [f"t{i}" for i in range(40)]
+    http, ws = mine.events[0], mine.events[1]
+    assert (http["type"], http["subject"], http["data"].keys()) == (ws["type"], ws["subject"], ws["data"].keys())
+    assert ws["source"] == "/websocket/live" and ws["authtype"] == "unauthenticated" and talker.stored()[0] == ws["id"]
+    assert other.events == []
+    posted = requests.post(f"http://127.0.0.1:{port}/", json={"type": "chat.x", "sessionId": "s-2"}, timeout=30)
+    assert posted.status_code == 202 and posted.json()["status"] == "stored"
+    other.heard({posted.json()["event"]})
+
+
+@pytest.mark.threads
+def test_what_was_acknowledged_survives_kill(bridge, receiver):
+    config = LIVE % "" + webhook_sink("crm", receiver.url)
+    daemon = bridge.run(config)
+    talker = Talker(daemon.port("live"), "?type=nothing")
+    said = [event(f"e{i:03}", "chat.message", data={"n": i}) for i in range(200)]
+    for at in range(0, 200, 40):
+        talker.say(*said[at:at + 40])
+        if at == 120:
+            wait_for(lambda: len(talker.answers) > 100)
+            break
+        wait_for(lambda: len(talker.answers) == at + 40)
+    daemon.kill()
+    assert talker.ended.wait(30)
+    before = set(talker.stored())
+    assert len(before) > 100
+    daemon = bridge.start()
+    again = Talker(daemon.port("live"), "?type=nothing")
+    for at in range(0, 200, 40):
+        again.say(*said[at:at + 40])
+        wait_for(lambda: len(again.answers) == at + 40)
+    assert [a["status"] for a in again.answers] == ["stored"] * 200
+    repeats = {a["event"] for a in again.answers if a.get("note") == "stored before"}
+    assert before <= repeats
+    receiver.delivered({e["id"] for e in said})
+    ids = receiver.ids()
+    assert len(set(ids)) == 200
