@@ -203,7 +203,7 @@ static int room_try(size_t network)
     room.server->now_ms = clock_mono_ms();
     view_take(&v);
     bool full = view_is_full(&v, network);
-    int status = http_room_make(room.server, str_of(networks[network]));
+    int status = http_room_make(room.server, str_of(networks[network]), true);
     for (int i = 0; i < 1 + full && (before = v, view_take_gone(&v, full && i == 0, network, &gone)); i++)
         check_gone(&before, &gone, network, full && i == 0);
     CHECK(room.server->count == v.count);

@@ -9,41 +9,47 @@
 
 enum { START_MS = 1000000, MOST = 64 << 20, PATIENCE_S = 20 };
 
-struct http_server *server;
+struct http_server *server, *twin;
 struct user user;
 char dialogue_folder[FOLDER_BYTES];
 struct client nobody = { .fd = -1 };
 
 /* ---- the user ---- */
 
+/* Whose event it is. */
+static struct http_server *dialogue_server(void *ctx)
+{
+    return ctx == &twin ? twin : server;
+}
+
 static bool dialogue_on_head(void *ctx, const struct http_request *r, int64_t *max_body)
 {
-    (void)ctx;
     user.heads++;
     assert_null(r->body.at);
     if (user.max_body)
         *max_body = user.max_body;
     if (!user.refuse)
         return true;
-    http_server_reply(server, r->id, user.refuse, NULL, 0, STR("no\n"));
+    http_server_reply(dialogue_server(ctx), r->id, user.refuse, NULL, 0, STR("no\n"));
     return false;
 }
 
 void dialogue_on_request(void *ctx, const struct http_request *r)
 {
-    (void)ctx;
+    struct http_server *s = dialogue_server(ctx);
     buf_add_str(&user.paths, r->path);
     buf_add_char(&user.paths, ' ');
     if (user.upgrade) {
-        user.stream = http_server_upgrade(server, r, STR_ABSENT,
+        user.stream = http_server_upgrade(s, r, STR_ABSENT,
                                           user.deflate ? http_request_deflate(r) : WS_WINDOW_NONE, &user);
     } else if (user.endless) {
         const struct header type = { STR("Content-Type"), STR("text/event-stream") };
-        user.stream = http_server_stream(server, r, 200, &type, 1, &user);
+        user.stream = http_server_stream(s, r, 200, &type, 1, &user);
     } else if (user.later) {
         user.ids[user.asked] = r->id;
+        user.at[user.asked] = s;
     } else {
-        http_server_reply(server, r->id, 200, NULL, 0, user.body.at ? user.body : r->body);
+        http_server_reply(s, r->id, 200, NULL, 0, user.body.at ? user.body : r->body);
     }
     user.asked++;
 }
@@ -72,25 +78,38 @@ static void dialogue_on_closed(void *ctx, struct http_stream *st)
 
 void answer_next(struct str body)
 {
-    http_server_reply(server, user.ids[user.answered++], 202, NULL, 0, body);
+    size_t i = user.answered++;
+    http_server_reply(user.at[i], user.ids[i], 202, NULL, 0, body);
 }
 
 /* ---- the server ---- */
 
-void dialogue_start(struct http_server_options o)
+static void dialogue_open(struct http_server **out, struct http_server_options o)
 {
     struct http_events events = { .head = dialogue_on_head,
                                   .request = dialogue_on_request,
                                   .message = dialogue_on_message,
                                   .writable = dialogue_on_writable,
-                                  .closed = dialogue_on_closed };
+                                  .closed = dialogue_on_closed,
+                                  .ctx = out };
     struct err e = { "" };
     char any_port[] = "127.0.0.1:0";
     if (!o.listen)
         o.listen = any_port;
-    server = http_server_new(&o, &events, &e);
-    if (!server)
+    *out = http_server_new(&o, &events, &e);
+    if (!*out)
         fail_msg("%s", e.text);
+}
+
+void dialogue_start(struct http_server_options o)
+{
+    dialogue_open(&server, o);
+}
+
+void dialogue_start_twin(struct http_server_options o)
+{
+    o.first = server;
+    dialogue_open(&twin, o);
 }
 
 int dialogue_begin(void **state)
@@ -105,8 +124,9 @@ int dialogue_begin(void **state)
 int dialogue_end(void **state)
 {
     (void)state;
+    http_server_free(twin);
     http_server_free(server);
-    server = NULL;
+    server = twin = NULL;
     buf_free(&user.paths);
     buf_free(&user.messages);
     clock_real();
@@ -117,7 +137,7 @@ int dialogue_end(void **state)
 void rounds(int count)
 {
     for (int i = 0; i < count; i++)
-        http_server_run(server, -1, 1);
+        http_server_run(server, -1, 1), twin ? http_server_run(twin, -1, 0) : (void)0;
 }
 
 /* ---- clients ---- */
@@ -142,7 +162,7 @@ void say(struct client *c, struct str text)
         } else if (errno != EAGAIN) {
             return;
         }
-        http_server_run(server, -1, 1);
+        http_server_run(server, -1, 1), twin ? http_server_run(twin, -1, 0) : (void)0;
     }
     rounds(2);
 }

@@ -20,6 +20,7 @@
 struct user {
     bool later; /* keep requests, answer by answer_next() */
     uint64_t ids[64];
+    struct http_server *at[64]; /* where those came */
     size_t asked, answered, heads;
     int refuse;       /* status that head() answers */
     int64_t max_body; /* what head() lowers the limit to; 0: not */
@@ -33,7 +34,7 @@ struct user {
     int writable, closed;
 };
 
-extern struct http_server *server;
+extern struct http_server *server, *twin; /* twin: NULL, unless START_TWIN made one */
 extern struct user user;
 extern char dialogue_folder[FOLDER_BYTES]; /* of this test alone */
 
@@ -46,8 +47,12 @@ void dialogue_on_request(void *ctx, const struct http_request *r);
 void dialogue_start(struct http_server_options o);
 #define START(...) dialogue_start((struct http_server_options){ .tls_key = NULL, __VA_ARGS__ })
 
+/* One more server at the first one's address (option `first`); user and rounds are of both. */
+void dialogue_start_twin(struct http_server_options o);
+#define START_TWIN(...) dialogue_start_twin((struct http_server_options){ .tls_key = NULL, __VA_ARGS__ })
+
 void answer_next(struct str body); /* 202 to the oldest request that was kept */
-void rounds(int count);            /* of the server */
+void rounds(int count);            /* of the server, and its twin */
 
 /* ---- clients ---- */
 

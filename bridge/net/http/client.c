@@ -41,7 +41,8 @@ static int client_become(struct http_conn *c, const struct proxy_header *h)
     listen_name(&h->client, h->port, c->peer, network);
     c->from_proxy = http_client_is_proxy(s, c->peer, network);
     http_holders_leave(c);
-    bool room = c->from_proxy || http_room_of_address(s, str_of(network));
+    http_twins_enter(s, str_of(network), c->from_proxy);
+    bool room = c->from_proxy || http_room_of_address(s, str_of(network), true);
     http_holders_enter(c, str_of(network));
     if (!room)
         metric_add(s->refused[REFUSED_ADDRESS], 1);

@@ -164,6 +164,7 @@ void http_conn_new(struct http_server *s, int fd, const char *peer, struct str n
     c->due = DUE_NEVER;
     c->keep_alive = true;
     if (!conn_open(&c->io, fd, s->tls ? tls_context(s->tls) : NULL, s->loop)) {
+        http_twins_leave(s, network);
         free(c);
         return;
     }

@@ -52,6 +52,7 @@ void http_holders_leave(struct http_conn *c)
     c->s->held -= c->held;
     c->held = 0;
     c->s->count--;
+    http_twins_leave(c->s, str_of(h->network));
     metric_add(c->s->connections, -1);
     if (--h->connections)
         return;
@@ -113,4 +114,27 @@ bool http_holders_grow(struct http_conn *c, size_t held)
 bool http_holder_is_limited(const struct http_holder *h)
 {
     return h && !h->unlimited;
+}
+
+bool http_holders_are_unlimited(struct http_server *s, struct str network)
+{
+    const struct http_holder *h = http_holders_find(s, network);
+    return h ? h->unlimited : s->twins && http_twins_are_unlimited(s, network);
+}
+
+size_t http_holders_others(const struct http_server *s)
+{
+    return s->twins ? http_twins_others(s) : s->count;
+}
+
+size_t http_holders_of(struct http_server *s, struct str network)
+{
+    const struct http_holder *h = s->twins ? NULL : http_holders_find(s, network);
+    return s->twins ? http_twins_of(s, network) : h ? h->connections : 0;
+}
+
+size_t http_holders_others_of(struct http_server *s, struct str network)
+{
+    size_t n = http_holders_of(s, network);
+    return n && s->twins ? n - 1 : n;
 }

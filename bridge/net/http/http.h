@@ -12,7 +12,9 @@
  *                                                     | http_server_upgrade / http_server_stream
  *                                                     v
  *                                               [taken: stream] -- http_stream_write, message(), closed()
- */
+ *
+ * Several servers, each with a thread of its own, may listen at one address (option `first`). All of them are made before the
+ * first one runs, and freed after the last one has. */
 #pragma once
 #include "bridge/lib/clock.h"
 #include "bridge/lib/header.h"

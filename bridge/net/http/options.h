@@ -16,7 +16,11 @@
 #include "bridge/net/forwarded.h"
 #include "bridge/net/tls.h"
 
+struct http_server;
 struct http_server_options {
+    /* Another one, which accepts for both: connections go to whichever of all these has fewest, and what limits those holds
+     * for all together. Its other options are the same. NULL: it listens itself. */
+    struct http_server *first;
     char *listen;                    /* "127.0.0.1:8080", "[::]:8080", "unix:/path"; port 0: any free one */
     char *tls_certificate, *tls_key; /* PEM files; both or none */
     char *tls_client_ca, *tls_client_crl;

@@ -13,6 +13,7 @@
  *                                                 v
  *                                               schedule.c    deadlines, what the end of a round is for
  *                                               holders.c     what each address holds
+ *                                               twins.c       of several servers at one address: what goes between them
  *
  * conn.c knows bytes and sockets; what they mean is its protocol's (struct http_protocol). A connection begins with
  * HTTP/1 (request.c). When its first bytes are the preface of HTTP/2, over TLS or not, h2.c puts its own table in that
@@ -102,6 +103,14 @@ struct http_holder {
     char network[];
 };
 
+/* A connection that was accepted and has no place yet. */
+struct http_newcomer {
+    struct http_newcomer *next;
+    int fd;
+    size_t asked; /* so many servers had no room for it */
+    char peer[LISTEN_PEER], network[LISTEN_NETWORK];
+};
+
 /* What the bytes of an open connection mean. Every function may end the connection (http_wire_finish, http_wire_kill). */
 struct http_protocol {
     void (*input)(struct http_conn *c, struct str in); /* takes all of it; "" when c->unread was set */
@@ -154,6 +163,9 @@ struct http_queue {
 
 struct http_server {
     struct loop_handler listener; /* first */
+    struct loop_handler handed;   /* others have handed connections over */
+    struct http_twins *twins;     /* NULL: it is alone */
+    size_t twin;                  /* its number among them */
     struct http_server_options o; /* strings copied */
     struct http_events events;
     struct loop *loop;
@@ -240,10 +252,11 @@ void http_wire_finish(struct http_conn *c);                /* sends what is kept
 void http_wire_kill(struct http_conn *c);                  /* closes at once */
 
 /* room.c */
-size_t http_room_limit(const struct http_server *s);                  /* of connections, now */
-int http_room_make(struct http_server *s, struct str network);        /* for one more from there: 0, or 429 or 503 */
-bool http_room_of_address(struct http_server *s, struct str network); /* may it have one more? Else 429 */
-bool http_room_give_way(struct http_server *s, struct str network);   /* one connection for one from there */
+size_t http_room_limit(const struct http_server *s); /* of connections, now */
+/* For one more from there, which the twins count already: 0, or 429 or 503; last: then it is refused. */
+int http_room_make(struct http_server *s, struct str network, bool last);
+bool http_room_of_address(struct http_server *s, struct str network, bool last); /* may it have one more? Else 429 */
+bool http_room_give_way(struct http_server *s, struct str network);              /* one connection for one from there */
 
 /* holders.c: counts connections and bytes, of the server and of each address */
 struct http_holder *http_holders_find(struct http_server *s, struct str network); /* NULL: it has nothing */
@@ -254,6 +267,30 @@ void http_holders_hold(struct http_conn *c, size_t held); /* bytes, instead of t
 bool http_holders_grow(struct http_conn *c, size_t held);
 struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes); /* else by connections */
 bool http_holder_is_limited(const struct http_holder *h);                       /* NULL: no */
+
+bool http_holders_are_unlimited(struct http_server *s, struct str network); /* or there is none */
+size_t http_holders_others(const struct http_server *s); /* connections but for a newcomer, of the twins as well */
+size_t http_holders_of(struct http_server *s, struct str network);        /* connections of one address */
+size_t http_holders_others_of(struct http_server *s, struct str network); /* but for a newcomer */
+
+/* twins.c: any thread; without twins nothing happens */
+enum { HTTP_TWINS = 64 };
+void http_twins_join(struct http_server *s, struct http_server *first);
+int http_twins_fd(const struct http_server *s); /* readable: http_twins_take has something */
+/* Counts a connection, from when it was accepted. */
+void http_twins_enter(struct http_server *s, struct str network, bool unlimited);
+void http_twins_leave(struct http_server *s, struct str network);
+size_t http_twins_others(const struct http_server *s); /* but for a newcomer */
+size_t http_twins_of(const struct http_server *s, struct str network);
+bool http_twins_are_unlimited(const struct http_server *s, struct str network);
+/* True: another one has fewer connections, and gets it. */
+bool http_twins_place(struct http_server *s, const struct http_newcomer *n);
+/* There is no room here. True: another one is asked. */
+bool http_twins_pass(struct http_server *s, struct http_newcomer *n);
+bool http_twins_is_last(const struct http_server *s, const struct http_newcomer *n); /* nobody else would be asked */
+struct http_newcomer *http_twins_take(struct http_server *s); /* those for it: a list of blocks of free() */
+void http_twins_end(struct http_server *s);                   /* it takes no more */
+void http_twins_free(struct http_server *s);
 
 /* schedule.c */
 void http_schedule_due(struct http_conn *c, enum http_due kind); /* counted from now; replaces the one it had */

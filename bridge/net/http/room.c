@@ -27,9 +27,8 @@ static void room_warn(struct http_server *s, const char *what, struct str networ
     if (s->warned_ms && s->now_ms - s->warned_ms < ROOM_WARN_MS)
         return;
     s->warned_ms = s->now_ms;
-    const struct http_holder *h = http_holders_find(s, network);
-    LOG(WARN, what, LOG_C("listen", s->o.listen), LOG_INT("connections", s->count),
-        LOG_INT("limit", http_room_limit(s)), LOG_STR("from", network), LOG_INT("of_it", h ? h->connections : 0));
+    LOG(WARN, what, LOG_C("listen", s->o.listen), LOG_INT("connections", http_holders_others(s)),
+        LOG_INT("limit", http_room_limit(s)), LOG_STR("from", network), LOG_INT("of_it", http_holders_of(s, network)));
 }
 
 static void room_evict(struct http_conn *c, enum http_evicted why)
@@ -76,10 +75,10 @@ static bool room_gives_way(const struct http_conn *c)
 }
 
 /* Whoever has fewest gets on: one of the largest holder goes if the newcomer's has fewer even then. */
-static struct http_conn *room_of_largest(struct http_server *s, const struct http_holder *newcomer)
+static struct http_conn *room_of_largest(struct http_server *s, struct str newcomer)
 {
     const struct http_holder *h = http_holders_largest(s, false);
-    if (!h || h->connections <= 1 + (newcomer ? newcomer->connections : 0))
+    if (!h || http_holders_of(s, str_of(h->network)) <= 1 + http_holders_others_of(s, newcomer))
         return NULL;
     struct http_conn *c = h->oldest;
     for (int i = 0; c && i < ROOM_LOOKS; i++, c = c->newer)
@@ -95,7 +94,7 @@ bool http_room_give_way(struct http_server *s, struct str network)
         room_evict(c, EVICTED_IDLE);
     else if ((c = room_slow_head(s)))
         room_evict(c, EVICTED_HEAD);
-    else if ((c = room_of_largest(s, http_holders_find(s, network)))) {
+    else if ((c = room_of_largest(s, network))) {
         room_warn(s, "connections are short: the address with most gives way", str_of(c->holder->network));
         room_evict(c, EVICTED_LARGEST);
     }
@@ -103,25 +102,27 @@ bool http_room_give_way(struct http_server *s, struct str network)
 }
 
 /* False: its address has as many as one may have, and none of them is idle. */
-bool http_room_of_address(struct http_server *s, struct str network)
+bool http_room_of_address(struct http_server *s, struct str network, bool last)
 {
     const struct http_holder *h = http_holders_find(s, network);
-    if (s->o.max_per_address == 0 || !http_holder_is_limited(h) || h->connections < (size_t)s->o.max_per_address)
+    if (s->o.max_per_address == 0 || http_holders_are_unlimited(s, network)
+        || http_holders_others_of(s, network) < (size_t)s->o.max_per_address)
         return true;
-    struct http_conn *idle = room_idle_of(h);
+    struct http_conn *idle = h ? room_idle_of(h) : NULL;
     if (idle)
         room_evict(idle, EVICTED_IDLE);
-    else
+    else if (last)
         room_warn(s, "an address has all the connections it may have: more are refused", network);
     return idle != NULL;
 }
 
-int http_room_make(struct http_server *s, struct str network)
+int http_room_make(struct http_server *s, struct str network, bool last)
 {
-    if (!http_room_of_address(s, network))
+    if (!http_room_of_address(s, network, last))
         return 429;
-    if (s->count < http_room_limit(s) || http_room_give_way(s, network))
+    if (http_holders_others(s) < http_room_limit(s) || http_room_give_way(s, network))
         return 0;
-    room_warn(s, "there are no connections left: more are refused", network);
+    if (last)
+        room_warn(s, "there are no connections left: more are refused", network);
     return 503;
 }

@@ -63,26 +63,53 @@ static bool server_accept_failed(struct http_server *s, int why)
     return false;
 }
 
+/* It gets a place here if there is room, else at a twin if there is one that was not asked yet. */
+static void server_enter(struct http_server *s, struct http_newcomer *n)
+{
+    struct str network = str_of(n->network);
+    int status = http_room_make(s, network, http_twins_is_last(s, n));
+    if (status && http_twins_pass(s, n))
+        return;
+    if (status)
+        metric_add(s->refused[status == 429 ? REFUSED_ADDRESS : REFUSED_CONNECTION], 1);
+    if (http_holders_others(s) < http_room_limit(s) + REFUSED_ROOM) {
+        http_conn_new(s, n->fd, n->peer, network, status);
+        return;
+    }
+    close(n->fd);
+    http_twins_leave(s, network);
+}
+
 static void server_accept(struct loop_handler *h, uint32_t events)
 {
     struct http_server *s = (struct http_server *)(void *)h;
     (void)events;
     s->now_ms = clock_mono_ms();
     for (int i = 0; i < ACCEPTS; i++) {
-        char peer[LISTEN_PEER], network[LISTEN_NETWORK];
-        int fd = listen_accept(s->listen_fd, peer, network);
-        if (fd < 0 && server_accept_failed(s, errno))
+        struct http_newcomer n = { .fd = -1 };
+        n.fd = listen_accept(s->listen_fd, n.peer, n.network);
+        if (n.fd < 0 && server_accept_failed(s, errno))
             continue;
-        if (fd < 0)
+        if (n.fd < 0)
             return;
-        http_client_is_proxy(s, peer, network);
-        int status = http_room_make(s, str_of(network));
-        if (status)
-            metric_add(s->refused[status == 429 ? REFUSED_ADDRESS : REFUSED_CONNECTION], 1);
-        if (s->count < http_room_limit(s) + REFUSED_ROOM)
-            http_conn_new(s, fd, peer, str_of(network), status);
-        else
-            close(fd);
+        bool proxy = http_client_is_proxy(s, n.peer, n.network);
+        http_twins_enter(s, str_of(n.network), proxy || strcmp(n.network, "unix") == 0);
+        if (!http_twins_place(s, &n))
+            server_enter(s, &n);
+    }
+}
+
+/* Connections that a twin has accepted, or had no room for. */
+static void server_take_handed(struct loop_handler *h, uint32_t events)
+{
+    struct http_server *s = (struct http_server *)(void *)((char *)h - offsetof(struct http_server, handed));
+    struct http_newcomer *next;
+    (void)events;
+    s->now_ms = clock_mono_ms();
+    for (struct http_newcomer *n = http_twins_take(s); n; n = next) {
+        next = n->next;
+        server_enter(s, n);
+        free(n);
     }
 }
 
@@ -191,6 +218,24 @@ bool http_server_check(const struct http_server_options *o, struct err *e)
     return tls_fits(&tls, e);
 }
 
+/* Watches for what twins hand over. */
+static void server_watch_handed(struct http_server *s)
+{
+    s->handed.ready = server_take_handed;
+    CHECK(loop_add(s->loop, http_twins_fd(s), EPOLLIN, &s->handed));
+}
+
+/* The first one listens for both. */
+static void server_join(struct http_server *s, struct http_server *first)
+{
+    bool alone = !first->twins;
+    http_twins_join(s, first);
+    s->port = first->port;
+    server_watch_handed(s);
+    if (alone)
+        server_watch_handed(first);
+}
+
 /* TLS and the listening socket. */
 static bool server_listen(struct http_server *s, const struct http_server_options *o, struct err *e)
 {
@@ -202,6 +247,10 @@ static bool server_listen(struct http_server *s, const struct http_server_option
         return false;
     if (!tls_open(&tls, o->listen, &s->tls, e))
         return false;
+    if (o->first) {
+        server_join(s, o->first);
+        return true;
+    }
     s->listen_fd = listen_open(o->listen, &s->port, e);
     if (s->listen_fd < 0)
         return false;
@@ -307,13 +356,16 @@ void http_server_watch(struct http_server *s, int fd)
 
 void http_server_stop_accepting(struct http_server *s)
 {
-    if (s->listen_fd < 0)
+    if (s->stopping)
         return;
-    loop_remove(s->loop, s->listen_fd);
-    listen_close(s->listen_fd, s->o.listen);
-    server_share_descriptors(s, -1);
-    s->listen_fd = -1;
     s->stopping = true;
+    if (s->listen_fd >= 0) {
+        loop_remove(s->loop, s->listen_fd);
+        listen_close(s->listen_fd, s->o.listen);
+        server_share_descriptors(s, -1);
+        s->listen_fd = -1;
+    }
+    http_twins_end(s);
     for (size_t i = 0; i < s->slots; i++)
         if (s->conns[i])
             http_conn_stop(s->conns[i]);
@@ -323,12 +375,12 @@ void http_server_free(struct http_server *s)
 {
     if (!s)
         return;
-    if (s->listen_fd >= 0)
-        http_server_stop_accepting(s);
+    http_server_stop_accepting(s);
     for (size_t i = 0; i < s->slots; i++)
         if (s->conns[i])
             http_wire_kill(s->conns[i]);
     server_do_later(s);
+    http_twins_free(s);
     tls_close(s->tls);
     networks_close(&s->proxies);
     loop_free(s->loop);

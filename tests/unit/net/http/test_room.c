@@ -324,6 +324,117 @@ TEST(hosts_have_a_whole_64_of_ipv6)
     }
 }
 
+/* ---- several servers at one address ---- */
+
+static size_t connections_of_both(void)
+{
+    return http_server_connections(server) + http_server_connections(twin);
+}
+
+static void twins(const char *listen, int64_t most, int64_t per_address)
+{
+    char address[200];
+    snprintf(address, sizeof address, "%s", listen);
+    START(.listen = address, .max_connections = most, .max_per_address = per_address);
+    START_TWIN(.listen = address, .max_connections = most, .max_per_address = per_address);
+}
+
+/* A request that waits for its answer. */
+static struct client busy(const char *from)
+{
+    size_t asked = user.asked;
+    user.later = true;
+    struct client c = client_from(from);
+    SAY(&c, GET("/"));
+    UNTIL(&c, user.asked == asked + 1);
+    user.later = false;
+    return c;
+}
+
+TEST(connections_go_to_the_twin_with_fewest)
+{
+    struct client c[4];
+    twins("127.0.0.1:0", 100, 0);
+    assert_int_equal(http_server_port(twin), http_server_port(server));
+    for (int i = 0; i < 4; i++)
+        c[i] = client_new();
+    UNTIL(&nobody, connections_of_both() == 4);
+    assert_int_equal(http_server_connections(twin), 2);
+    for (int i = 0; i < 4; i++)
+        is_served(c[i]);
+    UNTIL(&nobody, connections_of_both() == 0);
+}
+
+TEST(twins_listen_at_a_unix_socket)
+{
+    char path[256];
+    snprintf(path, sizeof path, "unix:%s/listen", dialogue_folder);
+    twins(path, 100, 1);
+    struct client a = client_connect(path + 5), b = client_connect(path + 5);
+    UNTIL(&nobody, connections_of_both() == 2);
+    assert_int_equal(http_server_connections(twin), 1);
+    is_served(a);
+    is_served(b);
+}
+
+/* The limit is of both together, and whoever is idle gives way, wherever it is. */
+TEST(twins_have_one_limit_of_connections)
+{
+    struct client c[4];
+    twins("127.0.0.1:0", 4, 0);
+    c[0] = busy("127.0.0.1");
+    struct client idle = client_new(); /* at the twin */
+    UNTIL(&nobody, connections_of_both() == 2);
+    c[1] = busy("127.0.0.1");
+    c[2] = busy("127.0.0.1");
+    assert_int_equal(http_server_connections(server), 2);
+    c[3] = busy("127.0.0.1"); /* comes to the first one, which has nobody idle */
+    expect_end(&idle);
+    assert_int_equal(http_server_connections(server), 2);
+    assert_int_equal(http_server_connections(twin), 2);
+    is_refused(client_new(), "503 Service Unavailable");
+    for (int i = 0; i < 4; i++)
+        answer_next(STR("done"));
+    for (int i = 0; i < 4; i++) {
+        expect(&c[i], "done");
+        client_close(&c[i]);
+    }
+    client_close(&idle);
+    UNTIL(&nobody, connections_of_both() == 0);
+    is_served(client_new());
+}
+
+TEST(twins_have_one_limit_for_an_address)
+{
+    twins("127.0.0.1:0", 100, 2);
+    struct client a = busy("127.0.0.1"), idle = client_new();
+    UNTIL(&nobody, connections_of_both() == 2);
+    int64_t before = evicted("idle");
+    struct client b = busy("127.0.0.1"); /* comes to the first one; its idle one is at the twin */
+    expect_end(&idle);
+    assert_int_equal(evicted("idle"), before + 1);
+    is_refused(client_new(), "429 Too Many Requests");
+    is_served(client_from("127.0.0.2"));
+    client_close(&a), client_close(&b), client_close(&idle);
+}
+
+/* Whoever was handed over and not taken up when it stops is closed, as what waits in the kernel is. */
+TEST(twins_stop)
+{
+    twins("127.0.0.1:0", 100, 0);
+    struct client a = client_new(), b = client_new();
+    patience_begin();
+    while (http_server_connections(server) == 0 && patience_left())
+        http_server_run(server, -1, 1); /* the twin has no turn */
+    http_server_stop_accepting(twin);
+    http_server_stop_accepting(server);
+    expect_end(&a);
+    expect_end(&b);
+    client_close(&a);
+    client_close(&b);
+    UNTIL(&nobody, connections_of_both() == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +450,11 @@ int main(void)
         DIALOGUE(a_body_slower_than_the_least_rate_is_refused),
         DIALOGUE(an_idle_connection_gives_its_descriptor),
         DIALOGUE(connections_end_where_the_share_of_descriptors_does),
+        DIALOGUE(connections_go_to_the_twin_with_fewest),
+        DIALOGUE(twins_listen_at_a_unix_socket),
+        DIALOGUE(twins_have_one_limit_of_connections),
+        DIALOGUE(twins_have_one_limit_for_an_address),
+        DIALOGUE(twins_stop),
         cmocka_unit_test(hosts_have_a_whole_64_of_ipv6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
