@@ -207,9 +207,14 @@ static bool bridge_open_engines(struct bridge *b, struct err *e)
         return false;
     for (size_t i = 0; i < c->source_count; i++) {
         struct intake *in = intake_new(&c->sources[i], c, b->broker, b->router, e);
+        for (int64_t n = 1; in; n++) {
+            worker_add(&b->workers, &engine_intake, in, c->sources[i].source->id);
+            if (n >= c->sources[i].threads)
+                break;
+            in = intake_copy(in, e);
+        }
         if (!in)
             return false;
-        worker_add(&b->workers, &engine_intake, in, c->sources[i].source->id);
     }
     return true;
 }
@@ -259,15 +264,23 @@ static void bridge_stop(struct bridge *b)
 
 /* ---- main thread ---- */
 
-/* Does every source see what it is to watch? */
-static bool bridge_sources_ready(const struct config *c, struct err *why)
+struct readiness {
+    struct err *why;
+    bool is;
+};
+
+static void bridge_source_ready(void *ctx, void *engine)
 {
-    for (size_t i = 0; i < c->source_count; i++) {
-        const struct source *s = c->sources[i].source;
-        if (s->ops->ready && !s->ops->ready(s, why))
-            return err_prefix(why, "source %s", s->id);
-    }
-    return true;
+    struct readiness *r = ctx;
+    r->is = r->is && intake_ready(engine, r->why);
+}
+
+/* Does every source see what it is to watch? */
+static bool bridge_sources_ready(const struct bridge *b, struct err *why)
+{
+    struct readiness r = { why, true };
+    workers_each(&b->workers, &engine_intake, bridge_source_ready, &r);
+    return r.is;
 }
 
 /* Can every sink serve? */
@@ -286,7 +299,7 @@ static bool bridge_ready(void *ctx, struct err *why)
     struct bridge *b = ctx;
     if (!b->started)
         return err_set(why, "%s", b->not_ready);
-    return descriptors_ready(why) && broker_ready(b->broker, why) && bridge_sources_ready(b->config, why)
+    return descriptors_ready(why) && broker_ready(b->broker, why) && bridge_sources_ready(b, why)
            && bridge_sinks_ready(b->config, why);
 }
 
@@ -375,6 +388,7 @@ static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
     LOG(ERROR, "cannot start", LOG_C("reason", e.text));
     if (workers_run(&b->workers))
         return false;
+    workers_close(&b->workers);
     workers_free(&b->workers);
     struct err why;
     if (!broker_facts(&b->config->broker).may_be_away || broker_ready(b->broker, &why))
@@ -413,13 +427,22 @@ static int bridge_run(struct bridge *b)
     }
 }
 
+/* Workers that it has: of sources, of sinks, and the waiter. */
+static int64_t bridge_threads(const struct config *c)
+{
+    int64_t n = (int64_t)c->sink_count + 1;
+    for (size_t i = 0; i < c->source_count; i++)
+        n += c->sources[i].threads;
+    return n;
+}
+
 static int bridge_main_as(const struct config *config, bool dry)
 {
     struct bridge b = { .config = config, .not_ready = "starting" };
     struct err e = { "" };
     int code = 1;
     descriptors_raise();
-    descriptors_reserve((int64_t)(config->sink_count + config->source_count + 1) * WORKER_DESCRIPTORS);
+    descriptors_reserve(bridge_threads(config) * WORKER_DESCRIPTORS);
     b.signal_fd = signals_open();
     b.broker = dry ? dry_open(config) : broker_open(&config->broker, &e);
     if (b.broker)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: builds everything from the configuration, owns the threads and the only order of start and stop.
  *
- * Threads: main (signals, admin and control listeners), one worker per source (intake_step), per sink (delivery_step) and
+ * Threads: main (signals, admin and control listeners), one worker per source (intake_step; `threads` of them), per sink (delivery_step) and
  * for the waiter (waiter_step; worker.h), and the broker's own. Shared between them: events (immutable), mailboxes, the
  * broker's interface, metrics (atomics), the log. Where cores are short, sinks and the waiter give way a little (nice,
  * engine.h): a sender waits for its answer and may give up, while what is stored comes late at worst.

@@ -3,7 +3,7 @@
  *
  * A connector is a plain struct that begins with `struct source` or `struct sink`. The core allocates it (zeroed,
  * ops->size bytes), fills its options from YAML by the table, and calls it from one thread only, so a connector never
- * locks. It never logs a failure that it returns, and never retries: it reports, the core decides.
+ * locks, but for what its copies share (ops->copies). It never logs a failure that it returns, and never retries: it reports, the core decides.
  *
  *   open        main thread, before its thread starts. On false, *e says why and everything taken has been released;
  *               close() will not be called. When the start fails elsewhere and is tried again: close(), the struct as
@@ -28,6 +28,11 @@
 struct source {
     const struct source_ops *ops;
     const char *id; /* name in the YAML; prefix of logs and metrics */
+    /* How many of it run, each with its own struct and thread, all with the same options (`threads`, if ops->copies); 0 is
+     * like 1. Limits hold for all of them together. */
+    size_t copies;
+    /* The one that is opened before and closed after this one; NULL: this is that one. */
+    struct source *first;
     /* Set before each read(): it ends with the event that brings what it hands over to so many bytes (event_bytes). 0: no
      * limit; an ordered source bounds its batches itself. */
     size_t room_bytes;
@@ -85,6 +90,9 @@ struct source_ops {
      * until it is stored (events that are invalid become dead letters), and settles in order. false: each emission
      * stands alone, many are in flight, and the source hears every outcome. */
     bool ordered;
+    /* true: several copies of one source may run at the same time. What they have in common they find through
+     * source.first when they are opened; it is for them to make that safe for several threads. Unordered ones without a state only. */
+    bool copies;
     /* true: an event whose (scope, source, id) was stored in the recent past is not published again: it is settled as
      * stored when its content is the same, or it is `named`, and otherwise as a conflict. */
     bool dedupe;

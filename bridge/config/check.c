@@ -290,21 +290,30 @@ static void check_formerly(const struct check *k, const struct sink_config *s, c
     }
 }
 
+/* Options of the core that its type has no use for. */
+static void check_uses(const struct check *k, const struct connector_kind *kind, const struct connector_type *t,
+                       const struct node *n, const struct where *at)
+{
+    for (const struct option *row = kind->core; row->key; row++) {
+        const struct node *value = node_get(n, row->key);
+        const char *why = value ? sections_no_use(t, row->key) : NULL;
+        if (why)
+            problem_at(k->out, value, &(struct where){ at, str_of(row->key), 0 }, "has no use here: a %s %s %s",
+                       t->type, kind->name, why);
+    }
+}
+
 static void check_sink(const struct check *k, const struct sink_config *s)
 {
     const struct sink_ops *ops = s->sink->ops;
-    const struct connector_type type = { .broadcast = ops->broadcast, .dead_letters = ops->dead_letters };
+    const struct connector_type type = { .type = ops->type,
+                                         .broadcast = ops->broadcast,
+                                         .dead_letters = ops->dead_letters };
     struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->sink->id) };
     const struct node *n = node_get(node_get(k->root, "sinks"), s->sink->id);
     check_sink_topics(k, s, n, &at);
     check_formerly(k, s, n, &at);
-    for (const struct option *row = sink_options; row->key; row++) {
-        const struct node *value = node_get(n, row->key);
-        const char *why = value ? sections_no_use(&type, row->key) : NULL;
-        if (why)
-            problem_at(k->out, value, &(struct where){ &at, str_of(row->key), 0 }, "has no use here: a %s sink %s",
-                       ops->type, why);
-    }
+    check_uses(k, &connector_kinds[KIND_SINK], &type, n, &at);
     check_rate(k, s->rate, n, &at);
     check_retry(k, &s->retry, n, &at);
     check_circuit(k, &s->circuit, n, NULL, &at);
@@ -376,6 +385,19 @@ static void check_listeners(const struct check *k)
 
 /* ---- connectors ---- */
 
+/* Its options of the core. */
+static void check_source_core(const struct check *k, const struct source_config *c)
+{
+    const struct source_ops *ops = c->source->ops;
+    const struct connector_type type = { .type = ops->type, .copies = ops->copies };
+    struct where sources = { .key = STR("sources") }, at = { &sources, str_of(c->source->id), 0 };
+    const struct node *n = node_get(node_get(k->root, "sources"), c->source->id);
+    check_uses(k, &connector_kinds[KIND_SOURCE], &type, n, &at);
+    if (c->threads > c->in_flight)
+        problem_at(k->out, check_either(node_get(n, "threads"), n), &(struct where){ &at, STR("threads"), 0 },
+                   "is more than in_flight, so that some of them could take nothing");
+}
+
 static void check_source(const struct check *k, const struct source *s)
 {
     struct err e;
@@ -434,7 +456,7 @@ static void check_connectors(const struct check *k)
     struct err e;
     struct where sinks = { .key = STR("sinks") };
     for (size_t i = 0; i < k->c->source_count; i++)
-        check_source(k, k->c->sources[i].source), check_beside(k, i);
+        check_source_core(k, &k->c->sources[i]), check_source(k, k->c->sources[i].source), check_beside(k, i);
     for (size_t i = 0; i < k->c->sink_count; i++) {
         const struct sink *s = k->c->sinks[i].sink;
         struct where at = { &sinks, str_of(s->id), 0 };

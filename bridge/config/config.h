@@ -52,6 +52,7 @@ struct source_config {
     struct bytes in_flight_bytes;  /* and most bytes of those; 0: no limit */
     int64_t dedupe_size;           /* most ids remembered */
     struct duration dedupe_window; /* for how long; 0: no limit */
+    int64_t threads;               /* copies of it that run (struct source) */
 };
 
 struct circuit_config {    /* rows in circuit_options */

@@ -4,7 +4,7 @@
 #include "bridge/event/trail.h"
 #include "bridge/lib/mem.h"
 
-enum { DAY_MS = 86400000, HOUR_MS = 3600000 };
+enum { DAY_MS = 86400000, HOUR_MS = 3600000, THREADS_MOST = 64 };
 
 static const struct option_value order_values[] = { { ORDER_NONE, "none" }, { ORDER_KEY, "key" }, { 0 } };
 static const struct option_value start_values[] = { { START_EARLIEST, "earliest" }, { START_LATEST, "latest" }, { 0 } };
@@ -37,6 +37,10 @@ const struct option source_options[] = {
         struct source_config, dedupe_window, .fallback = "7d", .max = (int64_t)365 * DAY_MS,
         .doc =
             "How long an event's id is remembered after it was stored, restarts included; later it counts as new. 0: as long as dedupe_size allows."),
+    OPTION(
+        struct source_config, threads, .fallback = "1", .min = 1, .max = THREADS_MOST,
+        .doc =
+            "How many threads serve the source. They share its address, the ids that it remembers and its limits; in_flight and in_flight_bytes are divided among them."),
     { 0 },
 };
 
@@ -203,7 +207,9 @@ static bool sections_source_type(const struct connectors *connectors, size_t i, 
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct source));
-    *out = (struct connector_type){ .type = ops->type, .doc = ops->doc, .size = ops->size, .options = ops->options };
+    *out = (struct connector_type){
+        .type = ops->type, .doc = ops->doc, .size = ops->size, .options = ops->options, .copies = ops->copies
+    };
     return true;
 }
 
@@ -213,15 +219,21 @@ static bool sections_sink_type(const struct connectors *connectors, size_t i, st
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct sink));
-    *out = (struct connector_type){
-        ops->type, ops->doc, ops->size, ops->options, ops->broadcast, ops->dead_letters, ops->endpoints,
-    };
+    *out = (struct connector_type){ .type = ops->type,
+                                    .doc = ops->doc,
+                                    .size = ops->size,
+                                    .options = ops->options,
+                                    .broadcast = ops->broadcast,
+                                    .dead_letters = ops->dead_letters,
+                                    .endpoints = ops->endpoints };
     return true;
 }
 
 const char *sections_no_use(const struct connector_type *t, const char *key)
 {
     static const char *const of_broadcast[] = { "topics", "filter", NULL };
+    if (strcmp(key, "threads") == 0)
+        return t->copies ? NULL : "has one thread";
     if (t->dead_letters && strcmp(key, "topics") == 0)
         return "gets the dead letters";
     if (t->dead_letters && strcmp(key, "attempts") == 0)

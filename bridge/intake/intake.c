@@ -3,6 +3,7 @@
 #include "bridge/intake/private.h"
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
@@ -79,29 +80,31 @@ static void intake_remember(void *ctx, const struct record *r)
     if (!ev)
         return;
     int64_t now = clock_wall_ms();
-    struct fingerprint f = seen_fingerprint(in->seen, scope, ev);
-    seen_add(in->seen, &f, intake_place(in, ev, r->topic),
+    struct seen *seen = in->shared->seen;
+    struct fingerprint f = seen_fingerprint(seen, scope, ev);
+    seen_add(seen, &f, intake_place(in, ev, r->topic),
              r->timestamp_ms > 0 && r->timestamp_ms < now ? r->timestamp_ms : now);
-    in->unscoped |= scope.n == 0;
+    in->shared->unscoped |= scope.n == 0;
     event_unref(ev);
 }
 
 /* Remembers the newest events of every topic that routes name, as far as the window goes back. */
 static bool intake_remember_tails(struct intake *in, struct err *e)
 {
-    const struct route_config *routes = in->unread->routes.at;
-    int64_t since = in->remembers_for.ms ? clock_wall_ms() - in->remembers_for.ms : 0;
-    const struct tail_options tail = { .most = in->remembers, .since_ms = since > 0 ? since : 0 };
-    for (size_t i = 0; i < in->unread->routes.count; i++) {
+    const struct source_config *c = in->shared->source;
+    const struct route_config *routes = in->shared->config->routes.at;
+    int64_t since = c->dedupe_window.ms ? clock_wall_ms() - c->dedupe_window.ms : 0;
+    const struct tail_options tail = { .most = c->dedupe_size, .since_ms = since > 0 ? since : 0 };
+    for (size_t i = 0; i < in->shared->config->routes.count; i++) {
         bool seen = false;
         for (size_t k = 0; k < i; k++)
             seen |= strcmp(routes[k].topic, routes[i].topic) == 0;
         if (!seen && !broker_tail(in->broker, routes[i].topic, &tail, intake_remember, in, e))
             return false;
     }
-    seen_settle(in->seen);
+    seen_settle(in->shared->seen);
     settle_forgotten(in);
-    in->unread = NULL;
+    shared_begin(in->shared);
     return true;
 }
 
@@ -109,7 +112,7 @@ static bool intake_remember_tails(struct intake *in, struct err *e)
 static bool intake_begin(struct intake *in)
 {
     if ((in->restored || intake_restore_all(in, &in->failure))
-        && (!in->unread || intake_remember_tails(in, &in->failure)))
+        && (atomic_load(&in->shared->filled) || intake_remember_tails(in, &in->failure)))
         return true;
     if (atomic_load(&in->stopping))
         return false;
@@ -126,38 +129,61 @@ bool intake_failed(struct intake *in, struct err *why)
     return true;
 }
 
-struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
-                          const struct router *router, struct err *e)
+/* All but the source. */
+static struct intake *intake_make(struct source *s, struct shared *sh, struct broker *broker,
+                                  const struct router *router)
 {
     struct intake *in = mem_alloc(sizeof *in);
-    in->s = source->source;
+    in->s = s;
+    shared_join(sh, in);
     in->broker = broker;
     in->router = router;
-    in->drop_unrouted = config->unrouted == UNROUTED_DROP;
-    in->dead_letter_topic = topic_name(config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
+    in->drop_unrouted = sh->config->unrouted == UNROUTED_DROP;
+    in->dead_letter_topic = topic_name(sh->config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     in->wake_fd = wake_new();
     mailbox_open(&in->done, in->wake_fd);
-    single_open(in, (size_t)source->in_flight, (size_t)source->in_flight_bytes.n);
+    int64_t bytes = sh->source->in_flight_bytes.n;
+    single_open(in, (size_t)shared_part(in, sh->source->in_flight), bytes ? (size_t)shared_part(in, bytes) : SIZE_MAX);
     intake_count(in);
+    return in;
+}
 
-    const struct source_ops *ops = in->s->ops;
-    bool away = broker_facts(&config->broker)
-                    .may_be_away; /* then all that it has is read while the start can be tried again */
-    if (ops->dedupe && source->dedupe_size > 0) {
-        in->seen = seen_new((size_t)source->dedupe_size, source->dedupe_window);
-        in->unread = config;
-        in->remembers = source->dedupe_size;
-        in->remembers_for = source->dedupe_window;
-        if (away && !intake_remember_tails(in, e))
-            goto fail;
-    }
-    in->open = ops->open(in->s, e);
-    if (in->open && (!away || intake_restore_all(in, e)))
-        return in;
-fail:
+static struct intake *intake_refuse(struct intake *in, struct err *e)
+{
     err_prefix(e, "%s.%s", in->s->sink ? "sinks" : "sources", in->s->id);
     intake_free(in);
     return NULL;
+}
+
+struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
+                          const struct router *router, struct err *e)
+{
+    struct intake *in = intake_make(source->source, shared_new(source, config), broker, router);
+    const struct source_ops *ops = in->s->ops;
+    bool away = broker_facts(&config->broker)
+                    .may_be_away; /* then all that it has is read while the start can be tried again */
+    if (!in->shared->seen)
+        shared_begin(in->shared);
+    else if (away && !intake_remember_tails(in, e))
+        return intake_refuse(in, e);
+    in->open = ops->open(in->s, e);
+    return in->open && (!away || intake_restore_all(in, e)) ? in : intake_refuse(in, e);
+}
+
+struct intake *intake_copy(struct intake *of, struct err *e)
+{
+    const struct source_ops *ops = of->s->ops;
+    struct source *s = memcpy(mem_alloc(ops->size), of->shared->fresh, ops->size);
+    struct intake *in = intake_make(s, of->shared, of->broker, of->router);
+    in->own = s;
+    in->restored = true; /* there is no state */
+    in->open = ops->open(s, e);
+    return in->open ? in : intake_refuse(in, e);
+}
+
+bool intake_ready(const struct intake *in, struct err *why)
+{
+    return !in->s->ops->ready || in->s->ops->ready(in->s, why) || err_prefix(why, "source %s", in->s->id);
 }
 
 void intake_close(struct intake *in)
@@ -176,9 +202,10 @@ void intake_free(struct intake *in)
     batch_free(in->batch);
     mailbox_close(&in->done);
     close(in->wake_fd);
-    seen_free(in->seen);
     single_close(in);
+    shared_leave(in);
     free(in->dead_letter_topic);
+    free(in->own);
     free(in);
 }
 
@@ -275,9 +302,22 @@ static void intake_read(struct intake *in, bool stopping)
         single_take(in, emissions, (size_t)n);
 }
 
+/* Waits until the first of them has filled the memory. */
+static bool intake_await_memory(struct intake *in)
+{
+    if (atomic_load(&in->abandoned) || atomic_load(&in->stopping))
+        return false;
+    poll(&(struct pollfd){ .fd = in->wake_fd, .events = POLLIN }, 1, -1);
+    wake_clear(in->wake_fd);
+    return true;
+}
+
 bool intake_step(struct intake *in)
 {
-    if ((!in->restored || in->unread) && !intake_begin(in))
+    bool filled = atomic_load(&in->shared->filled);
+    if (!filled && in->number > 0)
+        return intake_await_memory(in);
+    if ((!in->restored || !filled) && !intake_begin(in))
         return false;
     bool stopping = atomic_load(&in->stopping);
     if (atomic_load(&in->abandoned) || (stopping && in->used == 0 && !in->batch))

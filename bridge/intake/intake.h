@@ -20,6 +20,10 @@
  * emission is in its records as the header TRAIL_FROM. A record without it (an emission without scope, or a version that
  * wrote none), or one in a former scope of the emission, makes an emission with a scope a repeat only if the content is the same.
  *
+ * A source with `threads` has as many intakes. Each reads a copy of the source of its own and knows what it has on its way; the
+ * memory of events is one (shared.c). A repeat of what another one has on its way waits for that one's outcome, which
+ * comes into its mailbox.
+ *
  * Counters: received = stored + refused{reason} + pending; repeats are among the stored.
  *
  * Threads: intake_new, intake_close and intake_free on the main thread, the steps on the source's own; intake_stop
@@ -35,6 +39,11 @@ struct intake;
  * Everything is borrowed and outlives the intake. */
 struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
                           const struct router *router, struct err *e);
+/* One more of a source that may have several (`threads`), with a struct of its own: shares the memory of ids with the others. All of them are made before the
+ * first step of any; `in`: any of them. */
+struct intake *intake_copy(struct intake *in, struct err *e);
+/* Does the source see what it is to watch? Main thread, between intake_new and intake_close. */
+bool intake_ready(const struct intake *in, struct err *why);
 /* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained,
  * abandoned, or failed. */
 bool intake_step(struct intake *in);

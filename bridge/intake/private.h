@@ -2,6 +2,7 @@
 /* What the files of intake/ share; nobody else includes it.
  *
  *   intake.c    a source's life and turn
+ *   shared.c    what the copies of a source have in common
  *   single.c    unordered sources: each emission is a publication of its own
  *   batch.c     ordered sources: one batch at a time, again until it is stored
  *   routed.c    from an emission to the records that are published
@@ -9,6 +10,7 @@
  *
  * Each calls only files below it, and seen.h and route.h. */
 #pragma once
+#include <pthread.h>
 #include <stdatomic.h>
 #include "bridge/event/trail.h"
 #include "bridge/intake/intake.h"
@@ -22,10 +24,10 @@ enum {
 
 struct slot { /* an emission between read() and settle() */
     uint64_t tag;
-    uint32_t bytes;            /* of its event */
-    int32_t next;              /* free list, or the next repeat that waits for the same event */
-    bool remembered;           /* it is pending in the memory */
-    bool conflicts;            /* it waits for another event under the same id */
+    uint32_t bytes;  /* of its event */
+    int32_t next;    /* free list; or, by shared_number, the next repeat that waits for the same event */
+    bool remembered; /* it is pending in the memory: `next` is the first repeat that waits for it, and shared */
+    bool conflicts;  /* it waits for another event under the same id */
     const struct event *event; /* kept for the debug log alone, if there is one; else NULL */
 };
 
@@ -38,15 +40,13 @@ struct intake {
     struct source *s;
     struct broker *broker;
     const struct router *router;
-    struct seen *seen;           /* NULL: no dedupe */
+    struct shared *shared;
+    size_t number;               /* among those that share it */
+    struct source *own;          /* s, if it was made for this intake */
     bool restored;               /* the source has its state */
     const struct config *unread; /* whose routes' topics are still to be read into it; NULL: they were */
-    int64_t remembers;           /* so many events */
-    struct duration remembers_for;
-    bool crowded; /* that these do not go together was said */
     atomic_bool failed;
     struct err failure; /* why; set before `failed` */
-    bool unscoped;      /* it knows records without a scope */
     char *dead_letter_topic;
     bool drop_unrouted;
     int wake_fd;
@@ -66,6 +66,20 @@ struct intake {
     struct intake_counters count;
 };
 
+/* What the copies of a source have in common. */
+struct shared {
+    const struct source_config *source;
+    const struct config *config;
+    void *fresh;             /* the source's struct before it was opened; NULL: there are no copies */
+    size_t count, left;      /* intakes that there were, and that are there; main thread */
+    struct intake **intakes; /* source->threads of them; set before the first step */
+    atomic_bool filled;      /* the memory knows what was stored before */
+    pthread_mutex_t lock;    /* once it is filled, guards what follows, and the `next` of slots that are in use */
+    struct seen *seen;       /* NULL: no dedupe */
+    bool unscoped;           /* it knows records without a scope; does not change once it is filled */
+    bool crowded;            /* that its size and window do not go together was said */
+};
+
 /* What an ordered source emitted in one read, kept until the broker has all of it. */
 struct batch {
     struct emission emissions[INTAKE_MOST];
@@ -76,6 +90,23 @@ struct batch {
     char why[WHY_BYTES]; /* FATE_REFUSED, FATE_TOO_LARGE: what the broker said */
 };
 
+/* ---- shared.c ---- */
+
+struct shared *shared_new(const struct source_config *source, const struct config *config);
+/* One more intake: sets its number. */
+void shared_join(struct shared *sh, struct intake *in);
+void shared_leave(struct intake *in); /* the last one frees it */
+/* What an intake has of something that is divided among them. */
+int64_t shared_part(const struct intake *in, int64_t whole);
+/* A slot as all of them name it, and back. */
+int32_t shared_number(const struct intake *in, int32_t slot);
+struct slot *shared_slot(const struct intake *in, int32_t number);
+/* The memory is filled: all may begin. */
+void shared_begin(struct shared *sh);
+/* Tells the intake that a repeat in that slot of its own waits for: it ended so. */
+void shared_tell(const struct intake *in, int32_t number, enum outcome o, const char *why);
+bool shared_is_told(uint64_t tag, int32_t *slot); /* is that notice of one like that? */
+
 /* ---- settle.c ---- */
 
 /* Tells the source what became of its emission. The event is for the debug log, NULL where there is none. */
@@ -83,7 +114,7 @@ void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum 
 /* No route takes it: an error, unless the configuration says that such events may be dropped; then it counts as stored
  * for the sender. */
 void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev);
-/* Counts the ids that were forgotten before their time, and says so once. */
+/* Counts the ids that were forgotten before their time, and says so once. The lock is held. */
 void settle_forgotten(struct intake *in);
 /* Reading or publishing failed: waits before the next attempt, longer each time. */
 void settle_back_off(struct intake *in);
@@ -115,7 +146,8 @@ void single_open(struct intake *in, size_t count, size_t most_bytes); /* 0: no l
 size_t single_room(const struct intake *in);
 void single_close(struct intake *in);
 void single_take(struct intake *in, const struct emission *emissions, size_t count); /* takes over the events */
-void single_done(struct intake *in, uint64_t tag, enum outcome o, const char *why);  /* a publication ended */
+void single_done(struct intake *in, uint64_t tag, enum outcome o,
+                 const char *why); /* a publication ended, or that of which it is a repeat */
 
 /* ---- batch.c ---- */
 

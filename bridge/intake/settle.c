@@ -37,17 +37,18 @@ void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev)
 void settle_forgotten(struct intake *in)
 {
     int64_t needed;
-    uint64_t forgotten = seen_crowded(in->seen, &needed);
+    uint64_t forgotten = seen_crowded(in->shared->seen, &needed);
     if (forgotten == 0)
         return;
     metric_add(in->count.forgotten, (int64_t)forgotten);
-    if (!in->crowded)
+    const struct source_config *c = in->shared->source;
+    if (!in->shared->crowded)
         LOG(WARN,
             "dedupe_size is too small for dedupe_window: ids are forgotten early, and an event that is sent again after "
             "that is stored again",
-            LOG_C("source", in->s->id), LOG_INT("dedupe_size", in->remembers), LOG_INT("needed_at_this_rate", needed),
-            LOG_INT("dedupe_window_s", in->remembers_for.ms / 1000));
-    in->crowded = true;
+            LOG_C("source", in->s->id), LOG_INT("dedupe_size", c->dedupe_size), LOG_INT("needed_at_this_rate", needed),
+            LOG_INT("dedupe_window_s", c->dedupe_window.ms / 1000));
+    in->shared->crowded = true;
 }
 
 void settle_back_off(struct intake *in)

@@ -93,14 +93,14 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 
 bool log_limit_pass(struct log_limit *l, int64_t *left_out)
 {
-    int64_t second = clock_mono_ms() / 1000;
+    int_least64_t second = clock_mono_ms() / 1000, before = atomic_load(&l->second);
     *left_out = 0;
-    if (second != l->second) {
-        *left_out = l->left_out;
-        *l = (struct log_limit){ .second = second };
+    if (second != before && atomic_compare_exchange_strong(&l->second, &before, second)) {
+        *left_out = atomic_exchange(&l->left_out, 0);
+        atomic_store(&l->lines, 0);
     }
-    if (l->lines++ < LINES_A_SECOND)
+    if (atomic_fetch_add(&l->lines, 1) < LINES_A_SECOND)
         return true;
-    l->left_out++;
+    atomic_fetch_add(&l->left_out, 1);
     return false;
 }

@@ -7,6 +7,7 @@
  * Any thread; a line is one write(). Values are escaped, cut at 512 bytes; secrets never get here. An error is
  * returned or logged, never both. */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/lib/str.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -51,9 +52,9 @@ bool log_shows(enum log_level level);
 /* Main thread, before others start; default: info, logfmt. */
 void log_setup(enum log_level least, enum log_format format);
 
-/* For lines that strangers can cause: at most 20 a second. One thread. */
+/* For lines that strangers can cause: at most 20 a second. Any thread. */
 struct log_limit {
-    int64_t second, lines, left_out;
+    atomic_int_least64_t second, lines, left_out;
 };
 /* May one more be written now? *left_out, usually 0, is how many were not in the second before. */
 bool log_limit_pass(struct log_limit *l, int64_t *left_out);

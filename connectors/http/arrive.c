@@ -69,19 +69,14 @@ static bool arrive_verify_whole(struct http_source *s, struct path *p, const str
                         limits_verified(s->limiter, arrive_number(s, p), r->network, s->replies.key, r->body.n));
 }
 
-/* True if that many more events can be taken; otherwise answers 503. */
-static bool arrive_has_room(struct http_source *s, struct path *p, const struct http_request *r, size_t events,
-                            size_t bytes)
+/* True if more can be taken; otherwise answers 503. */
+static bool arrive_has_room(struct http_source *s, struct path *p, const struct http_request *r, bool fits)
 {
-    if (s->stopping) {
+    if (s->stopping)
         reply_refused(&s->replies, r, p, 503, "shutting down; send it again later");
-        return false;
-    }
-    if (!exchanges_fit(&s->exchanges, events, bytes)) {
+    else if (!fits)
         reply_refused(&s->replies, r, p, 503, "too much is waiting to be stored; send it again later");
-        return false;
-    }
-    return true;
+    return !s->stopping && fits;
 }
 
 /* The handshake of the CloudEvents webhook specification (section 4): a sender asks before it begins to send. */
@@ -112,7 +107,7 @@ bool arrive_head(void *ctx, const struct http_request *r, int64_t *max_body)
     else if (!str_eq(r->method, STR("POST")))
         reply_refused(&s->replies, r, p, 405, "events are sent by POST");
     else
-        return arrive_verify(s, p, r, true) && arrive_has_room(s, p, r, 1, 0);
+        return arrive_verify(s, p, r, true) && arrive_has_room(s, p, r, exchanges_fit(&s->exchanges, 1, 0));
     return false;
 }
 
@@ -165,7 +160,7 @@ void arrive_request(void *ctx, const struct http_request *r)
     bool too_many = n > s->max_pending;
     if (too_many)
         reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
-    if (!too_many && arrive_has_room(s, p, r, (size_t)n, bytes)) {
+    if (!too_many && arrive_has_room(s, p, r, !s->stopping && exchanges_reserve(&s->exchanges, (size_t)n, bytes))) {
         arrive_take(s, p, r, n);
         return;
     }

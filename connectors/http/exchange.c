@@ -7,9 +7,9 @@
 
 enum { INDEX_BITS = 16, DETAILS_BYTES = 16 * 1024 };
 
-void exchanges_open(struct exchanges *xs, size_t most, size_t most_bytes)
+void exchanges_open(struct exchanges *xs, struct exchanges_held *held, size_t most, size_t most_bytes)
 {
-    *xs = (struct exchanges){ .most = most, .most_bytes = most_bytes };
+    *xs = (struct exchanges){ .held = held, .most = most, .most_bytes = most_bytes };
     xs->at = mem_alloc((most + 1) * sizeof *xs->at);
     xs->queue = mem_alloc(most * sizeof *xs->queue);
     for (size_t i = most; i > 0; i--) {
@@ -35,13 +35,24 @@ void exchanges_close(struct exchanges *xs)
 
 bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes)
 {
-    return xs->open + events <= xs->most && (xs->bytes == 0 || xs->bytes + bytes <= xs->most_bytes);
+    size_t open = atomic_load(&xs->held->open), held = atomic_load(&xs->held->bytes);
+    return open + events <= xs->most && (held == 0 || held + bytes <= xs->most_bytes);
+}
+
+bool exchanges_reserve(struct exchanges *xs, size_t events, size_t bytes)
+{
+    size_t open = atomic_fetch_add(&xs->held->open, events), held = atomic_fetch_add(&xs->held->bytes, bytes);
+    if (open + events <= xs->most && (held == 0 || held + bytes <= xs->most_bytes))
+        return true;
+    atomic_fetch_sub(&xs->held->open, events);
+    atomic_fetch_sub(&xs->held->bytes, bytes);
+    return false;
 }
 
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
                                  size_t count, bool batch)
 {
-    CHECK(count > 0 && count <= UINT16_MAX && xs->open + count <= xs->most);
+    CHECK(count > 0 && count <= UINT16_MAX && xs->queued + count <= xs->most && xs->free);
     uint32_t slot = xs->free;
     struct exchange *x = &xs->at[slot];
     xs->free = x->after;
@@ -57,8 +68,6 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
         xs->queue[end] = (struct queued_event){ events[i], (uint64_t)slot << INDEX_BITS | i };
         x->bytes += event_bytes(events[i]);
     }
-    xs->open += count;
-    xs->bytes += x->bytes;
     return x;
 }
 
@@ -79,7 +88,7 @@ void exchange_keep(struct exchanges *xs, struct exchange *x, struct request_kept
 {
     x->kept = kept;
     x->bytes += bytes;
-    xs->bytes += bytes;
+    atomic_fetch_add(&xs->held->bytes, bytes);
 }
 
 static struct str exchange_scope(const struct exchange *x, uint64_t index)
@@ -107,7 +116,7 @@ void exchanges_end(struct exchanges *xs, struct exchange *x)
     buf_free(&x->scopes);
     free(x->kept);
     x->kept = NULL;
-    xs->bytes -= x->bytes;
+    atomic_fetch_sub(&xs->held->bytes, x->bytes);
     x->after = xs->free;
     xs->free = (uint32_t)(x - xs->at);
 }
@@ -131,7 +140,7 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, s
             continue;
         }
         event_unref(w.event);
-        xs->open--;
+        atomic_fetch_sub(&xs->held->open, 1);
         if (--x->left == 0)
             exchanges_end(xs, x);
     }
@@ -161,7 +170,7 @@ struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outco
     case OUTCOME_INVALID: exchange_add_refused(x, tag & UINT16_MAX, why); break;
     case OUTCOME_UNAVAILABLE: x->unavailable = true; break;
     }
-    xs->open--;
+    atomic_fetch_sub(&xs->held->open, 1);
     return --x->left == 0 ? x : NULL;
 }
 

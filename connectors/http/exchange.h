@@ -5,8 +5,10 @@
  *   exchanges_begin -> exchanges_take (events to the core) -> exchanges_settle per event -> exchanges_end
  *                  \-> exchanges_answered when the sender waited too long
  *
- * Bounded by the number of events and by the memory that they take; a single request always fits. One thread. */
+ * Bounded by the number of events and by the memory that they take, of all copies of the source together; a single request
+ * always fits. One thread, but for these counts. */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/connector.h"
 
 struct path;
@@ -40,19 +42,25 @@ struct queued_event { /* an event that the core did not take yet */
     uint64_t tag;
 };
 
+struct exchanges_held { /* events begun and not settled; what the events of their requests take in memory */
+    atomic_size_t open, bytes;
+};
+
 struct exchanges {
-    struct exchange *at;        /* [0] is the end of both lists */
-    struct queued_event *queue; /* ring of `most` */
+    struct exchanges_held *held; /* shared */
+    struct exchange *at;         /* [0] is the end of both lists */
+    struct queued_event *queue;  /* ring of `most` */
     size_t most, most_bytes;
-    size_t open, bytes; /* events begun and not settled; what the events of their requests take in memory */
     size_t queue_head, queued;
     uint32_t free;
 };
 
-void exchanges_open(struct exchanges *xs, size_t most, size_t most_bytes);
+void exchanges_open(struct exchanges *xs, struct exchanges_held *held, size_t most, size_t most_bytes);
 void exchanges_close(struct exchanges *xs); /* drops what is still there */
 bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes);
-/* Takes over the events (1 to UINT16_MAX of them, which must fit). */
+/* Takes room for them, for exchanges_begin. False: they do not fit. */
+bool exchanges_reserve(struct exchanges *xs, size_t events, size_t bytes);
+/* Takes over the events (1 to UINT16_MAX of them), for which and for whose event_bytes there is room. */
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
                                  size_t count, bool batch);
 /* Gives each event of it a scope of its own: "<scope>?" and `size` bytes of `origins`; what is behind those is of the

@@ -176,6 +176,8 @@ static bool http_open_paths(struct http_source *s, struct err *e)
             return err_prefix(e, "paths: %.100s", options[i].path);
         s->follows = s->follows || verifier_follows(p->verifier);
         p->accepted = reply_counter(&s->replies, p, path_status(p));
+        if (s->base.first)
+            continue; /* said and counted once */
         limits_add_path(s->limiter, &options[i].limits, p->label);
         verify_doubts(&options[i].verify, clock_wall_ms(), http_log_doubt, &(struct http_opened){ s, p });
     }
@@ -235,8 +237,31 @@ static void http_close(struct source *base)
     buf_free(&s->form);
     unpacker_free(s->unpacker);
     replies_close(&s->replies);
-    limits_free(s->limiter);
-    s->limiter = NULL;
+    if (s->shared && !base->first) {
+        limits_free(s->shared->limiter);
+        free(s->shared);
+    }
+    s->shared = NULL;
+}
+
+/* What it shares with its copies: the first one's. */
+static void http_share(struct http_source *s)
+{
+    const struct http_source *first = (const struct http_source *)s->base.first;
+    struct http_server_options *o = &s->server_options;
+    int64_t copies = s->base.copies > 1 ? (int64_t)s->base.copies : 1;
+    if (first) {
+        s->shared = first->shared;
+        o->first = first->server;
+    } else {
+        s->shared = mem_alloc(sizeof *s->shared);
+        s->shared->limiter = limits_new(&s->limits, s->base.id);
+    }
+    s->limiter = s->shared->limiter;
+    /* Of incomplete requests each has its own part, and room for one at least. */
+    o->max_held.n = (s->max_pending_bytes.n + o->max_head.n) / copies;
+    if (o->max_held.n < o->max_body.n + o->max_head.n)
+        o->max_held.n = o->max_body.n + o->max_head.n;
 }
 
 static bool http_open(struct source *base, struct err *e)
@@ -244,13 +269,12 @@ static bool http_open(struct source *base, struct err *e)
     struct http_source *s = (struct http_source *)base;
     if (!source_check(base, e))
         return false;
-    replies_open(&s->replies, base->id, s->requests, &s->request_log);
-    s->limiter = limits_new(&s->limits, base->id);
+    http_share(s);
+    replies_open(&s->replies, base->id, s->requests, &s->request_log, &s->shared->replies);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
     s->origins = buf_new((size_t)(s->max_batch + 1) * PATH_ORIGIN);
     s->unpacker = unpacker_new();
-    exchanges_open(&s->exchanges, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
-    s->server_options.max_held.n = s->max_pending_bytes.n + s->server_options.max_head.n;
+    exchanges_open(&s->exchanges, &s->shared->held, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     struct http_events events = { .head = arrive_head, .request = arrive_request, .ctx = s };
     if (http_open_paths(s, e))
         s->server = s->replies.server = http_server_new(&s->server_options, &events, e);
@@ -258,6 +282,8 @@ static bool http_open(struct source *base, struct err *e)
         http_close(base);
         return false;
     }
+    if (base->first)
+        return true;
     LOG(INFO, "listening", LOG_C("source", base->id), LOG_C("address", s->server_options.listen),
         LOG_INT("port", http_server_port(s->server)));
     return true;
@@ -280,6 +306,7 @@ const struct source_ops http_source = {
     .doc = "Takes webhooks and CloudEvents by HTTP POST and answers 2xx when they are stored.",
     .size = sizeof(struct http_source),
     .options = http_options,
+    .copies = true,
     .dedupe = true,
     .check = source_check,
     .faults = source_faults,

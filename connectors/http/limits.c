@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Token buckets of addresses, paths and keys. */
 #include "connectors/http/limits.h"
+#include <pthread.h>
 #include <stdlib.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
@@ -107,6 +108,7 @@ struct limits_path {
 };
 
 struct limits {
+    pthread_mutex_t lock; /* guards the tables, and the buckets of paths */
     struct limits_options o;
     char *source_id;
     struct siphash_key key;
@@ -147,6 +149,7 @@ struct limits *limits_new(const struct limits_options *o, const char *source_id)
     limit_table_open(&l->addresses, (size_t)o->addresses, shared);
     limit_table_open(&l->keys, LIMITS_KEYS, shared);
     crypto_random(&l->key, sizeof l->key);
+    pthread_mutex_init(&l->lock, NULL);
     limits_count(l, &l->elsewhere, "");
     return l;
 }
@@ -157,6 +160,7 @@ void limits_free(struct limits *l)
         return;
     limit_table_close(&l->addresses);
     limit_table_close(&l->keys);
+    pthread_mutex_destroy(&l->lock);
     free(l->paths);
     free(l->source_id);
     free(l);
@@ -229,9 +233,9 @@ static int64_t limits_take_address(struct limits *l, const struct limit *limit, 
     return wait;
 }
 
-struct limited_by limits_arrive(struct limits *l, int path, struct str network)
+/* The lock is held, as by all below that are static. */
+static struct limited_by limits_arrived(struct limits *l, struct limits_path *p, int path, struct str network)
 {
-    struct limits_path *p = limits_path(l, path);
     int64_t wait = limits_take_address(l, &l->per_address, LIMITS_NO_PATH, network);
     if (wait == 0 && path != LIMITS_NO_PATH)
         wait = limits_take_address(l, &p->per_address, path, network);
@@ -242,19 +246,35 @@ struct limited_by limits_arrive(struct limits *l, int path, struct str network)
     return (struct limited_by){ LIMITED_NOT, 0 };
 }
 
-struct limited_by limits_failed(struct limits *l, int path, struct str network)
+struct limited_by limits_arrive(struct limits *l, int path, struct str network)
 {
-    int64_t now = clock_mono_us(), *full_us = limits_of_address(l, &l->failures, LIMITS_NO_PATH, network);
-    if (!full_us)
+    struct limits_path *p = limits_path(l, path);
+    if (!limit_is_set(&l->per_address) && !limit_is_set(&p->per_address) && !limit_is_set(&p->per_path))
         return (struct limited_by){ LIMITED_NOT, 0 };
-    int64_t wait = bucket_wait(full_us[LIMIT_FAILED], &l->failures.requests, 1, now);
-    if (wait)
-        return limits_refuse(l, path, LIMITED_FAILURES, wait);
-    full_us[LIMIT_FAILED] = bucket_take(full_us[LIMIT_FAILED], &l->failures.requests, 1, now);
-    return (struct limited_by){ LIMITED_NOT, 0 };
+    pthread_mutex_lock(&l->lock);
+    struct limited_by by = limits_arrived(l, p, path, network);
+    pthread_mutex_unlock(&l->lock);
+    return by;
 }
 
-void limits_spend(struct limits *l, int path, struct str network, size_t bytes)
+static int64_t limits_take_failure(struct limits *l, struct str network)
+{
+    int64_t now = clock_mono_us(), *full_us = limits_of_address(l, &l->failures, LIMITS_NO_PATH, network);
+    int64_t wait = full_us ? bucket_wait(full_us[LIMIT_FAILED], &l->failures.requests, 1, now) : 0;
+    if (full_us && wait == 0)
+        full_us[LIMIT_FAILED] = bucket_take(full_us[LIMIT_FAILED], &l->failures.requests, 1, now);
+    return wait;
+}
+
+struct limited_by limits_failed(struct limits *l, int path, struct str network)
+{
+    pthread_mutex_lock(&l->lock);
+    int64_t wait = limits_take_failure(l, network);
+    pthread_mutex_unlock(&l->lock);
+    return wait ? limits_refuse(l, path, LIMITED_FAILURES, wait) : (struct limited_by){ LIMITED_NOT, 0 };
+}
+
+static void limits_spend_bytes(struct limits *l, int path, struct str network, size_t bytes)
 {
     const struct limit *all = &l->per_address, *here = &limits_path(l, path)->per_address;
     int64_t *full_us = NULL;
@@ -264,12 +284,18 @@ void limits_spend(struct limits *l, int path, struct str network, size_t bytes)
         limit_take(here, full_us, 0, (double)bytes, clock_mono_us());
 }
 
-struct limited_by limits_verified(struct limits *l, int path, struct str network, struct str key, size_t bytes)
+void limits_spend(struct limits *l, int path, struct str network, size_t bytes)
 {
-    struct limits_path *p = limits_path(l, path);
+    pthread_mutex_lock(&l->lock);
+    limits_spend_bytes(l, path, network, bytes);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static struct limited_by limits_take_verified(struct limits *l, struct limits_path *p, int path, struct str key,
+                                              size_t bytes)
+{
     bool by_path = limit_is_set(&p->per_path), by_key = limit_is_set(&p->per_key) && key.at;
     int64_t now = by_path || by_key ? clock_mono_us() : 0, *full_us = NULL, wait;
-    limits_spend(l, path, network, bytes);
     if (by_path && (wait = limit_wait(&p->per_path, p->full_us, now)))
         return limits_refuse(l, path, LIMITED_PATH, wait);
     if (by_key) {
@@ -282,6 +308,19 @@ struct limited_by limits_verified(struct limits *l, int path, struct str network
     if (by_path)
         limit_take(&p->per_path, p->full_us, 1, (double)bytes, now);
     return (struct limited_by){ LIMITED_NOT, 0 };
+}
+
+struct limited_by limits_verified(struct limits *l, int path, struct str network, struct str key, size_t bytes)
+{
+    struct limits_path *p = limits_path(l, path);
+    if (!limit_is_set(&l->per_address) && !limit_is_set(&p->per_address) && !limit_is_set(&p->per_path)
+        && !limit_is_set(&p->per_key))
+        return (struct limited_by){ LIMITED_NOT, 0 };
+    pthread_mutex_lock(&l->lock);
+    limits_spend_bytes(l, path, network, bytes);
+    struct limited_by by = limits_take_verified(l, p, path, key, bytes);
+    pthread_mutex_unlock(&l->lock);
+    return by;
 }
 
 const char *limited_name(enum limited l)

@@ -10,7 +10,7 @@
  *
  * Addresses and keys have a place each in a table of bounded size, known by a digest that nobody outside can steer. A
  * place whose buckets are full again is free for another. When none is, newcomers share buckets among each other, and take
- * nobody's. One thread. */
+ * nobody's. Any thread, once the paths are added: the copies of a source share their limits. */
 #pragma once
 #include "bridge/lib/bucket.h"
 #include "bridge/lib/metrics.h"

@@ -9,6 +9,13 @@
 
 struct unpacker;
 
+/* What the copies of a source have in common; of the first one. */
+struct http_shared {
+    struct limits *limiter;
+    struct exchanges_held held;
+    struct replies_shared replies;
+};
+
 struct http_source {
     struct source base;
     struct http_server_options server_options;
@@ -28,7 +35,8 @@ struct http_source {
     struct path *paths;
     size_t path_count;
     struct exchanges exchanges;
-    struct limits *limiter;
+    struct http_shared *shared;
+    struct limits *limiter; /* shared */
     struct replies replies;
     const struct event **events; /* of the request at hand: max_batch of them */
     struct buf origins;          /* of those */

@@ -11,12 +11,14 @@ METRIC_COUNTER(aqueduct_http_requests_total, "Requests answered.", "source", "pa
 enum { BODY_BYTES = 32 * 1024, TARGET_BYTES = 256 };
 enum { RETRY_SOON = 1, RETRY_LATER = 5 }; /* seconds, for Retry-After */
 
-void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log)
+void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log,
+                  struct replies_shared *shared)
 {
+    a->log_limit = &shared->log_limit;
     a->lines = lines;
     a->source_id = source_id;
     a->body = buf_new(BODY_BYTES);
-    request_log_open(&a->log, log, source_id);
+    request_log_open(&a->log, log, source_id, &shared->log_full_us);
 }
 
 void replies_close(struct replies *a)
@@ -48,7 +50,7 @@ void reply_keep(struct replies *a, const struct http_request *r, struct exchange
 static bool reply_may_log(struct replies *a)
 {
     int64_t left_out;
-    if (a->lines == REQUESTS_NONE || !log_shows(LOG_INFO) || !log_limit_pass(&a->log_limit, &left_out))
+    if (a->lines == REQUESTS_NONE || !log_shows(LOG_INFO) || !log_limit_pass(a->log_limit, &left_out))
         return false;
     if (left_out)
         LOG(INFO, "more requests refused", LOG_C("source", a->source_id), LOG_INT("lines_left_out", left_out));

@@ -10,11 +10,11 @@
 
 struct replies {
     const char *source_id;
-    enum requests lines;        /* which requests have a line in the log */
-    struct http_server *server; /* borrowed, set when there is one */
-    struct buf body;            /* of the reply at hand */
-    struct header accept;       /* of it: what the sender's next body may be like; absent: says nothing */
-    struct log_limit log_limit;
+    enum requests lines;         /* which requests have a line in the log */
+    struct http_server *server;  /* borrowed, set when there is one */
+    struct buf body;             /* of the reply at hand */
+    struct header accept;        /* of it: what the sender's next body may be like; absent: says nothing */
+    struct log_limit *log_limit; /* shared with the copies of the source */
     struct request_log log;
     /* Of the request at hand, set by replies_begin: */
     int64_t began_us;
@@ -23,7 +23,14 @@ struct replies {
     struct str challenge; /* of a 401 */
 };
 
-void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log);
+/* What the copies of a source share of it. */
+struct replies_shared {
+    struct log_limit log_limit;
+    atomic_int_least64_t log_full_us;
+};
+
+void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log,
+                  struct replies_shared *shared);
 void replies_close(struct replies *a);
 
 /* The counter of replies with that status; p NULL: of no path. */

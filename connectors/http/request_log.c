@@ -76,9 +76,10 @@ bool request_log_check(const struct request_log_options *o, struct err *e)
     return true;
 }
 
-void request_log_open(struct request_log *l, const struct request_log_options *o, const char *source_id)
+void request_log_open(struct request_log *l, const struct request_log_options *o, const char *source_id,
+                      atomic_int_least64_t *full_us)
 {
-    *l = (struct request_log){ .o = o, .source_id = source_id };
+    *l = (struct request_log){ .o = o, .source_id = source_id, .full_us = full_us };
     l->size = (struct bucket_size){ (double)o->rate, (double)o->rate };
     l->source = l->scope = buf_new(EVENT_ATTRIBUTE_BYTES);
     buf_printf(&l->source, "/http/%s", source_id);
@@ -248,18 +249,28 @@ static void request_log_leave_out(struct request_log *l, struct metric *why)
     metric_add(why, 1);
 }
 
-void request_log_add(struct request_log *l, const struct request_told *t)
+/* Takes one of the bucket, if there is one. */
+static bool request_log_may(const struct request_log *l)
 {
     int64_t now = clock_mono_us();
+    int_least64_t full = atomic_load(l->full_us);
+    do {
+        if (bucket_wait(full, &l->size, 1, now))
+            return false;
+    } while (!atomic_compare_exchange_weak(l->full_us, &full, bucket_take(full, &l->size, 1, now)));
+    return true;
+}
+
+void request_log_add(struct request_log *l, const struct request_told *t)
+{
     if (l->queued == REQUEST_LOG_QUEUE) {
         request_log_leave_out(l, l->over_queue);
         return;
     }
-    if (bucket_wait(l->full_us, &l->size, 1, now)) {
+    if (!request_log_may(l)) {
         request_log_leave_out(l, l->over_rate);
         return;
     }
-    l->full_us = bucket_take(l->full_us, &l->size, 1, now);
     request_log_write(l, t);
     const struct event *ev = l->data.failed ? NULL : request_log_event(l, clock_wall_ms() - t->us / 1000);
     if (!ev) {

@@ -12,6 +12,7 @@
  * Nothing that is secret is told: no query, no header but those that the user lists (and no secret one among these), a path
  * by its label, and of a body the values of members with names of secrets are ***. One thread. */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/connector.h"
 #include "bridge/lib/bucket.h"
 #include "bridge/net/http/http.h"
@@ -40,7 +41,7 @@ enum { REQUEST_LOG_QUEUE = 256 };
 struct request_log {
     const struct request_log_options *o;
     struct bucket_size size;
-    int64_t full_us;
+    atomic_int_least64_t *full_us; /* of all copies of the source */
     struct buf source, scope;
     const struct event *queue[REQUEST_LOG_QUEUE];
     size_t first, queued, on_their_way;
@@ -75,7 +76,9 @@ struct request_told {  /* an answered request */
 /* False: a header that may hold a secret is among those that are to be told. */
 bool request_log_refuse(const char *header, struct err *e); /* the error; false */
 bool request_log_check(const struct request_log_options *o, struct err *e);
-void request_log_open(struct request_log *l, const struct request_log_options *o, const char *source_id);
+/* full_us: its bucket, which several logs may share; 0 at first. */
+void request_log_open(struct request_log *l, const struct request_log_options *o, const char *source_id,
+                      atomic_int_least64_t *full_us);
 void request_log_close(struct request_log *l);
 /* Is a request with that status told of? 0: may it be? */
 bool request_log_wants(const struct request_log *l, int status);

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The HTTP source: who is let in, what is answered, and that 2xx means stored."""
 import base64
+import contextlib
 import gzip
 import hashlib
 import hmac
 import http.client
 import json
 import os
+import random
 import signal
 import ssl
 import subprocess
+import threading
 import time
 from urllib.parse import urlencode
 
@@ -107,6 +110,39 @@ def test_a_repeat_is_answered_and_not_published_twice(bridge, receiver):
     receiver.delivered({"order-1", "order-2", "order-3"})
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
     assert sorted((r["id"], r["source"]) for r in receiver.all()) == [("order-1", "/another"), ("order-1", "/e2e"), ("order-2", "/e2e"), ("order-3", "/e2e")]
+
+
+@pytest.mark.threads
+def test_several_threads_store_each_id_once(local_bridge, receiver):
+    """Six senders post the same ids in orders of their own, so that one id comes to several threads at the same moment."""
+    threads, count = 3, 60
+    local_bridge.configure(HTTP_SOURCE.replace("type: http\n", f"type: http\n    threads: {threads}\n") + "sinks:\n" + webhook_sink("crm", receiver.url))
+    daemon = local_bridge.start()
+    answers, ids = [], [f"of-several-{n}" for n in range(count)]
+
+    def sender(number):
+        mine = random.Random(number).sample(ids, count)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", daemon.port("hooks"), timeout=60)) as connection:
+            for ident in mine:
+                connection.request("POST", "/v1", json.dumps(event(ident)), {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/cloudevents+json"})
+                answer = connection.getresponse()
+                answers.append((answer.status, json.loads(answer.read())))
+    senders = [threading.Thread(target=sender, args=(n,)) for n in range(2 * threads)]
+    for one in senders:
+        one.start()
+    for one in senders:
+        one.join()
+    assert sorted(a["id"] for status, a in answers if status == 202) == sorted(2 * threads * ids)
+    receiver.delivered(set(ids))
+    assert daemon.metric("aqueduct_source_stored_total", source="hooks") == 2 * threads * count
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == (2 * threads - 1) * count
+    daemon.stop()
+    daemon = local_bridge.start()       # the memory comes back for all of them
+    for ident in random.sample(ids, 6):
+        assert post(daemon, event(ident)).json() == {"id": ident}
+    assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 6
+    daemon.stop()
+    assert sorted(r["id"] for r in receiver.all()) == sorted(ids)
 
 
 def test_nobody_makes_anothers_event_vanish(bridge, receiver):

@@ -21,7 +21,7 @@ static struct source_config config;
 static struct config bridge;
 static struct route_config routes[3];
 static struct router *router;
-static struct intake *in;
+static struct intake *in, *copy; /* copy: NULL, unless start_copies made one */
 static char id[32];
 static struct record *found[8];
 
@@ -36,11 +36,23 @@ static void start(const struct source_ops *ops)
         fail_msg("%s", e.text);
 }
 
+/* Two intakes of one source; that of the second is script_second. */
+static void start_copies(void)
+{
+    struct err e = { "" };
+    config.threads = 2;
+    start(&script_source_unordered);
+    copy = intake_copy(in, &e);
+    assert_non_null(copy);
+}
+
 static void end(void)
 {
+    intake_close(copy);
     intake_free(in);
+    intake_free(copy);
     router_free(router);
-    in = NULL;
+    in = copy = NULL;
     router = NULL;
 }
 
@@ -80,6 +92,8 @@ static void turn(int times)
 {
     for (int i = 0; i < times; i++) {
         assert_true(intake_step(in));
+        if (copy)
+            assert_true(intake_step(copy));
         broker_flush(flow.inner, (struct duration){ 10000 });
     }
 }
@@ -401,6 +415,113 @@ TEST(a_concurrent_repeat_waits_for_the_first_outcome)
     assert_int_equal(flow_read(&flow, "out", found, 8), 1);
     record_free(found[0]);
     reconciles();
+}
+
+/* ---- copies of one source ---- */
+
+/* The same id comes to both at the same moment: one is published, the other is answered by what becomes of that. */
+TEST(a_repeat_waits_for_what_another_copy_has_on_its_way)
+{
+    start_copies();
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    script_emit(script_second, "a", "t.one", 2);
+    script_emit(script_second, "a", "t.one", 3);
+    turn(3);
+    assert_int_equal(source.settled_count + script_second->settled_count, 0);
+    reconciles();
+    flow_release(&flow);
+    turn(2);
+    assert_int_equal(source.settled_count, 1);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
+    assert_string_equal(source.settled[0].why, "");
+    assert_int_equal(script_second->settled_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(script_second->settled[i].outcome, OUTCOME_STORED);
+        assert_string_equal(script_second->settled[i].why, "stored before");
+    }
+    flow.weather = CLEAR;
+    script_emit(&source, "b", "t.one", 4); /* and of what the other one has stored */
+    turn(2);
+    script_emit(script_second, "b", "t.one", 5);
+    turn(2);
+    assert_string_equal(script_second->settled[2].why, "stored before");
+    assert_int_equal(count("repeats"), 3);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 2);
+    record_free(found[0]);
+    record_free(found[1]);
+    reconciles();
+}
+
+TEST(what_another_copy_could_not_store_may_come_again)
+{
+    start_copies();
+    flow.weather = HOLD;
+    script_emit(script_second, "a", "t.one", 1);
+    turn(1);
+    script_emit(&source, "a", "t.one", 2);
+    turn(1);
+    intake_stop(in);
+    assert_true(intake_step(in)); /* it is not done before the other one has told it */
+    flow_refuse_held(&flow);
+    assert_true(intake_step(copy));
+    assert_true(intake_step(in));
+    assert_int_equal(source.settled[0].outcome, OUTCOME_UNAVAILABLE);
+    assert_int_equal(script_second->settled[0].outcome, OUTCOME_UNAVAILABLE);
+    assert_false(intake_step(in));
+    flow.weather = CLEAR;
+    script_emit(script_second, "a", "t.one", 3);
+    assert_true(intake_step(copy));
+    broker_flush(flow.inner, (struct duration){ 10000 });
+    assert_true(intake_step(copy));
+    assert_int_equal(script_second->settled[1].outcome, OUTCOME_STORED);
+    assert_string_equal(script_second->settled[1].why, "");
+    reconciles();
+}
+
+TEST(an_id_that_another_copy_has_on_its_way_is_used_once)
+{
+    start_copies();
+    flow.weather = HOLD;
+    script_emit(&source, "a", "t.one", 1);
+    turn(1);
+    script_emit(script_second, "a", "t.two", 2);
+    turn(1);
+    flow_release(&flow);
+    turn(2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_STORED);
+    assert_int_equal(script_second->settled[0].outcome, OUTCOME_CONFLICT);
+    reconciles();
+}
+
+TEST(copies_divide_what_may_be_in_flight)
+{
+    config.in_flight = 3;
+    start_copies();
+    turn(1);
+    assert_int_equal(source.last_room, 2);
+    assert_int_equal(script_second->last_room, 1);
+    assert_int_equal(script_second->base.copies, 2);
+    assert_ptr_equal(script_second->base.first, &source.base);
+}
+
+/* Before that it could take for new what was stored. */
+TEST(a_copy_reads_nothing_before_the_memory_is_filled)
+{
+    start(&script_source_unordered);
+    script_emit(&source, "a", "t.one", 1);
+    turn(2);
+    end();
+    start_copies();
+    script_emit(script_second, "a", "t.one", 2);
+    assert_true(intake_step(in));
+    assert_true(intake_step(copy)); /* was woken */
+    turn(1);
+    assert_string_equal(script_second->settled[0].why, "stored before");
+    end();
+    start_copies();
+    intake_stop(copy);
+    assert_false(intake_step(copy)); /* nor does a stop wait for that */
 }
 
 /* An emission of source /s with the word of `scope` (behind the source's own name) for its id. */
@@ -975,6 +1096,11 @@ int main(void)
         flow_test(an_ordered_source_has_one_batch_on_its_way),
         flow_test(a_repeat_is_settled_and_not_published_twice),
         flow_test(a_concurrent_repeat_waits_for_the_first_outcome),
+        flow_test(a_repeat_waits_for_what_another_copy_has_on_its_way),
+        flow_test(what_another_copy_could_not_store_may_come_again),
+        flow_test(an_id_that_another_copy_has_on_its_way_is_used_once),
+        flow_test(copies_divide_what_may_be_in_flight),
+        flow_test(a_copy_reads_nothing_before_the_memory_is_filled),
         flow_test(an_id_of_one_scope_says_nothing_of_another),
         flow_test(a_repeat_goes_where_its_event_is_not),
         flow_test(another_event_under_a_known_id_is_a_conflict),

@@ -23,6 +23,7 @@ sources:
   wal: {{type: sqlite, path: wal.db, start: snapshot, poll: 50ms, capture: {capture}}}
   hooks:
     type: http
+    threads: {threads}
     listen: 127.0.0.1:{port}
     wait: 2s
     paths:
@@ -94,7 +95,8 @@ class Daemon(aqueduct.Daemon):
         endpoints = [f'      {name.split("/")[1]}: {{url: "{url}/{name}", secrets: ["{SECRETS[name]}"], {more}}}' for name, more in ENDPOINTS.items()
                      if name in self.guests or name not in GUESTS]
         former = [f"traveller-{n}" for n in range(self.names - 1, 0, -1)] if self.says_former_names else []
-        text = CONFIG.format(broker=broker, port=self.port, admin=self.admin, url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
+        threads = 1 + self.names % 2       # now two, now one
+        text = CONFIG.format(broker=broker, threads=threads, port=self.port, admin=self.admin, url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
                              secret=SECRETS, capture=json.dumps(busy.CAPTURE), endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
         (self.folder / "bridge.yaml").write_text(text)
 

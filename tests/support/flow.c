@@ -190,13 +190,23 @@ void flow_close(struct flow *f)
     clock_real();
 }
 
-void flow_release(struct flow *f)
+static void flow_end_held(struct flow *f, enum outcome o, const char *why)
 {
     broker_flush(f->inner, (struct duration){ 10000 });
     f->weather = CLEAR;
     for (size_t i = 0; i < f->held; i++)
-        f->holding[i].done(f->holding[i].ctx, f->holding[i].tag, OUTCOME_STORED, "");
+        f->holding[i].done(f->holding[i].ctx, f->holding[i].tag, o, why);
     f->held = 0;
+}
+
+void flow_release(struct flow *f)
+{
+    flow_end_held(f, OUTCOME_STORED, "");
+}
+
+void flow_refuse_held(struct flow *f)
+{
+    flow_end_held(f, OUTCOME_UNAVAILABLE, "refused by the test");
 }
 
 bool flow_make_topic(void *ctx, const char *topic, const char *group, struct err *e)

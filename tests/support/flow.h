@@ -35,7 +35,8 @@ struct flow {
 void flow_open(struct flow *f);
 void flow_open_in(struct flow *f, const char *folder); /* in a file, which can be looked at from outside */
 void flow_close(struct flow *f);
-void flow_release(struct flow *f); /* lets all that is held be done */
+void flow_release(struct flow *f);     /* lets all that is held be done */
+void flow_refuse_held(struct flow *f); /* lets it be refused after all */
 void flow_topic(struct flow *f, const char *name, int64_t partitions);
 /* For delivery_topics and its like; ctx: the flow. */
 bool flow_make_topic(void *ctx, const char *topic, const char *group, struct err *e);

@@ -144,10 +144,13 @@ static bool script_source_restore(struct source *base, struct str key, struct st
     return true;
 }
 
+struct script_source *script_second;
+
 static bool script_source_open(struct source *base, struct err *e)
 {
-    (void)base;
     (void)e;
+    if (base->first)
+        script_second = (struct script_source *)base;
     return true;
 }
 
@@ -203,6 +206,7 @@ const struct source_ops script_source_ordered = { .type = "script",
 const struct source_ops script_source_unordered = { .type = "script",
                                                     .doc = "test",
                                                     .size = sizeof(struct script_source),
+                                                    .copies = true,
                                                     .dedupe = true,
                                                     .open = script_source_open,
                                                     .read = script_source_read,

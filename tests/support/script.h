@@ -56,5 +56,6 @@ struct script_source {
     size_t state_count;
 };
 extern const struct source_ops script_source_ordered, script_source_unordered;
+extern struct script_source *script_second; /* the last one that was opened as a copy of another */
 void script_source_init(struct script_source *s, const char *id, const struct source_ops *ops);
 void script_emit(struct script_source *s, const char *id, const char *type, uint64_t tag); /* source /s */

@@ -43,7 +43,7 @@ struct all_source {
     struct source base;
     char *listen, *preset;
     bool fast;
-    int64_t threads;
+    int64_t helpers;
     double ratio;
     struct secret token;
     struct duration timeout;
@@ -58,7 +58,7 @@ static const struct option all_rows[] = {
     OPTION(struct all_source, listen, .doc = "Address."),
     OPTION(struct all_source, preset, .doc = "Name."),
     OPTION(struct all_source, fast, .fallback = "true", .doc = "Hurry."),
-    OPTION(struct all_source, threads, .fallback = "2", .min = 1, .max = 64, .doc = "Loops."),
+    OPTION(struct all_source, helpers, .fallback = "2", .min = 1, .max = 64, .doc = "Loops."),
     OPTION(struct all_source, ratio, .fallback = "0.5", .max = 1, .doc = "Share."),
     OPTION(struct all_source, token, .doc = "Secret."),
     OPTION(struct all_source, timeout, .fallback = "10s", .min = 100, .max = 600000, .doc = "Patience."),
@@ -90,9 +90,12 @@ static const struct option web_rows[] = {
 };
 static const struct option no_rows[] = { { 0 } };
 
-static const struct source_ops all_type = {
-    .type = "all", .doc = "Every option.", .size = sizeof(struct all_source), .options = all_rows, .check = check_preset
-};
+static const struct source_ops all_type = { .type = "all",
+                                            .doc = "Every option.",
+                                            .size = sizeof(struct all_source),
+                                            .options = all_rows,
+                                            .copies = true,
+                                            .check = check_preset };
 static const struct sink_ops web_type = {
     .type = "web", .doc = "Sends.", .size = sizeof(struct web_sink), .options = web_rows
 };
@@ -282,11 +285,13 @@ static const struct bad {
     { SRC "    fast: yes\n" END, "a.yaml:4:11: sources.s.fast: \"yes\" is not a boolean: write true\n" },
     { SRC "    fast: Off\n" END, "a.yaml:4:11: sources.s.fast: \"Off\" is not a boolean: write false\n" },
     { SRC "    fast: maybe\n" END, "a.yaml:4:11: sources.s.fast: \"maybe\" is not a boolean: write true or false\n" },
-    { SRC "    threads: 0\n" END, "a.yaml:4:14: sources.s.threads: 0 is out of range: must be from 1 to 64\n" },
-    { SRC "    threads: 65\n" END, "a.yaml:4:14: sources.s.threads: 65 is out of range: must be from 1 to 64\n" },
-    { SRC "    threads: 0x10\n" END, "a.yaml:4:14: sources.s.threads: \"0x10\" is not a whole number\n" },
-    { SRC "    threads: 99999999999999999999\n" END,
-      "a.yaml:4:14: sources.s.threads: \"99999999999999999999\" is not a whole number\n" },
+    { SRC "    threads: 9\n    in_flight: 8\n" END,
+      "a.yaml:4:14: sources.s.threads: is more than in_flight, so that some of them could take nothing\n" },
+    { SRC "    helpers: 0\n" END, "a.yaml:4:14: sources.s.helpers: 0 is out of range: must be from 1 to 64\n" },
+    { SRC "    helpers: 65\n" END, "a.yaml:4:14: sources.s.helpers: 65 is out of range: must be from 1 to 64\n" },
+    { SRC "    helpers: 0x10\n" END, "a.yaml:4:14: sources.s.helpers: \"0x10\" is not a whole number\n" },
+    { SRC "    helpers: 99999999999999999999\n" END,
+      "a.yaml:4:14: sources.s.helpers: \"99999999999999999999\" is not a whole number\n" },
     { SRC "    ratio: half\n" END, "a.yaml:4:12: sources.s.ratio: \"half\" is not a number\n" },
     { SRC "    ratio: 1.5\n" END, "a.yaml:4:12: sources.s.ratio: 1.5 is out of range: must be from 0 to 1\n" },
     { SRC "    ratio: nan\n" END, "a.yaml:4:12: sources.s.ratio: \"nan\" is not a number\n" },
@@ -487,10 +492,10 @@ TEST(test_problems)
 
 TEST(test_all_problems_at_once_in_order)
 {
-    expect_text("unrouted: dorp\nlog: {level: loud}\n" SRC "    threads: 0\n    token: ${UNSET}\n    fast: yes\n" END,
+    expect_text("unrouted: dorp\nlog: {level: loud}\n" SRC "    helpers: 0\n    token: ${UNSET}\n    fast: yes\n" END,
                 "a.yaml:1:11: unrouted: \"dorp\" is not one of error, drop (did you mean drop?)\n"
                 "a.yaml:2:14: log.level: \"loud\" is not one of debug, info, warn, error\n"
-                "a.yaml:6:14: sources.s.threads: 0 is out of range: must be from 1 to 64\n"
+                "a.yaml:6:14: sources.s.helpers: 0 is out of range: must be from 1 to 64\n"
                 "a.yaml:7:12: the environment variable UNSET is not set (${UNSET:-default} gives it a default)\n"
                 "a.yaml:8:11: sources.s.fast: \"yes\" is not a boolean: write true\n");
 }
@@ -600,7 +605,7 @@ TEST(test_every_type)
     chmod("secret", 0600);
     struct config *c = load_text(
         SRC
-        "    listen: ${EMPTY:-127.0.0.1:1}\n    fast: false\n    threads: \"64\"\n    ratio: 1e-1\n    token: ${file:secret}\n"
+        "    listen: ${EMPTY:-127.0.0.1:1}\n    fast: false\n    helpers: \"64\"\n    ratio: 1e-1\n    token: ${file:secret}\n"
         "    timeout: 1m\n    body: 2GiB\n    tags: [\"hello ${NAME}\", \"$${NAME}\", \"${EMPTY}\"]\n    waits: [0, 250ms, 2h, 7d]\n"
         "    labels: {b: 1, a: \"x: y\"}\n    in_flight: 5\n"
         "    paths:\n      - path: /a\n      - {path: /b, weight: 0, verify: {scheme: github, secrets: [\"${file:secret}\", two]}}\n" END);
@@ -612,7 +617,7 @@ TEST(test_every_type)
     assert_string_equal(s->base.id, "s");
     assert_string_equal(s->listen, "127.0.0.1:1");
     assert_false(s->fast);
-    assert_int_equal(s->threads, 64);
+    assert_int_equal(s->helpers, 64);
     assert_true(s->ratio > 0.099 && s->ratio < 0.101);
     assert_string_equal(s->token.text, "s3cret");
     assert_int_equal(s->timeout.ms, 60000);
@@ -692,7 +697,7 @@ TEST(test_defaults)
     const struct all_source *s = (const struct all_source *)c->sources[0].source;
     assert_null(s->listen);
     assert_true(s->fast);
-    assert_int_equal(s->threads, 2);
+    assert_int_equal(s->helpers, 2);
     assert_int_equal(s->timeout.ms, 10000);
     assert_int_equal(s->body.n, 1 << 20);
     assert_int_equal(s->tags.count, 2);

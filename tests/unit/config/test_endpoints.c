@@ -268,6 +268,9 @@ TEST(mistakes_are_said_where_they_are)
     expect("    endpoints: {a: {url: http://a/, unsigned: true}}\n  d: {type: dead_letter, paused: true, rate: 5}\n",
            "a.yaml:7:34: sinks.d.paused: has no use here: a dead_letter sink files them as they come\n"
            "a.yaml:7:46: sinks.d.rate: has no use here: a dead_letter sink files them as they come\n");
+    expect("    url: http://a/\n    unsigned: true\nroutes: [{topic: t}]\nsources:\n"
+           "  s: {type: sqlite, path: a.db, preset: anythingllm, threads: 2}\n",
+           "a.yaml:10:63: sources.s.threads: has no use here: a sqlite source has one thread\n");
 }
 
 int main(void)

@@ -23,10 +23,11 @@ enum { ROOM = 64 };
 
 /* ---- a source, and a core that is just this test ---- */
 
-static struct source *source;
+static struct source *source, *second; /* second: a copy of the first; NULL: there is none */
 static const char *socket_path;
 static int wake_fd;                 /* always readable: read() never waits */
 static struct emission taken[4096]; /* handed over and not settled */
+static struct source *taken_from[4096];
 static size_t taken_count;
 
 static void source_open(const char *more, const char *paths)
@@ -39,32 +40,53 @@ static void source_open(const char *more, const char *paths)
     wake_up(wake_fd);
 }
 
+/* The same twice: connections go to both in turn. */
+static void source_open_twice(const char *more, const char *paths)
+{
+    char yaml[4096];
+    source_open(more, paths);
+    snprintf(yaml, sizeof yaml, "listen: unix:%s\n%s\npaths:\n%s", socket_path, more, paths);
+    second = source_filled(&http_source, "hooks", yaml);
+    second->first = source;
+    second->copies = source->copies = 2;
+    source_start(second);
+}
+
 static int source_close(void **state)
 {
     (void)state;
     for (size_t i = 0; i < taken_count; i++)
         event_unref(taken[i].event);
     taken_count = 0;
+    source_end(second);
     source_end(source);
-    source = NULL;
+    source = second = NULL;
     close(wake_fd);
     client_forget_path();
     clock_real();
     return 0;
 }
 
-static void turn(size_t room)
+static void turn_of(struct source *s, size_t room)
 {
     struct err e;
-    int n = http_source.read(source, wake_fd, taken + taken_count, room, &e);
+    int n = http_source.read(s, wake_fd, taken + taken_count, room, &e);
     assert_in_range(n, 0, room);
-    taken_count += (size_t)n;
+    for (int i = 0; i < n; i++)
+        taken_from[taken_count++] = s;
+}
+
+static void turn(size_t room)
+{
+    turn_of(source, room);
+    if (second)
+        turn_of(second, room);
 }
 
 static void settle_all(enum outcome o, const char *why)
 {
     for (size_t i = 0; i < taken_count; i++) {
-        http_source.settle(source, taken[i].tag, o, why);
+        http_source.settle(taken_from[i], taken[i].tag, o, why);
         event_unref(taken[i].event);
     }
     taken_count = 0;
@@ -2699,6 +2721,65 @@ TEST(a_name_stands_for_its_path)
 
 #define CLEANED(name) cmocka_unit_test_teardown(name, source_close)
 
+/* ---- copies ---- */
+
+/* Two connections, one to each copy; what the first one posts is taken. */
+static void post_to_both(struct client c[2])
+{
+    for (int i = 0; i < 2; i++) {
+        c[i] = client_connect(socket_path);
+        turn(0);
+        turn(0);
+    }
+    post(&c[0], "/in", JSON "Authorization: Bearer token-number-0001\r\n", STR("{}"));
+    take(1);
+    assert_ptr_equal(taken_from[0], source);
+    post(&c[1], "/in", JSON "Authorization: Bearer token-number-0001\r\n", STR("{}"));
+}
+
+#define ONE_KEY "  - {path: /in, verify: {scheme: bearer, secrets: [token-number-0001]}}\n"
+
+TEST(copies_share_their_limits)
+{
+    struct client c[2];
+    clock_fake(1000000, 1700000000000);
+    source_open_twice("limits: {per_key: {rate: 0.001, burst: 1}}", ONE_KEY);
+    post_to_both(c);
+    struct answer a = receive(&c[1]);
+    assert_int_equal(a.status, 429);
+    settle_all(OUTCOME_STORED, NULL);
+    a = receive(&c[0]);
+    assert_int_equal(a.status, 202);
+    client_close(&c[0]);
+    client_close(&c[1]);
+}
+
+TEST(copies_share_what_may_be_pending)
+{
+    struct client c[2];
+    source_open_twice("max_pending: 1", ONE_KEY);
+    post_to_both(c);
+    struct answer a = receive(&c[1]);
+    assert_int_equal(a.status, 503);
+    assert_true(has(a.body, "too much is waiting"));
+    settle_all(OUTCOME_STORED, NULL);
+    a = receive(&c[0]);
+    assert_int_equal(a.status, 202);
+    client_close(&c[1]);
+    turn(0); /* the copy sees it go */
+    turn(0);
+    c[1] = client_connect(socket_path);
+    turn(0);
+    post(&c[1], "/in", JSON "Authorization: Bearer token-number-0001\r\n", STR("{}"));
+    take(1); /* of the copy */
+    assert_ptr_equal(taken_from[0], second);
+    settle_all(OUTCOME_STORED, NULL);
+    a = receive(&c[1]);
+    assert_int_equal(a.status, 202);
+    client_close(&c[0]);
+    client_close(&c[1]);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
@@ -2784,6 +2865,8 @@ int main(void)
         CLEANED(secrets_in_paths_are_no_labels),
         CLEANED(secrets_in_paths_are_in_no_event),
         CLEANED(a_name_stands_for_its_path),
+        CLEANED(copies_share_their_limits),
+        CLEANED(copies_share_what_may_be_pending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
