@@ -540,7 +540,8 @@ static bool path_unpack(struct taking *t)
         return err_set(t->e,
                        "Content-Encoding is not signed, so that a body that is not JSON is taken as it came: send "
                        "it without");
-    *t->status = unpack(t->most->unpacker, encoding, t->r->body, t->most->body, &t->body, t->e);
+    bool raw = !t->p->reader.fixed; /* else the data would be another when somebody takes Content-Encoding away */
+    *t->status = unpack(t->most->unpacker, encoding, t->r->body, raw, t->most->body, &t->body, t->e);
     return *t->status == 0;
 }
 

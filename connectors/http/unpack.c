@@ -12,6 +12,7 @@ enum {
     UNPACK_KEPT = 1 << 20, /* of memory, between two bodies */
     UNPACK_GZIP = 15 + 16,
     UNPACK_ZLIB = 15,
+    UNPACK_RAW = -15,
 };
 
 struct unpacker {
@@ -45,18 +46,23 @@ bool unpack_knows(struct str encoding)
     return unpack_is_gzip(encoding) || str_eq_nocase(encoding, STR("deflate"));
 }
 
-bool unpack_looks_packed(struct str body)
+static bool unpack_is_zlib(struct str body) /* RFC 1950 2.2 */
 {
     const unsigned char *at = (const unsigned char *)body.at;
-    if (body.n < 2 || str_is_utf8(body))
-        return false;
-    bool gzip = at[0] == 0x1f && at[1] == 0x8b;
-    return gzip || ((at[0] & 0x8f) == Z_DEFLATED && (at[0] << 8 | at[1]) % 31 == 0); /* RFC 1950 2.2 */
+    return body.n > 1 && (at[0] & 0x8f) == Z_DEFLATED && (at[0] << 8 | at[1]) % 31 == 0;
 }
 
-static void unpack_begin(struct unpacker *u, bool gzip)
+bool unpack_looks_packed(struct str body)
 {
-    int window = gzip ? UNPACK_GZIP : UNPACK_ZLIB;
+    if (body.n < 2 || str_is_utf8(body))
+        return false;
+    return str_starts(body, STR("\x1f\x8b")) || unpack_is_zlib(body);
+}
+
+/* Senders have always taken deflate for raw deflate (RFC 1951) as well (RFC 9110 8.4.1.2). */
+static void unpack_begin(struct unpacker *u, bool gzip, bool raw)
+{
+    int window = gzip ? UNPACK_GZIP : raw ? UNPACK_RAW : UNPACK_ZLIB;
     CHECK((u->begun ? inflateReset2(&u->z, window) : inflateInit2(&u->z, window)) == Z_OK);
     u->begun = true;
 }
@@ -106,7 +112,8 @@ static int unpack_all(struct unpacker *u, bool gzip, struct err *e)
     }
 }
 
-int unpack(struct unpacker *u, struct str encoding, struct str packed, size_t most, struct str *text, struct err *e)
+int unpack(struct unpacker *u, struct str encoding, struct str packed, bool raw, size_t most, struct str *text,
+           struct err *e)
 {
     bool gzip = unpack_is_gzip(encoding);
     size_t bound = packed.n > (SIZE_MAX - UNPACK_FREE) / UNPACK_RATIO ? most : UNPACK_FREE + UNPACK_RATIO * packed.n;
@@ -114,7 +121,7 @@ int unpack(struct unpacker *u, struct str encoding, struct str packed, size_t mo
         buf_free(&u->text);
     buf_reset(&u->text);
     u->text.max = (bound < most ? bound : most) + 1;
-    unpack_begin(u, gzip);
+    unpack_begin(u, gzip, raw && !unpack_is_zlib(packed));
     u->z.next_in = (Bytef *)(uintptr_t)packed.at;
     u->z.avail_in = (uInt)packed.n;
     int status = unpack_all(u, gzip, e);

@@ -13,5 +13,7 @@ void unpacker_free(struct unpacker *u); /* accepts NULL */
 bool unpack_knows(struct str encoding);
 /* Does it begin like one that can be, and is it no text? */
 bool unpack_looks_packed(struct str body);
-/* 0 with *text, good until the next call; else the status to refuse with, and *e. */
-int unpack(struct unpacker *u, struct str encoding, struct str packed, size_t most, struct str *text, struct err *e);
+/* 0 with *text, good until the next call; else the status to refuse with, and *e. `raw`: deflate may also be without the head
+ * of zlib's format (RFC 1951), which nothing tells from other bytes. */
+int unpack(struct unpacker *u, struct str encoding, struct str packed, bool raw, size_t most, struct str *text,
+           struct err *e);

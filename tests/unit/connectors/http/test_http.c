@@ -1578,6 +1578,7 @@ TEST(compressed_bodies)
                     GITHUB_PATH("path: /store, not_json: store"));
     struct str gzip = packed("{}", 1, true), deflate = packed("{}", 1, false), one = packed("[1", 1, true),
                two = packed(",2]", 1, true), large = packed(" ", 256 << 10, true);
+    const struct str raw = { deflate.at + 2, deflate.n - 6 }; /* without zlib's head and sum */
     struct str members = joined(one, two), trailing = joined(gzip, STR("x")), after = joined(deflate, STR("x"));
     const struct {
         const char *path, *headers;
@@ -1588,6 +1589,8 @@ TEST(compressed_bodies)
         { "/in", GZIP, gzip, 202, "{}" },
         { "/in", JSON "Content-Encoding: X-GZip\r\n", gzip, 202, "{}" },
         { "/in", DEFLATE, deflate, 202, "{}" },
+        { "/in", DEFLATE, raw, 202, "{}" },
+        { "/in", DEFLATE, { raw.at, raw.n - 1 }, 400, "cut off" },
         { "/in", GZIP, members, 202, "[1,2]" },
         { "/in", GZIP, deflate, 400, "not what Content-Encoding says" },
         { "/in", DEFLATE, gzip, 400, "not what Content-Encoding says" },
@@ -1613,6 +1616,7 @@ TEST(compressed_bodies)
     }
     assert_int_equal(posted("/gh", signed_bytes(gzip, GZIP), gzip, "{}"), 202);             /* signed as it came */
     assert_int_equal(posted("/gh", signed_bytes(gzip, JSON), gzip, "not valid JSON"), 400); /* and has one reading */
+    assert_int_equal(posted("/gh", signed_bytes(raw, DEFLATE), raw, "not what"), 400);
     assert_int_equal(posted("/store", signed_bytes(gzip, JSON), gzip, "it is compressed"), 400);
     assert_int_equal(posted("/store", signed_bytes(deflate, JSON), deflate, "it is compressed"), 400);
     assert_int_equal(posted("/gh", signed_body("{}", GZIP), STR("{}"), "not what"), 400);
