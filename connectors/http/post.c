@@ -45,6 +45,8 @@ long post_send(const struct post *p, struct buf *answer, struct err *e)
     curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
     if (p->socket)
         curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, p->socket);
+    if (p->ca_file)
+        curl_easy_setopt(c, CURLOPT_CAINFO, p->ca_file);
     if (p->certificate) {
         curl_easy_setopt(c, CURLOPT_CAINFO, p->certificate);
         curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);

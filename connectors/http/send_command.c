@@ -7,6 +7,7 @@
 #include "bridge/event/event.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
+#include "connectors/http/pattern.h"
 #include "connectors/http/post.h"
 #include "connectors/http/proof.h"
 #include "connectors/http/source.h"
@@ -17,8 +18,9 @@ struct send_flags {
     struct given_flags given;
     struct strings headers;
     struct str data, id, type, source;
+    struct str ca_file;
     int64_t repeat;
-    bool json;
+    bool json, print;
 };
 
 #define SEND_CHOICE(VALUE, name, doc) #name "|"
@@ -32,9 +34,16 @@ static const struct flag send_flags[] = {
     FLAG(struct send_flags, source, .name = "--source", .value = "SOURCE", .doc = "of the CloudEvent"),
     FLAG(struct send_flags, repeat, .name = "--repeat", .value = "N", .min = 1, .max = 1000000,
          .doc = "sends it so many times, under one id"),
+    FLAG(struct send_flags, print, .name = "--print",
+         .doc = "the headers that it would be sent with, as curl -H @FILE takes them; nothing is sent"),
     FLAG(struct send_flags, json, .name = "--json", .doc = "one JSON object a request"),
-    FLAG(struct send_flags, given.scheme, .name = "--scheme", .value = "SCHEME", .group = "To a URL:",
-         .choices = SIGNATURE_STYLES(SEND_CHOICE) "bearer", .doc = "how it is signed, as in `verify:` of a path"),
+    FLAG(
+        struct send_flags, given.scheme, .name = "--scheme", .value = "SCHEME",
+        .group = "To a URL:", .choices = SIGNATURE_STYLES(SEND_CHOICE) "bearer|basic|api_key|none",
+        .doc =
+            "how it is signed, as in `verify:` of a path (basic: the secret is user:password); none: not at all, also to a path"),
+    FLAG(struct send_flags, ca_file, .name = "--ca-file", .value = "FILE",
+         .doc = "PEM file of the authorities that its certificate is verified by, if not the system's"),
     GIVEN_SECRET_FLAGS(struct send_flags, given),
     FLAG(struct send_flags, given.header, .name = "--signature-header", .value = "NAME",
          .doc = "the signature's header, if not the scheme's"),
@@ -43,9 +52,10 @@ static const struct flag send_flags[] = {
 };
 
 static const char send_notes[] =
-    "TO is a path of an HTTP source in the configuration (/v1/github), which says address, scheme and secret, or a URL. FILE is\n"
-    "the body; without it, stdin. Prints status and answer; the exit code is 0 when every answer is 2xx, which a source of\n"
-    "Aqueduct gives to what is stored.\n\n"
+    "TO is a path of an HTTP source in the configuration (/v1/github; of one with parameters what a sender would write,\n"
+    "/v1/kotaemon/answer), which says address, scheme and secret, or a URL. FILE is the body; without it, stdin.\n"
+    "Prints status and answer; the exit code is 0 when every answer is 2xx, which a source of Aqueduct gives to what is\n"
+    "stored.\n\n"
     "  aqueduct send /v1/github push.json --header 'X-GitHub-Event: push'\n"
     "  aqueduct send https://hooks.example.com/in --scheme stripe --secret-file key push.json\n";
 
@@ -63,6 +73,19 @@ struct sending {
 };
 
 /* ---- one request ---- */
+
+/* Each is "Name: value". */
+static bool send_check_headers(const struct strings *lines, struct err *e)
+{
+    for (size_t i = 0; i < lines->count; i++) {
+        const char *colon = strchr(lines->at[i], ':');
+        char name[128];
+        snprintf(name, sizeof name, "%.*s", colon ? (int)(colon - lines->at[i]) : 0, lines->at[i]);
+        if (!colon || !verify_check_name(name, NULL))
+            return err_set(e, "--header: \"%.60s\" is not \"Name: value\"", lines->at[i]);
+    }
+    return true;
+}
 
 static bool send_has_header(const struct strings *lines, struct str name)
 {
@@ -111,6 +134,14 @@ static void send_print(const struct sending *s, struct str id, long status, cons
     json_decref(j);
 }
 
+/* As if it were sent. */
+static long send_print_headers(const struct strings *lines)
+{
+    for (size_t i = 0; i < lines->count; i++)
+        printf("%s\n", lines->at[i]);
+    return 200;
+}
+
 static bool send_once(struct sending *s, struct str id, struct str body, struct err *e)
 {
     struct buf lines = buf_new(2 * PROOF_BYTES), answer = buf_new(SEND_ANSWER), media = buf_new(512);
@@ -131,9 +162,12 @@ static bool send_once(struct sending *s, struct str id, struct str body, struct 
     if (proof_add(&proof, body, &lines, e) || by_hand) {
         for (size_t at = 0; at < lines.n; at += strlen(lines.at + at) + 1)
             all[post.headers.count++] = lines.at + at;
-        status = post_send(&post, &answer, e);
+        if (s->f->print)
+            status = send_print_headers(&post.headers);
+        else
+            status = post_send(&post, &answer, e);
     }
-    if (status)
+    if (status && !s->f->print)
         send_print(s, id, status, &answer);
     if (status && (status < 200 || status >= 300))
         s->code = COMMAND_FAILED;
@@ -194,11 +228,11 @@ static void send_to_path(struct sending *s, const struct source *source, const s
     const struct http_server_options *server = http_source_server(source);
     struct buf url = buf_new(16 << 10);
     struct err e;
-    s->verify = o->verify;
+    s->verify = str_eq(s->f->given.scheme, STR("none")) ? (struct verify_options){ .scheme = VERIFY_NONE } : o->verify;
     s->media = o->content_type && *o->content_type ? o->content_type : verify_media(&o->verify);
     s->post.certificate = server->tls_certificate;
     struct buf own = buf_new(16 << 10), signs = buf_new(16 << 10);
-    if (o->verify.url && *o->verify.url) {
+    if (s->verify.url && *s->verify.url) {
         buf_printf(&signs, "%s%s", o->verify.url, strchr(s->to, '?') ? strchr(s->to, '?') : "");
         s->verify.url = signs.at;
     }
@@ -216,6 +250,27 @@ static void send_to_path(struct sending *s, const struct source *source, const s
     buf_free(&url);
 }
 
+/* Sends to the path that has the name, or, with `pattern`, that takes it; false: none does. */
+static bool send_find(struct sending *s, struct source *const *sources, size_t count, struct str name, bool pattern,
+                      struct buf *known)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = 0;
+        const struct path_options *paths = sources[i]->ops == &http_source ? http_source_paths(sources[i], &n) : NULL;
+        for (size_t k = 0; k < n; k++) {
+            struct str path = str_of(paths[k].path);
+            if (pattern ? pattern_is(paths[k].path) && pattern_matches(path, name)
+                        : str_eq(name, path) && !pattern_is(paths[k].path)) {
+                send_to_path(s, sources[i], &paths[k]);
+                return true;
+            }
+            if (pattern)
+                buf_printf(known, "%s%s", known->n ? ", " : "", paths[k].path);
+        }
+    }
+    return false;
+}
+
 /* The path of the configuration that the word names, up to its query. */
 static void send_use(void *ctx, struct source *const *sources, size_t count)
 {
@@ -223,41 +278,69 @@ static void send_use(void *ctx, struct source *const *sources, size_t count)
     struct str rest = str_of(s->to), name;
     struct buf known = buf_new(4096);
     str_cut(&rest, '?', &name);
-    for (size_t i = 0; i < count; i++) {
-        size_t n = 0;
-        const struct path_options *paths = sources[i]->ops == &http_source ? http_source_paths(sources[i], &n) : NULL;
-        for (size_t k = 0; k < n; k++) {
-            if (str_eq(name, str_of(paths[k].path))) {
-                send_to_path(s, sources[i], &paths[k]);
-                buf_free(&known);
-                return;
-            }
-            buf_printf(&known, "%s%s", known.n ? ", " : "", paths[k].path);
-        }
+    if (send_find(s, sources, count, name, false, &known) || send_find(s, sources, count, name, true, &known)) {
+        buf_free(&known);
+        return;
     }
     s->code = given_say("send", COMMAND_FAILED, "no HTTP source of the configuration has the path %.*s%s%s",
                         STR_ARG(name), known.n ? "; there is " : "", known.n ? buf_c(&known) : "");
     buf_free(&known);
 }
 
-static int send_to_url(struct sending *s, const struct given *g)
+static enum verify_scheme send_scheme(const struct sending *s, const struct given *g)
 {
-    bool bearer = str_eq(s->f->given.scheme, STR("bearer"));
+    static const struct {
+        const char *name;
+        enum verify_scheme scheme;
+    } shown[] = {
+        { "bearer", VERIFY_BEARER }, { "basic", VERIFY_BASIC }, { "api_key", VERIFY_API_KEY }, { "none", VERIFY_NONE }
+    };
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        if (str_eq(s->f->given.scheme, str_of(shown[i].name)))
+            return shown[i].scheme;
+    return g->secrets.count ? (enum verify_scheme)g->scheme : VERIFY_NONE;
+}
+
+/* Of "user:password", in *text, which is cut. */
+static bool send_split_user(const struct given *g, char **text, struct secret *out, struct err *e)
+{
+    *text = str_dup(str_of(g->secrets.at[0].text));
+    char *colon = strchr(*text, ':');
+    if (!colon)
+        return err_set(e, "scheme basic needs a secret that is user:password");
+    *colon = '\0';
+    *out = (struct secret){ .name = *text, .text = colon + 1 };
+    return true;
+}
+
+static int send_to_url(struct sending *s, struct given *g)
+{
+    struct secret user = { 0 };
+    struct err e;
+    char *text = NULL;
     s->verify = (struct verify_options){
-        .scheme = bearer             ? VERIFY_BEARER
-                  : g->secrets.count ? (enum verify_scheme)g->scheme
-                                     : VERIFY_NONE,
+        .scheme = send_scheme(s, g),
         .secrets = g->secrets,
         .header = (char *)(uintptr_t)g->header, /* options are not written to */
         .url = (char *)(uintptr_t)s->to,
         .described = g->described,
     };
-    if (given_has_scheme(&s->f->given) && g->secrets.count == 0)
+    if (given_has_scheme(&s->f->given) && g->secrets.count == 0 && !str_eq(s->f->given.scheme, STR("none")))
         return given_say("send", COMMAND_USAGE, "with whose secret? --secret-file FILE or --secret-env NAME");
+    if (s->verify.scheme == VERIFY_BASIC && !send_split_user(g, &text, &user, &e)) {
+        free(text);
+        return given_say("send", COMMAND_USAGE, "%s", e.text);
+    }
+    if (s->verify.scheme == VERIFY_BASIC)
+        s->verify.secrets = (struct secrets){ &user, 1 };
     s->media = verify_media(&s->verify);
     s->event_source = STR("/aqueduct/send");
     s->post.url = s->to;
+    s->post.ca_file = s->f->ca_file.at;
     send_all(s);
+    if (text)
+        crypto_wipe(text, strlen(text) + 1 + strlen(user.text));
+    free(text);
     return s->code;
 }
 
@@ -276,12 +359,16 @@ static int send_check(const struct command_call *call, const struct send_flags *
 {
     bool path = call->words[0][0] == '/', given = f->given.files.count || f->given.variables.count;
     struct str to = str_of(call->words[0]);
+    struct err e;
     if (!path && !str_starts(to, STR("http://")) && !str_starts(to, STR("https://")))
         return given_say("send", COMMAND_USAGE, "%.100s is neither a path (/v1/github) nor a URL", call->words[0]);
-    if (path && (given || given_has_scheme(&f->given)))
+    bool none = str_eq(f->given.scheme, STR("none")) && !f->given.header.at;
+    if (path && (given || f->ca_file.at || (given_has_scheme(&f->given) && !none)))
         return given_say("send", COMMAND_USAGE, "a path has its scheme and secrets in the configuration");
     if (f->data.at && call->word_count > 1)
         return given_say("send", COMMAND_USAGE, "the body is --data or a file, not both");
+    if (!send_check_headers(&f->headers, &e))
+        return given_say("send", COMMAND_USAGE, "%s", e.text);
     if (f->source.at && !f->type.at)
         return given_say("send", COMMAND_USAGE, "--source goes with --type");
     return f->headers.count > SEND_LINES - 8

@@ -25,8 +25,11 @@ struct keys_flags {
 };
 
 static const struct flag keys_flags[] = {
-    FLAG(struct keys_flags, sealing.given.scheme, .name = "--scheme", .value = "SCHEME", .choices = SEALING_CHOICES,
-         .doc = "standard (default: whsec_...), v1a (a pair: whsk_, whpk_), or another: 64 hex digits"),
+    FLAG(
+        struct keys_flags, sealing.given.scheme, .name = "--scheme", .value = "SCHEME",
+        .choices = SEALING_CHOICES "|bearer|basic|api_key|jwt",
+        .doc =
+            "standard (default: whsec_...), v1a (a pair: whsk_, whpk_), or another, also a token (bearer), password (basic) or key (api_key): 64 hex digits"),
     FLAG(struct keys_flags, out, .name = "--out", .value = "FILE", .doc = "new: where the secret is written"),
     FLAG(struct keys_flags, sealing.given.files, .name = "--secret-file", .value = "FILE",
          .doc = "public: the private half"),
@@ -49,7 +52,7 @@ static void keys_draw(struct str scheme, struct buf *secret)
         buf_add_c(secret, "whsec_");
         base64_add(secret, drawn);
     } else {
-        hex_add(secret, drawn);
+        hex_add(secret, drawn); /* as a token, a password and a key have no other form */
     }
     crypto_wipe(bytes, sizeof bytes);
 }

@@ -84,7 +84,8 @@ def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
              f"encoding: base64url, hash: sha512, secrets: [{TEXT}]}}}}, {{path: /lab, verify: {{scheme: gitlab, secrets: [{TOKEN}]}}}}, "
              f"{{path: /any, verify: {{any: [{{scheme: jwt, jwt: {{secrets: [{TEXT}]}}}}, {{scheme: basic, secrets: [{{name: ann, secret: {TOKEN}}}]}}]}}}}, "
              f"{{path: /all, verify: {{all: [{{scheme: address, allow: [unix]}}, {{scheme: api_key, secrets: [{TOKEN}]}}, {{scheme: github, secrets: [{TEXT}]}}]}}}}, "
-             f"{{path: /jwt, verify: {{scheme: jwt, jwt: {{secrets: [{TEXT}]}}}}}}")
+             f"{{path: /jwt, verify: {{scheme: jwt, jwt: {{secrets: [{TEXT}]}}}}}}, "
+             f"{{path: '/kotaemon/{{event}}', type: 'kotaemon.{{{{path.event}}}}', verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}")
     daemon = local_bridge.run(f"sources:\n  hooks: {{type: http, listen: 'unix:{socket}', paths: [{paths}]}}\nroutes: [{{topic: $EVENTS}}]\n")
     to = ["-c", str(local_bridge.config), "--json"]
     (tmp_path / "push.json").write_text('{"a": 1}')
@@ -98,7 +99,11 @@ def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
     assert json.loads(run("send", "/v1", "--data", "{", *to, code=1))["status"] == 400
     assert "give it by --header" in run("send", "/jwt", *to, text="{}", code=1)
     assert json.loads(run("send", "/jwt", "--header", "Authorization: Bearer a.b.c", *to, text="{}", code=1))["status"] == 401
-    assert "there is /github, /v1, /own, /lab, /any, /all, /jwt" in run("send", "/nowhere", *to, text="", code=1)
+    assert json.loads(run("send", "/kotaemon/answer", *to, text="{}"))["status"] == 202
+    assert json.loads(run("send", "/v1", "--scheme", "none", *to, text="{}", code=1))["status"] == 401
+    lines = run("send", "/github", "push.json", "--print", *to).splitlines()
+    assert sorted(line.partition(":")[0] for line in lines) == ["Content-Type", "X-GitHub-Delivery", "X-Hub-Signature-256"]
+    assert "there is /github, /v1, /own, /lab, /any, /all, /jwt, /kotaemon/{event}" in run("send", "/nowhere", *to, text="", code=1)
 
 
 def test_send_posts_to_a_url(local_bridge, run):
@@ -107,6 +112,13 @@ def test_send_posts_to_a_url(local_bridge, run):
     assert run("send", url, "--scheme", "bearer", "--secret-env", "KEY", "--data", "{}", KEY=TOKEN).startswith("202 {")
     assert run("send", url, "--header", f"Authorization: Bearer {TOKEN}", "--data", "{}").startswith("202 {")
     assert run("send", url, "--scheme", "github", "--secret-env", "KEY", "--data", "{}", KEY=TEXT, code=1).startswith("401 {")
+    drawn = run("keys", "new", "--scheme", "bearer").strip()
+    assert re.fullmatch("[0-9a-f]{64}", drawn)
+    basic = run("send", url, "--scheme", "basic", "--secret-env", "KEY", "--data", "{}", "--print", KEY=f"ann:{drawn}").splitlines()
+    assert basic[1:] == ["Authorization: Basic " + base64.b64encode(f"ann:{drawn}".encode()).decode()]
+    assert run("send", url, "--scheme", "none", "--data", "{}", code=1).startswith("401 {")
+    assert '--header: "X-Kind" is not "Name: value"' in run("send", url, "--header", "X-Kind", "--data", "{}", code=2)
+    assert "none.pem" in run("send", url.replace("http", "https"), "--ca-file", "none.pem", "--data", "{}", code=1)
     assert "with whose secret?" in run("send", url, "--scheme", "github", "--data", "{}", code=2)
     assert "is neither a path" in run("send", "example.com", text="", code=2)
     assert "has its scheme and secrets in the configuration" in run("send", "/v1", "--scheme", "github", text="", code=2)
