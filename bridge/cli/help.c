@@ -71,7 +71,9 @@ void help_all(const struct connectors *connectors, FILE *out)
                  "  broker local kafka topics source sink routes filter template events admin log config metrics,\n"
                  "  or a preset: anythingllm anythingllm-0 flowise kotaemon langfuse langsmith message n8n\n"
                  "  open-webui openai,\n"
-                 "  or a receiver (for:): airflow discord flowise n8n slack teams zapier\n");
+                 "  or a receiver (for:): airflow discord flowise n8n slack teams zapier,\n"
+                 "  or a scheme of verify: standard github stripe slack langfuse shopify outpost gitlab twilio\n"
+                 "  hmac_hex hmac_base64 hmac bearer jwt basic api_key address certificate none\n");
 }
 
 void help_command(const struct command *command, FILE *out)

@@ -5,6 +5,8 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/wrap.h"
+#include "bridge/verify/about.h"
+#include "bridge/verify/table.h"
 
 enum { NAMES = 512, DOC_INDENT = 6, HELP_HEAD = 8192 };
 
@@ -44,7 +46,16 @@ static const char template_help[] =
     "In a mapping or list, a text that is one expression and nothing else becomes the value as it is in JSON: text: \"{{data.n}}\"\n"
     "may become a number or an object. Beside other text it becomes text. What is put in is escaped as its place wants: in JSON,\n"
     "percent-encoded in `path` and `query`; in headers a control character is refused. Where there is nothing, and neither\n"
-    "another value nor omit, the event is rejected: a dead letter that says what is missing.\n";
+    "another value nor omit, the event is rejected: a dead letter that says what is missing.\n"
+    "\n"
+    "In a path of the source http (type, source, subject, id, time, attributes) a template is over the request:\n"
+    "\n"
+    "  {{body.user.id}}                   what stands there in the body; {{/user/id}} and {{body}} likewise\n"
+    "  {{headers.x-kind}}                 a header, its name in small letters\n"
+    "  {{query.tenant}}                   a parameter of the query\n"
+    "  {{path.event}}                     a parameter of the path, /v1/kotaemon/{event}\n"
+    "\n"
+    "with | \"another value\" and | cut 20. Where there is nothing, the attribute is left out, or is what it is by default.\n";
 
 static const char places_help[] =
     "\n"
@@ -447,6 +458,17 @@ bool config_help_option(const struct connectors *connectors, const char *owner, 
 
 /* ---- names ---- */
 
+/* A scheme of `verify`; a receiver, a preset or an option may have its name, too. */
+static bool help_scheme(const char *name, bool behind, FILE *out)
+{
+    bool known = false;
+    for (const struct option_value *v = table_names; v->text; v++)
+        known = known || strcmp(v->text, name) == 0;
+    if (known && behind)
+        fputc('\n', out);
+    return known && verify_about(name, out);
+}
+
 bool config_help(const struct connectors *connectors, const char *name, FILE *out)
 {
     if (strcmp(name, "filter") == 0) {
@@ -469,11 +491,13 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         wrap_print_page(places_help, out);
         return true;
     }
-    if (help_section(connectors, name, out) || help_broker(name, out) || help_preset(name, out))
-        return true;
+    bool found = help_section(connectors, name, out) || help_broker(name, out) || help_preset(name, out);
+    if (found)
+        return help_scheme(name, true, out) || found;
     bool source = help_connector(connectors, &connector_kinds[KIND_SOURCE], name, out),
          sink = help_connector(connectors, &connector_kinds[KIND_SINK], name, out); /* one name may be both */
-    return source || sink || config_help_option(connectors, NULL, name, out);
+    found = source || sink || config_help_option(connectors, NULL, name, out);
+    return help_scheme(name, found, out) || found;
 }
 
 void config_help_add_section(const struct connectors *connectors, const char *name, FILE *out)
@@ -510,6 +534,8 @@ const char *const *config_help_names(const struct connectors *connectors)
         names[count++] = v->text;
     for (const struct preset_text *p = preset_texts; p->name && count < NAMES / 2; p++)
         names[count++] = strchr(p->name, '/') + 1;
+    for (const struct option_value *v = table_names; v->text; v++)
+        names[count++] = v->text;
     struct connector_type t;
     for (size_t k = 0; k < CONNECTOR_KINDS; k++)
         for (size_t i = 0; count < NAMES - 1 && connector_kinds[k].type(connectors, i, &t); i++)

@@ -13,7 +13,7 @@ static const char options_secrets[] =
     "Signing secrets, tokens, passwords or keys of at least 16 characters (scheme standard: whsec_ and the base64 of 24 bytes or more, a text of 24 characters, or the public half of a pair, whpk_); all of them are valid, so that they can be rotated.";
 static const char options_header[] = "Header with the signature, token or key, when it is not the scheme's own.";
 static const char options_query[] = "Scheme api_key: parameter of the URL with the key, for who can do no better; URLs "
-                                    "are logged in many places.";
+                                    "are logged in many places. In place of X-API-Key, unless `header` is set, too.";
 static const char options_tolerance[] = "How far the signed time may be from ours, when the scheme signs one; default "
                                         "5m.";
 static const char options_url[] = "The path's address as senders see it, such as https://hooks.example.com/v1/twilio, "

@@ -52,9 +52,11 @@ extern const struct option_value mapping_unmapped[], mapping_raws[];
         OPTION_IN(T, in, part,                                                                                         \
                   .doc = "With `each`: SQL that tells the elements of a body apart; stands behind the id. Default: "   \
                          "the element's place (r.key), and nothing where `id` is of the element."),                    \
-        OPTION_IN(T, in, id,                                                                                           \
-                  .doc = "The sender's id, by which repeats are known: a template, {{body.event_id}}, or SQL, "        \
-                         ":body->>'$.event_id'. Where it gives none, and by default: id_header."),                     \
+        OPTION_IN(                                                                                                     \
+            T, in, id,                                                                                                 \
+            .doc = "The sender's id, by which repeats are known: a template, {{body.event_id}}, or SQL, "              \
+                   ":body->>'$.event_id'. Where it gives none, and by default: id_header. Without `id`, and where no " \
+                   "header has one, a text event_id of the body is the id, together with the body."),                  \
         OPTION_IN(T, in, time,                                                                                         \
                   .doc = "The event's time (any usual format): a template, {{body.at}}, or SQL; default: when it "     \
                          "came.")

@@ -54,11 +54,11 @@ const struct option path_rows[] = {
     OPTION(
         struct path_options, type_header,
         .doc =
-            "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push; stripe and slack: the body's type, as long as neither `type` nor this is set)."),
+            "Header whose value is put behind the type and a dot; default by scheme (github: X-GitHub-Event, so that a push is github.push; shopify: X-Shopify-Topic; stripe and slack: the body's type, as long as neither `type` nor this is set)."),
     OPTION(
         struct path_options, source,
         .doc =
-            "The path's own CloudEvents source, that of such events; default /http/<name of the source><path>, without secrets in it. A template behind a source of the path's own gives those below it: /shop/{{body.tenant}}."),
+            "The path's own CloudEvents source, that of such events; default /http/<name of the source><path>, without secrets in it, {app} as :app. A template behind a source of the path's own gives those below it: /shop/{{body.tenant}}."),
     OPTION(struct path_options, subject,
            .doc = "Subject of such events: a template, {{body.sessionId}}; left out where there is nothing."),
     OPTION(
@@ -106,9 +106,7 @@ const struct option path_rows[] = {
             "A ready-made `map` for a sender (langfuse, langsmith, open-webui, openai), or id, type and subject of plain messages {event_id, type, content, sessionId} (message); or the path of a file like them.",
     },
     MAPPING_RULE_ROWS(struct path_options, mapping.rules),
-    OPTION_IN(
-        struct path_options, mapping, unmapped,
-        .fallback = "store", .values = mapping_unmapped, .doc = "What becomes of a body that no entry of `map` fits: store (as it came, as without `map`), drop (2xx, and nothing is stored) or refuse (422). One that the map fails on is stored as it came with store, and else refused."),
+    OPTION_IN(struct path_options, mapping, unmapped, .fallback = "store", .values = mapping_unmapped, .doc = "What becomes of a body that no entry of `map` fits: store (as it came, as without `map`), drop (2xx, and nothing is stored) or refuse (422). One that the map fails on is stored as it came with store, and else refused."),
     OPTION_IN(struct path_options, mapping, raw, .fallback = "none", .values = mapping_raws,
               .doc = "body: events of `map` have the body, too (raw.body), or with `each` the element."),
     OPTION_IN(
