@@ -22,6 +22,14 @@ static enum refusal combined_worse(enum refusal a, enum refusal b)
     return a > b ? a : b;
 }
 
+/* Where nothing was shown no part has said more than the others. */
+static enum refusal any_refuse(struct verifier *v, enum refusal no)
+{
+    if (no == REFUSAL_MISSING)
+        v->refused = v;
+    return no;
+}
+
 static enum refusal any_check(struct verifier *v, const struct http_request *r)
 {
     enum refusal worst = REFUSAL_NONE;
@@ -35,7 +43,7 @@ static enum refusal any_check(struct verifier *v, const struct http_request *r)
         if (worst == no)
             combined_refuse(v, v->parts[i]);
     }
-    return worst;
+    return any_refuse(v, worst);
 }
 
 static enum refusal any_check_head(struct verifier *v, const struct http_request *r)
@@ -49,7 +57,7 @@ static enum refusal any_check_head(struct verifier *v, const struct http_request
         if (worst == no)
             combined_refuse(v, v->parts[i]);
     }
-    return worst;
+    return any_refuse(v, worst);
 }
 
 /* The first part that knows a key says whose it is; what is signed best says which id it has. */

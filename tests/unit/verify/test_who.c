@@ -616,7 +616,7 @@ TEST(which_of_several_said_no)
         { "all: [" BEARER ", " SIGNED "]", "Authorization", "Bearer token-number-0001", "github", "Bearer" },
         { "any: [{scheme: basic, secrets: [{name: a, secret: the-password-of-a}]}, {all: [" NEAR ", {" JWT_YAML "}]}]",
           "Authorization", "Bearer a.b.c", "jwt", "Bearer error=\"invalid_token\"" },
-        { "any: [{scheme: basic, secrets: [{name: a, secret: the-password-of-a}]}, {" JWT_YAML "}]", "X", "", "basic",
+        { "any: [{scheme: basic, secrets: [{name: a, secret: the-password-of-a}]}, {" JWT_YAML "}]", "X", "", NULL,
           "Basic realm=\"aqueduct\", charset=\"UTF-8\", Bearer" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
