@@ -87,6 +87,11 @@ const struct event *event_from_json(struct str json, struct err *e);
 /* An application/cloudevents-batch+json array; returns how many events were written to out (each with one
  * reference), or -1 with *e naming the index of the bad one; more than room is an error. */
 int event_from_json_batch(struct str json, const struct event **out, size_t room, struct err *e);
+/* The same, but one that is no event costs the others nothing: `bad` is told its index and why, and its place in out is
+ * NULL. */
+typedef void event_bad_fn(void *ctx, size_t index, const char *why);
+int event_from_json_each(struct str json, const struct event **out, size_t room, event_bad_fn *bad, void *ctx,
+                         struct err *e);
 
 /* HTTP binary mode (http-protocol-binding 3.1): appends `value` percent-encoded as a header value. */
 void event_http_encode(struct buf *out, struct str value);

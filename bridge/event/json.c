@@ -229,10 +229,12 @@ const struct event *event_from_json(struct str json, struct err *e)
     return ev;
 }
 
-int event_from_json_batch(struct str json, const struct event **out, size_t room, struct err *e)
+int event_from_json_each(struct str json, const struct event **out, size_t room, event_bad_fn *bad, void *ctx,
+                         struct err *e)
 {
     struct jscan_value batch, element;
     size_t count = 0;
+    struct err why;
     bool ok = jscan_check(jscan_skip_mark(json), &batch, e);
     if (!ok || batch.type != JSCAN_ARRAY) {
         if (ok)
@@ -241,15 +243,23 @@ int event_from_json_batch(struct str json, const struct event **out, size_t room
         return -1;
     }
     for (const char *at = batch.raw.at; jscan_next(batch, &at, &element); count++) {
+        if (count < room && ((out[count] = event_from_json(element.raw, &why)) || bad)) {
+            if (!out[count])
+                bad(ctx, count, why.text);
+            continue;
+        }
         if (count == room)
             err_set(e, "event batch: more than %zu events", room);
-        else if ((out[count] = event_from_json(element.raw, e)))
-            continue;
         else
-            err_prefix(e, "event batch[%zu]", count);
+            err_set(e, "event batch[%zu]: %s", count, why.text);
         while (count > 0)
             event_unref(out[--count]);
         return -1;
     }
     return (int)count;
+}
+
+int event_from_json_batch(struct str json, const struct event **out, size_t room, struct err *e)
+{
+    return event_from_json_each(json, out, room, NULL, NULL, e);
 }

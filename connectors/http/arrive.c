@@ -119,6 +119,8 @@ static void arrive_take(struct http_source *s, struct path *p, const struct http
     x->scope = p->scope;
     if (s->origins.n)
         exchange_set_scopes(x, p->scope, buf_str(&s->origins), PATH_ORIGIN);
+    x->refused = s->bad.count;
+    buf_add_str(&x->details, buf_str(&s->bad.list));
     x->keyed = path_is_keyed(p, r);
     x->named = !x->keyed && path_is_named(p, r);
     reply_keep(&s->replies, r, &s->exchanges, x);
@@ -132,7 +134,8 @@ void arrive_request(void *ctx, const struct http_request *r)
                                       .attributes = (size_t)s->max_attributes,
                                       .body = (size_t)s->server_options.max_body.n,
                                       .unpacker = s->unpacker,
-                                      .form = &s->form };
+                                      .form = &s->form,
+                                      .bad = &s->bad };
     struct err e;
     int status = 0;
     replies_begin(&s->replies);
@@ -142,6 +145,8 @@ void arrive_request(void *ctx, const struct http_request *r)
         reply_answer(&s->replies, r, p);
         return;
     }
+    s->bad.count = 0;
+    buf_reset(&s->bad.list);
     int n = path_events(p, r, &most, s->events, &s->origins, &status, &e);
     if (n < 0) {
         if (status == 403)
@@ -156,11 +161,12 @@ void arrive_request(void *ctx, const struct http_request *r)
     }
     size_t bytes = 0;
     for (int i = 0; i < n; i++)
-        bytes += event_bytes(s->events[i]);
+        bytes += s->events[i] ? event_bytes(s->events[i]) : 0;
+    size_t good = (size_t)n - s->bad.count;
     bool too_many = n > s->max_pending;
     if (too_many)
         reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
-    if (!too_many && arrive_has_room(s, p, r, !s->stopping && exchanges_reserve(&s->exchanges, (size_t)n, bytes))) {
+    if (!too_many && arrive_has_room(s, p, r, !s->stopping && exchanges_reserve(&s->exchanges, good, bytes))) {
         arrive_take(s, p, r, n);
         return;
     }

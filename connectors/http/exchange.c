@@ -49,6 +49,18 @@ bool exchanges_reserve(struct exchanges *xs, size_t events, size_t bytes)
     return false;
 }
 
+void exchange_list_refused(struct buf *list, uint32_t *count, size_t index, const char *why)
+{
+    size_t length = list->n;
+    if ((*count)++)
+        buf_add_char(list, ',');
+    buf_printf(list, "{\"index\":%zu,\"detail\":", index);
+    jscan_add_string(list, str_of(why ? why : "invalid"));
+    buf_add_char(list, '}');
+    if (list->failed)
+        list->n = length;
+}
+
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
                                  size_t count, bool batch)
 {
@@ -56,7 +68,7 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
     uint32_t slot = xs->free;
     struct exchange *x = &xs->at[slot];
     xs->free = x->after;
-    *x = (struct exchange){ .request = request, .count = (uint32_t)count, .left = (uint32_t)count, .batch = batch };
+    *x = (struct exchange){ .request = request, .count = (uint32_t)count, .batch = batch };
     x->details = buf_new(DETAILS_BYTES);
     if (!batch)
         x->event = event_ref(events[0]);
@@ -64,6 +76,9 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
     xs->at[x->before].after = slot;
     xs->at[0].before = slot;
     for (size_t i = 0; i < count; i++) {
+        if (!events[i])
+            continue;
+        x->left++;
         size_t end = (xs->queue_head + xs->queued++) % xs->most;
         xs->queue[end] = (struct queued_event){ events[i], (uint64_t)slot << INDEX_BITS | i };
         x->bytes += event_bytes(events[i]);
@@ -147,19 +162,6 @@ size_t exchanges_take(struct exchanges *xs, struct emission *out, size_t room, s
     return n;
 }
 
-/* Adds one event to the list in the answer. A full list ends there; the answer has the number as well. */
-static void exchange_add_refused(struct exchange *x, uint64_t index, const char *why)
-{
-    size_t length = x->details.n;
-    if (x->refused++)
-        buf_add_char(&x->details, ',');
-    buf_printf(&x->details, "{\"index\":%u,\"detail\":", (unsigned)index);
-    jscan_add_string(&x->details, str_of(why ? why : "invalid"));
-    buf_add_char(&x->details, '}');
-    if (x->details.failed)
-        x->details.n = length;
-}
-
 struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outcome o, const char *why)
 {
     struct exchange *x = &xs->at[tag >> INDEX_BITS];
@@ -167,7 +169,7 @@ struct exchange *exchanges_settle(struct exchanges *xs, uint64_t tag, enum outco
     switch (o) {
     case OUTCOME_STORED: x->repeats += why && *why; break;
     case OUTCOME_CONFLICT: x->conflict = true; /* fall through */
-    case OUTCOME_INVALID: exchange_add_refused(x, tag & UINT16_MAX, why); break;
+    case OUTCOME_INVALID: exchange_list_refused(&x->details, &x->refused, tag & UINT16_MAX, why); break;
     case OUTCOME_UNAVAILABLE: x->unavailable = true; break;
     }
     atomic_fetch_sub(&xs->held->open, 1);

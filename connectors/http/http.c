@@ -235,6 +235,7 @@ static void http_close(struct source *base)
     free(s->events);
     buf_free(&s->origins);
     buf_free(&s->form);
+    buf_free(&s->bad.list);
     unpacker_free(s->unpacker);
     replies_close(&s->replies);
     if (s->shared && !base->first) {
@@ -273,6 +274,7 @@ static bool http_open(struct source *base, struct err *e)
     replies_open(&s->replies, base->id, s->requests, &s->request_log, &s->shared->replies);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
     s->origins = buf_new((size_t)(s->max_batch + 1) * PATH_ORIGIN);
+    s->bad.list = buf_new(PATH_BAD_BYTES);
     s->unpacker = unpacker_new();
     exchanges_open(&s->exchanges, &s->shared->held, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     struct http_events events = { .head = arrive_head, .request = arrive_request, .ctx = s };

@@ -10,6 +10,7 @@
 #include "bridge/lib/mem.h"
 #include "connectors/http/attributes.h"
 #include "connectors/http/called.h"
+#include "connectors/http/exchange.h"
 #include "connectors/http/path_check.h"
 #include "connectors/http/pattern.h"
 #include "connectors/http/question.h"
@@ -232,21 +233,56 @@ static const struct event *path_complete(const struct taking *t, const struct ev
     return full;
 }
 
+/* The event at that place cannot be taken; t->e says why. */
+static void path_note_bad(struct taking *t, size_t index, int status)
+{
+    struct path_bad *bad = t->most->bad;
+    if (bad->count == 0) {
+        bad->status = status;
+        bad->first = *t->e;
+        err_prefix(&bad->first, "event batch[%zu]", index);
+    }
+    exchange_list_refused(&bad->list, &bad->count, index, t->e->text);
+}
+
+static void path_note_none(void *ctx, size_t index, const char *why)
+{
+    struct taking *t = ctx;
+    err_set(t->e, "%s", why);
+    path_note_bad(t, index, 400);
+}
+
+/* False: that event refuses all of the batch. */
+static bool path_complete_one(struct taking *t, size_t i)
+{
+    if (t->out[i] && !(t->out[i] = path_complete(t, t->out[i]))) {
+        if (!t->most->bad)
+            return err_prefix(t->e, "event batch[%zu]", i);
+        path_note_bad(t, i, *t->status);
+    }
+    if (!t->out[i] && t->p->o->ce_source == SOURCE_PIN)
+        path_add_origin(t, "none", STR("")); /* keeps its place */
+    return true;
+}
+
+/* Those that can be taken are: their sender takes a refusal for final. The others' places are NULL. */
 static int path_batch(struct taking *t)
 {
-    int n = event_from_json_batch(t->body, t->out, t->most->events, t->e);
+    struct path_bad *bad = t->most->bad;
+    int n = event_from_json_each(t->body, t->out, t->most->events, bad ? path_note_none : NULL, t, t->e);
     if (n < 0)
         return path_fail(t, 400);
     for (int i = 0; i < n; i++) {
-        t->out[i] = path_complete(t, t->out[i]);
-        if (t->out[i])
+        if (path_complete_one(t, (size_t)i))
             continue;
-        err_prefix(t->e, "event batch[%d]", i);
         for (int j = 0; j < n; j++)
             event_unref(t->out[j]); /* t->out[i] is NULL */
         return -1;
     }
-    return n;
+    if (n == 0 || !bad || bad->count < (uint32_t)n)
+        return n;
+    *t->e = bad->first;
+    return path_fail(t, bad->status);
 }
 
 static int path_cloudevent(struct taking *t, bool binary)

@@ -27,12 +27,22 @@ enum path_end {
 };
 const char *path_end_name(enum path_end end);
 
+/* Events of a batch that cannot be taken, while others can. */
+struct path_bad {
+    uint32_t count;
+    struct buf list;  /* exchange_list_refused */
+    struct err first; /* why, with its place */
+    int status;       /* of an answer, if there were no other */
+};
+enum { PATH_BAD_BYTES = 16 * 1024 };
+
 struct path_limits {           /* of one request */
     size_t events;             /* most of a batch */
     size_t attributes;         /* most extension attributes of a CloudEvent */
     size_t body;               /* longest body, unpacked */
     struct unpacker *unpacker; /* where that happens */
     struct buf *form;          /* where a form becomes JSON */
+    struct path_bad *bad;      /* NULL: one bad event of a batch refuses all of it */
 };
 
 struct path {
@@ -76,7 +86,8 @@ bool path_is_batch(const struct path *p, const struct http_request *r);
 /* Is the verified request a question that its sender asks before the first event (Slack's url_verification)? Then writes the
  * answer. */
 bool path_answers(const struct path *p, const struct http_request *r, struct buf *answer);
-/* The events of a verified request, at most most->events; each has one reference. 0: an empty batch, or a body that nothing
+/* The events of a verified request, at most most->events; each has one reference; of a batch NULL in the places of those in
+ * most->bad. 0: an empty batch, or a body that nothing
  * is to be made of. -1: no events, *status and *e are what
  * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets
  * PATH_ORIGIN bytes an event that count with its id: of the source that was replaced, or of the body and the type where

@@ -41,6 +41,7 @@ struct http_source {
     const struct event **events; /* of the request at hand: max_batch of them */
     struct buf origins;          /* of those */
     struct buf form;             /* the body of the request at hand, if it was a form */
+    struct path_bad bad;         /* of it */
     struct unpacker *unpacker;
     uint64_t verified; /* the request that was let in last; 0: none */
     struct str key;    /* whose that is */

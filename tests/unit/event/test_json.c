@@ -233,6 +233,11 @@ TEST(too_many_members)
     buf_free(&json);
 }
 
+static void say_bad(void *ctx, size_t index, const char *why)
+{
+    buf_printf(ctx, "%zu: %s\n", index, why);
+}
+
 TEST(batches)
 {
     const struct event *out[3];
@@ -250,6 +255,16 @@ TEST(batches)
     assert_string_equal(e.text, "event batch: not an array");
     assert_int_equal(event_from_json_batch(STR("[{" REQUIRED "},]"), out, 2, &e), -1);
     assert_int_equal(event_from_json_batch(STR("[7]"), out, 2, &e), -1);
+    struct buf said = buf_new(500);
+    assert_int_equal(event_from_json_each(STR("[7,{" REQUIRED "},{}]"), out, 3, say_bad, &said, &e), 3);
+    assert_null(out[0]);
+    assert_null(out[2]);
+    event_unref(out[1]);
+    assert_says(buf_c(&said), "0: ");
+    assert_says(buf_c(&said), "2: event attribute specversion is missing\n");
+    assert_int_equal(event_from_json_each(STR("[7,7]"), out, 1, say_bad, &said, &e), -1);
+    assert_int_equal(event_from_json_each(STR("[{" REQUIRED "},"), out, 3, say_bad, &said, &e), -1);
+    buf_free(&said);
 }
 
 int main(void)

@@ -166,6 +166,20 @@ static const struct event *accepted(const char *path, const char *headers, const
     return ev;
 }
 
+/* Posts a batch of which so many events are taken and stored; the others are named. */
+static void taken_of_batch(const char *path, const char *body, size_t count, const char *expected)
+{
+    struct client c = client_connect(socket_path);
+    post(&c, path, "Content-Type: application/cloudevents-batch+json\r\n", str_of(body));
+    take(count);
+    settle_all(OUTCOME_STORED, NULL);
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 422);
+    if (!has(a.body, expected))
+        fail_msg("%.*s", STR_ARG(a.body));
+    client_close(&c);
+}
+
 static void is(struct str found, const char *expected)
 {
     if (!str_eq(found, str_of(expected)))
@@ -1138,9 +1152,12 @@ TEST(sources)
     is(ev->id, "1");
     is(ev->data, "{\"n\": 1}");
     event_unref(ev);
-    refused("/in", BATCH, "[" FROM("1", "/http/hooks/in") "," FROM("2", "/other") "]", 403, "event batch[1]: source");
+    taken_of_batch("/in", "[" FROM("1", "/http/hooks/in") "," FROM("2", "/other") "]", 1,
+                   "\"accepted\":1,\"invalid\":[{\"index\":1,\"detail\":\"source \\\"/other\\\" is not this path's");
+    refused("/in", BATCH, "[" FROM("1", "/other") "," FROM("2", "/http/hooks/in/a b") "]", 403,
+            "event batch[0]: source");
     struct metric *foreign = metric_named("aqueduct_http_foreign_sources_total", LABELS("hooks", "/in"));
-    assert_int_equal(metric_value(foreign), 25);
+    assert_int_equal(metric_value(foreign), 26);
 }
 
 /* A path above another one does not pass for it. */
@@ -1328,7 +1345,10 @@ TEST(batch)
     assert_int_equal(a.status, 202);
     is(a.body, "{\"accepted\":0}");
     client_close(&c);
-    refused("/in", BATCH, "[" EVENT("a") ",{}]", 400, "1");
+    taken_of_batch("/in", "[{}," EVENT("a") ",7," EVENT("b") "]", 2,
+                   "\"detail\":\"2 of 4 events cannot be taken, the others are stored\",\"accepted\":2,\"invalid\":["
+                   "{\"index\":0,\"detail\":\"event attribute specversion is missing\"},{\"index\":2,\"detail\":");
+    refused("/in", BATCH, "[{}]", 400, "event batch[0]: event attribute specversion is missing");
     refused("/in", BATCH, EVENT("a"), 400, "");
     refused("/in", BATCH, "[1,2]", 400, "");
     refused("/in", BATCH, "[" EVENT("1") "," EVENT("2") "," EVENT("3") "," EVENT("4") "," EVENT("5") "," EVENT("6") "]",
@@ -1380,6 +1400,32 @@ TEST(a_body_that_is_dropped)
     event_unref(accepted("/in", JSON, "{\"id\":7}"));
 }
 
+/* What one event of a batch lacks costs the others nothing, nor their places. */
+TEST(a_batch_with_bad_events)
+{
+    source_open("", "  - {path: /pin, ce_source: pin, verify: {scheme: none}}\n");
+    struct client c = client_connect(socket_path);
+    post(&c, "/pin", BATCH, STR("[{}," EVENT("a") "," EVENT("b") "]"));
+    take(2);
+    assert_false(str_eq(taken[0].scope, STR("hooks/pin"))); /* the source that it named counts */
+    assert_true(str_eq(taken[0].scope, taken[1].scope));
+    http_source.settle(source, taken[1].tag, OUTCOME_INVALID, "no route takes this event");
+    event_unref(taken[1].event);
+    taken_count = 1;
+    settle_all(OUTCOME_STORED, NULL);
+    struct answer a = receive(&c);
+    assert_int_equal(a.status, 422);
+    assert_true(has(a.body,
+                    "\"accepted\":1,\"invalid\":[{\"index\":0,\"detail\":\"event attribute specversion is missing\"},"
+                    "{\"index\":2,\"detail\":\"no route takes this event\"}]"));
+    client_drop(&c, &a);
+    post(&c, "/pin", BATCH, STR("[{}," EVENT("a") "]")); /* what could not be stored now is sent again, all of it */
+    take(1);
+    settle_all(OUTCOME_UNAVAILABLE, "down");
+    assert_int_equal(receive(&c).status, 503);
+    client_close(&c);
+}
+
 TEST(batch_of_too_many)
 {
     source_open("", OPEN_PATH);
@@ -1399,7 +1445,9 @@ TEST(limits_that_are_set)
 #define EXTENDED(id)                                                                                                   \
     "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"t\",\"one\":\"1\",\"two\":\"2\"}"
     refused("/in", CE, EXTENDED("a"), 400, "2 extension attributes, max_attributes allows 1");
-    refused("/in", BATCH, "[" EVENT("a") "," EXTENDED("b") "]", 400, "event batch[1]: 2 extension attributes");
+    taken_of_batch("/in", "[" EVENT("a") "," EXTENDED("b") "]", 1,
+                   "\"invalid\":[{\"index\":1,\"detail\":\"2 extension attributes");
+    refused("/in", BATCH, "[" EXTENDED("b") "]", 400, "event batch[0]: 2 extension attributes");
     refused("/in", "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\nce-one: 1\r\nce-two: 2\r\n", "",
             400, "2 extension attributes");
     event_unref(accepted("/in", CE "ce-ignored: 1\r\n", EVENT("a")));
@@ -2827,6 +2875,7 @@ int main(void)
         CLEANED(batch),
         CLEANED(a_body_of_several_events),
         CLEANED(a_body_that_is_dropped),
+        CLEANED(a_batch_with_bad_events),
         CLEANED(batch_of_too_many),
         CLEANED(limits_that_are_set),
         CLEANED(options),
