@@ -39,9 +39,9 @@ struct intake;
  * Everything is borrowed and outlives the intake. */
 struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
                           const struct router *router, struct err *e);
-/* One more of a source that may have several (`threads`), with a struct of its own: shares the memory of ids with the others. All of them are made before the
- * first step of any; `in`: any of them. */
-struct intake *intake_copy(struct intake *in, struct err *e);
+/* One more of a source that may have several (`threads`), with a struct of its own: shares the memory of ids with the
+ * others. All of them are made before the first step of any; `of`: one that there is. */
+struct intake *intake_copy(struct intake *of, struct err *e);
 /* Does the source see what it is to watch? Main thread, between intake_new and intake_close. */
 bool intake_ready(const struct intake *in, struct err *why);
 /* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained,
