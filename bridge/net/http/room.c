@@ -22,13 +22,13 @@ size_t http_room_limit(const struct http_server *s)
 }
 
 /* At most once a minute. */
-static void room_warn(struct http_server *s, const char *what, struct str network)
+static void room_warn(struct http_server *s, const char *what, struct str network, size_t of_it)
 {
     if (s->warned_ms && s->now_ms - s->warned_ms < ROOM_WARN_MS)
         return;
     s->warned_ms = s->now_ms;
     LOG(WARN, what, LOG_C("listen", s->o.listen), LOG_INT("connections", http_holders_others(s)),
-        LOG_INT("limit", http_room_limit(s)), LOG_STR("from", network), LOG_INT("of_it", http_holders_of(s, network)));
+        LOG_INT("limit", http_room_limit(s)), LOG_STR("from", network), LOG_INT("of_it", of_it));
 }
 
 static void room_evict(struct http_conn *c, enum http_evicted why)
@@ -95,7 +95,8 @@ bool http_room_give_way(struct http_server *s, struct str network)
     else if ((c = room_slow_head(s)))
         room_evict(c, EVICTED_HEAD);
     else if ((c = room_of_largest(s, network))) {
-        room_warn(s, "connections are short: the address with most gives way", str_of(c->holder->network));
+        room_warn(s, "connections are short: the address with most gives way", str_of(c->holder->network),
+                  http_holders_of(s, str_of(c->holder->network)));
         room_evict(c, EVICTED_LARGEST);
     }
     return c != NULL;
@@ -112,7 +113,8 @@ bool http_room_of_address(struct http_server *s, struct str network, bool last)
     if (idle)
         room_evict(idle, EVICTED_IDLE);
     else if (last)
-        room_warn(s, "an address has all the connections it may have: more are refused", network);
+        room_warn(s, "an address has all the connections it may have: more are refused", network,
+                  http_holders_others_of(s, network));
     return idle != NULL;
 }
 
@@ -123,6 +125,6 @@ int http_room_make(struct http_server *s, struct str network, bool last)
     if (http_holders_others(s) < http_room_limit(s) || http_room_give_way(s, network))
         return 0;
     if (last)
-        room_warn(s, "there are no connections left: more are refused", network);
+        room_warn(s, "there are no connections left: more are refused", network, http_holders_others_of(s, network));
     return 503;
 }

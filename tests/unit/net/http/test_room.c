@@ -418,6 +418,38 @@ TEST(twins_have_one_limit_for_an_address)
     client_close(&a), client_close(&b), client_close(&idle);
 }
 
+/* Of whom a connection is, a twin hears from the proxy only: what that client has at both counts. */
+TEST(twins_have_one_limit_for_a_client_behind_a_proxy)
+{
+    char *proxies[] = { (char[]){ "127.0.0.1" } };
+    const struct http_server_options o = { .trusted_proxies = { proxies, 1 },
+                                           .proxy_protocol = true,
+                                           .max_per_address = 2 };
+    struct client c[4];
+    dialogue_start(o);
+    dialogue_start_twin(o);
+    user.later = true;
+    for (size_t i = 0; i < 4; i++) {
+        c[i] = client_new();
+        SAY(&c[i], "PROXY TCP4 192.0.2.1 192.0.2.9 5000 80\r\n" GET("/"));
+        if (i < 2)
+            UNTIL(&c[i], user.asked == i + 1);
+        else
+            expect(&c[i], "429 Too Many Requests");
+    }
+    assert_ptr_not_equal(user.at[0], user.at[1]);
+    answer_next(STR("one"));
+    answer_next(STR("two"));
+    for (size_t i = 0; i < 4; i++)
+        client_close(&c[i]);
+    UNTIL(&nobody, connections_of_both() == 0);
+    user.later = false;
+    c[0] = client_new();
+    SAY(&c[0], "PROXY TCP4 192.0.2.1 192.0.2.9 5000 80\r\n" GET("/"));
+    expect(&c[0], "200 OK");
+    client_close(&c[0]);
+}
+
 /* Whoever was handed over and not taken up when it stops is closed, as what waits in the kernel is. */
 TEST(twins_stop)
 {
@@ -454,6 +486,7 @@ int main(void)
         DIALOGUE(twins_listen_at_a_unix_socket),
         DIALOGUE(twins_have_one_limit_of_connections),
         DIALOGUE(twins_have_one_limit_for_an_address),
+        DIALOGUE(twins_have_one_limit_for_a_client_behind_a_proxy),
         DIALOGUE(twins_stop),
         cmocka_unit_test(hosts_have_a_whole_64_of_ipv6),
     };
