@@ -304,7 +304,7 @@ static void options_doubts(const struct doubts *d, const struct verify_options *
     options_doubt_repeated(d, &o->secrets, o->scheme == VERIFY_BASIC, place);
     for (size_t i = 0; i < o->allow.count; i++)
         if (network_is_doubtful(o->allow.at[i], &e)) {
-            char key[24];
+            char key[32];
             snprintf(key, sizeof key, "allow[%zu]", i);
             err_prefix(&e, "%s", key);
             options_doubt(d, place, e.text);
