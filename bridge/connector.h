@@ -15,6 +15,7 @@
  * A connector may include this header and those of event/, auth/, net/ and lib/, nothing else of the bridge. How to add
  * one: connectors/README.md. */
 #pragma once
+#include "bridge/event/bookmarks.h"
 #include "bridge/event/event.h"
 #include "bridge/event/log.h"
 #include "bridge/event/outcome.h"
@@ -162,6 +163,7 @@ struct sink {
     /* Of a broadcast sink: what its topics hold, from any position, beside what send() brings. Set before open(). NULL: not
      * a broadcast sink. */
     struct log *log;
+    struct bookmarks *bookmarks; /* of a broadcast sink: what it keeps by name; as log */
     bool
         draining; /* nothing more comes for now: what the sink still collects goes at once. The core sets it before work() */
 };

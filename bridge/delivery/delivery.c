@@ -142,8 +142,8 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     destinations_make(d);
     inbox_open(d);
     blocked_open(d, names);
-    d->open = moves_open(d, names, e) && blocked_find_old(d, names, e) && (!d->s->ops->broadcast || live_open(d, e))
-              && d->s->ops->open(d->s, e);
+    d->open = moves_open(d, names, e) && blocked_find_old(d, names, e)
+              && (!d->s->ops->broadcast || live_open(d, names, e)) && d->s->ops->open(d->s, e);
     if (d->open && destinations_open(d, e) && delivery_consume(d, e))
         return d;
     err_prefix(e, "sinks.%s", d->s->id);
@@ -262,6 +262,7 @@ void delivery_free(struct delivery *d)
     attempts_free(d->attempts);
     account_free(d->account);
     control_free(d->control);
+    live_free(d);
     close(d->wake_fd);
     moves_close(d);
     free(d);

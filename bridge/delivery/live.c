@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The log beside a broadcast sink: what it reads there, and where send() stands in it. */
+/* The log beside a broadcast sink: what it reads there, where send() stands in it, and what it remembers. */
+#include "bridge/delivery/bookmarks.h"
 #include "bridge/delivery/private.h"
 
 /* What was polled and not sent yet comes first; then what the consumer reads next. */
@@ -19,8 +20,10 @@ static bool live_wanted(void *ctx, const struct event *ev)
     return filter_match(((struct delivery *)ctx)->self.filter, ev);
 }
 
-bool live_open(struct delivery *d, struct err *e)
+bool live_open(struct delivery *d, const struct broker_config *names, struct err *e)
 {
+    d->bookmarks = bookmarks_new(d->broker, d->s->id, broker_facts(names).is_shared, d->wake_fd);
+    d->s->bookmarks = d->bookmarks;
     d->s->log = broker_log(d->broker,
                            &(struct log_options){
                                .wake_fd = d->wake_fd, .live = live_next, .wanted = live_wanted, .ctx = d },
@@ -32,4 +35,11 @@ void live_close(struct delivery *d)
 {
     broker_log_close(d->broker, d->s->log);
     d->s->log = NULL;
+    d->s->bookmarks = NULL;
+    bookmarks_close(d->bookmarks);
+}
+
+void live_free(struct delivery *d)
+{
+    bookmarks_free(d->bookmarks);
 }

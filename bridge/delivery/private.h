@@ -260,6 +260,7 @@ struct delivery {
     bool poll_failed;
     struct record *const *coming; /* broadcast: polled, not sent yet */
     size_t coming_count;
+    struct bookmarks *bookmarks;       /* broadcast */
     struct destination self;           /* the sink as one destination, and what concerns no endpoint in particular */
     bool many;                         /* it has `endpoints:`; else self is the only one */
     struct destination **destinations; /* those */
@@ -530,8 +531,10 @@ bool poll_broadcast(struct delivery *d); /* the same for a broadcast sink */
 
 /* ---- live.c: of a broadcast sink ---- */
 
-bool live_open(struct delivery *d, struct err *e); /* gives the sink its log; before the sink's open() */
-void live_close(struct delivery *d);               /* after its close() */
+/* Gives the sink its log and its bookmarks; before the sink's open(). */
+bool live_open(struct delivery *d, const struct broker_config *names, struct err *e);
+void live_close(struct delivery *d); /* after its close() */
+void live_free(struct delivery *d);  /* when the broker reports nothing any more */
 
 /* ---- verdicts.c ---- */
 

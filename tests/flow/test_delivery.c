@@ -870,65 +870,6 @@ TEST(a_broadcast_sink_gets_what_comes_from_now_on)
     assert_string_equal(sink.sent[1].id, "b");
 }
 
-static int64_t live_offset(void)
-{
-    int64_t next = -1;
-    assert_true(sink.base.log->ops->live(sink.base.log, (struct topic_partition){ "in", 0 }, &next));
-    return next;
-}
-
-static void send_by_position(struct sink *base, const struct message *m)
-{
-    assert_ptr_equal(base, &sink);
-    assert_int_equal(live_offset(), m->record->offset + 1);
-    sink.count++;
-}
-
-/* One turn brings several records, and some that the filter leaves out: to each of them the sink knows what comes next. */
-TEST(the_log_that_a_broadcast_sink_reads_ends_where_its_live_stream_begins)
-{
-    struct sink_ops ops = script_broadcast_ops;
-    struct record *got[8];
-    struct err e = { "" };
-    uint64_t identity;
-    ops.send = send_by_position;
-    sink.base.ops = &ops;
-    json_t *json = json_pack("{s:{s:{s:s}}}", "not", "exact", "id", "c");
-    config.filter = filter_new(json, &e);
-    json_decref(json);
-    flow_event(&flow, "in", "a", NULL);
-    flow_event(&flow, "in", "b", NULL);
-    start();
-    assert_int_equal(live_offset(), 2);
-    struct log *l = sink.base.log;
-    const struct event *b = event_like((struct event){ .id = STR("b") }),
-                       *c = event_like((struct event){ .id = STR("c") });
-    assert_true(l->ops->wanted(l, b));
-    assert_false(l->ops->wanted(l, c));
-    event_unref(b);
-    event_unref(c);
-    assert_true(l->ops->identity(l, "in", &identity));
-    struct log_reader *r = l->ops->open(l, (struct topic_partition){ "in", 0 }, identity, 0);
-    flow_event(&flow, "in", "c", NULL);
-    flow_event(&flow, "in", "d", NULL);
-    flow_event(&flow, "in", "c", NULL);
-    assert_int_equal(l->ops->read(l, r, live_offset(), got, 8, 1 << 20, &e), 2);
-    assert_int_equal(r->next, live_offset());
-    turn(2);
-    assert_int_equal(sink.count, 1);
-    assert_int_equal(live_offset(), 5);
-    assert_int_equal(l->ops->read(l, r, live_offset(), got + 2, 6, 1 << 20, &e), 3);
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(got[i]->offset, i);
-        record_free(got[i]);
-    }
-    l->ops->close(l, r);
-    end();
-    assert_null(sink.base.log);
-    filter_free(config.filter);
-    config.filter = NULL;
-}
-
 #define flow_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -964,7 +905,6 @@ int main(void)
         flow_test(a_stop_finishes_what_is_in_flight_and_sends_no_more),
         flow_test(the_broker_may_report_after_the_sink_is_closed),
         flow_test(a_broadcast_sink_gets_what_comes_from_now_on),
-        flow_test(the_log_that_a_broadcast_sink_reads_ends_where_its_live_stream_begins),
     };
     return cmocka_run_group_tests_name("delivery", tests, NULL, NULL);
 }
