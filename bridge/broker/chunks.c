@@ -113,6 +113,14 @@ size_t chunks_take(struct chunks *c, const void *of, int64_t *next, int64_t unti
     return n;
 }
 
+bool chunks_look(struct chunks *c, const void *of, int64_t offset, const struct record **out)
+{
+    const struct chunk *found = chunks_find(c, of, offset);
+    size_t i = found ? chunks_index(found, offset) : 0;
+    *out = found && i < found->count ? found->at[i] : NULL;
+    return found != NULL;
+}
+
 void chunks_put(struct chunks *c, const void *of, int64_t from, int64_t to, struct record *const *records, size_t count)
 {
     struct chunk *fresh = mem_alloc(sizeof *fresh + count * sizeof(struct record *));

@@ -15,6 +15,8 @@ void chunks_free(struct chunks *c);
  * most `room`, and about `bytes` of them. *next moves past them, and past what is known not to be there. */
 size_t chunks_take(struct chunks *c, const void *of, int64_t *next, int64_t until, struct record **out, size_t room,
                    size_t bytes);
+/* The record at that offset or the first one behind it in the chunk that has it: true; NULL: there is none. */
+bool chunks_look(struct chunks *c, const void *of, int64_t offset, const struct record **out);
 /* Takes over the records, which are all there are in from..to; count may be 0. */
 void chunks_put(struct chunks *c, const void *of, int64_t from, int64_t to, struct record *const *records,
                 size_t count);

@@ -3,6 +3,7 @@
 #include "bridge/event/cursor.h"
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -65,12 +66,17 @@ static void cursor_widen(struct cursor_topic *t, int32_t count)
     t->count = count;
 }
 
+static void cursor_passed(struct cursor *c, int64_t ms)
+{
+    c->newest_ms = ms > c->newest_ms ? ms : c->newest_ms;
+}
+
 void cursor_move(struct cursor *c, size_t topic, int32_t partition, int64_t next, int64_t ms)
 {
     struct cursor_topic *t = &c->topics[topic];
     cursor_widen(t, partition + 1);
     t->parts[partition].next = next;
-    c->newest_ms = ms > c->newest_ms ? ms : c->newest_ms;
+    cursor_passed(c, ms ? ms : clock_wall_ms());
 }
 
 /* ---- writing ---- */
@@ -276,12 +282,28 @@ static bool cursor_at_offset(struct placing *at, int64_t next)
     return true;
 }
 
+/* Is the record before the position none that the cursor can have passed? False: not yet. */
+static bool cursor_doubts(const struct placing *at, bool *out)
+{
+    int64_t before = at->part->next - 1, ms = -1;
+    *out = false;
+    if (!at->log->ops->time_of || before < at->bounds.start)
+        return true;
+    if (!at->log->ops->time_of(at->log, at->which, before, &ms))
+        return false;
+    *out = ms > at->c->newest_ms + CURSOR_SKEW_MS;
+    return true;
+}
+
 static bool cursor_resume(struct placing *at)
 {
+    bool doubts = false;
     int64_t end = at->bounds.end > at->live ? at->bounds.end : at->live, next = at->part->next;
     if (!at->topic->known && !at->c->read)
         return cursor_at_offset(at, at->live);
-    if (!at->topic->known || at->anew || next > end)
+    if (at->topic->known && !at->anew && next <= end && !cursor_doubts(at, &doubts))
+        return false;
+    if (!at->topic->known || at->anew || next > end || doubts)
         return cursor_at_time(at, at->c->newest_ms - CURSOR_SKEW_MS, at->topic->known ? CURSOR_RESET : CURSOR_NEW);
     int64_t lost = next < at->bounds.start ? at->bounds.start - next : 0;
     *at->part = (struct cursor_part){ next + lost, lost, lost ? CURSOR_GAP : CURSOR_EXACT };
@@ -334,6 +356,8 @@ bool cursor_place(struct cursor *c, struct log *log, struct cursor_start start)
     for (size_t i = 0; i < c->count; i++)
         if (!cursor_place_topic(c, &c->topics[i], log, start))
             all = false;
+    if (all && (!c->read || start.from != CURSOR_RESUME))
+        cursor_passed(c, clock_wall_ms());
     c->verdict = all ? CURSOR_EXACT : 0;
     c->lost = 0;
     for (size_t i = 0; all && i < c->count; i++)

@@ -17,7 +17,9 @@
  * What the text does not say: a partition that it does not have begins at offset 0 (it was made since). A topic that it has
  * and the subscription has not is passed over. One that only the subscription has is `new` and begins CURSOR_SKEW_MS before
  * the newest record that the text knows, so that it misses nothing since; and so does a topic that was made anew, or a
- * partition that ends before the position: `reset`.
+ * partition that ends before the position: `reset`. Where the log cannot tell by its identity that a topic was made anew, the
+ * record before the position does: one that is more than CURSOR_SKEW_MS newer than all that the cursor passed is not the
+ * one that it passed.
  *
  * One thread. A cursor owns its memory and nothing else. */
 #pragma once
@@ -63,7 +65,7 @@ struct cursor_topic {
 struct cursor { /* read it freely; changed by the functions below alone */
     struct cursor_topic *topics;
     size_t count;
-    int64_t newest_ms; /* of the records that it passed; 0: none */
+    int64_t newest_ms; /* no record that it passed was stored later; 0: it was not placed */
     bool read;
     enum cursor_verdict verdict; /* of all; 0: not placed yet */
     int64_t lost;
@@ -79,4 +81,6 @@ void cursor_write(const struct cursor *c, struct hmac *key,
 bool cursor_place(struct cursor *c, struct log *log, struct cursor_start start);
 void cursor_displace(
     struct cursor *c); /* to be placed again, from where it stands: partitions were added, or a reader is anew */
-void cursor_move(struct cursor *c, size_t topic, int32_t partition, int64_t next, int64_t ms); /* ms 0: no record */
+/* ms: when the newest record before `next` was stored, as far as this partition has one that was not passed; 0: some time
+ * before now. */
+void cursor_move(struct cursor *c, size_t topic, int32_t partition, int64_t next, int64_t ms);

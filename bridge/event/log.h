@@ -59,6 +59,9 @@ struct log_ops {
     /* The offset of the first record that was stored at that time or later, by the clock of the log (which may be some
      * ms off that of who published); `end` when there is none. False: not yet: ask for the same again. */
     bool (*offset_at)(struct log *, struct topic_partition p, int64_t ms, int64_t *out);
+    /* When the record at that offset, or the next one, was stored; -1: nobody knows. False: not yet. NULL: nobody needs to
+     * ask, for `identity` tells every topic from another one (it does not where a cluster hides it). */
+    bool (*time_of)(struct log *, struct topic_partition p, int64_t offset, int64_t *out);
     /* From here on records come through send(): all that are stored at this offset or later, and none before it. It moves
      * when send() is called (to the record's offset + 1, as seen inside of it) and over records that the sink's filter
      * leaves out, never between. False: not yet (the sink's start, a partition that was just made). */

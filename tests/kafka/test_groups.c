@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/event/cursor.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
@@ -645,6 +646,79 @@ TEST(a_reader_of_the_log_is_told_what_is_gone_and_that_the_topic_is_another_one)
     broker_close(b);
 }
 
+static bool live_at(void *ctx, struct topic_partition p, int64_t *out)
+{
+    (void)p;
+    *out = *(const int64_t *)ctx;
+    return true;
+}
+
+static void place(struct cursor *c, struct log *l, int wake_fd, enum cursor_from from)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!cursor_place(c, l, (struct cursor_start){ from, 0 })) {
+        struct pollfd p = { .fd = wake_fd, .events = POLLIN };
+        poll(&p, 1, 1000);
+        wake_clear(wake_fd);
+        if (clock_mono_ms() > until)
+            fail_msg("the cursor finds no place");
+    }
+}
+
+/* At least so many records, stored that much later than now. (A fresh topic may not take what comes first.) */
+static void put_later(struct broker *b, const char *topic, int count, int64_t later_ms)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    cluster_forget();
+    for (int tag = 0, stored = 0; stored < count; tag++) {
+        struct record r = {
+            .topic = str_of(topic), .partition = 0, .timestamp_ms = clock_wall_ms() + later_ms, .value = str_of("x")
+        };
+        broker_publish(b, &(struct publication){
+                              .records = &r, .record_count = 1, .done = cluster_done, .tag = (uint64_t)tag });
+        cluster_await(tag + 1);
+        stored += cluster_outcomes[tag] == OUTCOME_STORED;
+        assert_true(clock_mono_ms() < until && tag < MOST - 1);
+    }
+}
+
+TEST(a_cursor_knows_a_topic_that_was_made_anew_and_is_longer_than_its_position)
+{
+    struct err e = { "" };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1);
+    int64_t live = 40;
+    int wake_fd = wake_new();
+    struct hmac *key = hmac_new(str_of("k"));
+    struct buf text = buf_new(CURSOR_TEXT_MAX);
+    cluster_forget();
+    put(b, topic, 0, 40);
+    struct log *l = broker_log(b, &(struct log_options){ .wake_fd = wake_fd, .live = live_at, .ctx = &live }, &e);
+    struct cursor *c = cursor_new(&topic, 1);
+    place(c, l, wake_fd, CURSOR_LATEST);
+    cursor_write(c, key, &text);
+    for (int anew = 0; anew < 2; anew++) {
+        if (anew) {
+            broker_log_close(b, l);
+            remove_topic(b, topic);
+            make_topic(b, topic);
+            put_later(b, topic, 60, 2 * CURSOR_SKEW_MS);
+            live = 60;
+            l = broker_log(b, &(struct log_options){ .wake_fd = wake_fd, .live = live_at, .ctx = &live }, &e);
+        }
+        assert_true(cursor_read(c, key, buf_str(&text), &e));
+        place(c, l, wake_fd, CURSOR_RESUME);
+        assert_string_equal(cursor_verdict_text(c->verdict), anew ? "reset" : "exact");
+        assert_int_equal(c->topics[0].parts[0].next, anew ? 0 : 40);
+    }
+    cursor_free(c);
+    buf_free(&text);
+    hmac_free(key);
+    broker_log_close(b, l);
+    close(wake_fd);
+    broker_close(b);
+}
+
 TEST(a_group_can_be_asked_for_while_its_coordinator_moves)
 {
     enum { OFFSET_FETCH = 9 };
@@ -715,6 +789,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_topic_made_anew_and_shorter_than_the_position_is_read_from_its_start),
         CLUSTER_TEST(a_topic_that_was_away_is_read_from_its_start),
         CLUSTER_TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start),
+        CLUSTER_TEST(a_cursor_knows_a_topic_that_was_made_anew_and_is_longer_than_its_position),
         CLUSTER_TEST(a_reader_of_the_log_is_told_what_is_gone_and_that_the_topic_is_another_one),
         CLUSTER_TEST(a_group_can_be_asked_for_while_its_coordinator_moves),
         CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),

@@ -9,7 +9,7 @@
  * as there is room. When nobody asks for a while the client ends, so that it fetches nothing beside the live one.
  *
  * A topic's identity is the cluster's id and its name: librdkafka 2.0 does not tell the topic's own id. One that was made anew
- * is known by a position beyond its end. */
+ * is known by a position beyond its end, or by the time of the record before the position (event/cursor.h). */
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/broker/chunks.h"
@@ -526,6 +526,23 @@ static bool replay_want(struct kafka_replay *r, struct replay_part *p, int64_t n
     return true;
 }
 
+/* Fetches what is there, which is what a reader fetches next. */
+static bool replay_time_of(struct log *base, struct topic_partition which, int64_t offset, int64_t *out)
+{
+    struct kafka_replay *r = (struct kafka_replay *)base;
+    const struct record *found = NULL;
+    pthread_mutex_lock(&r->lock);
+    struct replay_part *p = replay_part(r, which);
+    bool gone = p->known && (offset < p->bounds.start || offset >= p->bounds.end);
+    bool known = chunks_look(r->chunks, p, offset, &found) || gone || (p->failed && p->failed_at == offset);
+    if (!known)
+        replay_ask_chunk(r, p, offset);
+    *out = found ? found->timestamp_ms : -1;
+    pthread_cond_signal(&r->work);
+    pthread_mutex_unlock(&r->lock);
+    return known;
+}
+
 static int replay_read(struct log *base, struct log_reader *out_reader, int64_t until, struct record **out, size_t room,
                        size_t bytes, struct err *e)
 {
@@ -557,6 +574,7 @@ static const struct log_ops replay_ops = {
     .identity = replay_identity,
     .bounds = replay_bounds,
     .offset_at = replay_offset_at,
+    .time_of = replay_time_of,
     .live = broker_log_live,
     .wanted = broker_log_wanted,
     .open = replay_open,

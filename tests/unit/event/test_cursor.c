@@ -2,6 +2,7 @@
 /* Cursors: as text and back, and placed in a log that says what the test says. */
 #include "bridge/event/cursor.h"
 #include <stdio.h>
+#include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/test.h"
 
@@ -61,11 +62,22 @@ static bool said_offset_at(struct log *l, struct topic_partition p, int64_t ms, 
     return t->silent[p.partition];
 }
 
-static const struct log_ops said_ops = { .partitions = said_partitions,
-                                         .identity = said_identity,
-                                         .bounds = said_bounds,
-                                         .live = said_live,
-                                         .offset_at = said_offset_at };
+static bool said_time_known;
+static int64_t said_time;
+
+static bool said_time_of(struct log *l, struct topic_partition p, int64_t offset, int64_t *out)
+{
+    (void)l, (void)p;
+    *out = said_time;
+    assert_int_equal(offset, 49);
+    return said_time_known;
+}
+
+static struct log_ops said_ops = { .partitions = said_partitions,
+                                   .identity = said_identity,
+                                   .bounds = said_bounds,
+                                   .live = said_live,
+                                   .offset_at = said_offset_at };
 static struct log said_log = { &said_ops };
 static struct hmac *key;
 static const char *const both[] = { "a", "b" };
@@ -74,6 +86,9 @@ static int set_up(void **state)
 {
     (void)state;
     key = hmac_new(str_of("a secret"));
+    clock_fake(1, 500000);
+    said_time_known = true;
+    said_ops.time_of = NULL;
     for (int t = 0; t < 2; t++) {
         said[t] = (struct said){ .partitions = 2, .identity = 0xfedcba9876543210u + (unsigned)t };
         for (int p = 0; p < PARTS; p++) {
@@ -190,6 +205,32 @@ TEST(a_partition_that_ends_before_the_position_is_reset_alone)
     cursor_free(c);
 }
 
+TEST(a_topic_that_only_its_records_tell_from_another_one_is_reset)
+{
+    static const struct {
+        int64_t ms;
+        enum cursor_verdict verdict;
+    } cases[] = { { 1000000, CURSOR_EXACT },
+                  { -1, CURSOR_EXACT },
+                  { 1000000 + CURSOR_SKEW_MS, CURSOR_EXACT },
+                  { 1000001 + CURSOR_SKEW_MS, CURSOR_RESET } };
+    said[0].partitions = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf text = text_at(50, 10);
+        struct cursor *c = read_back(&text, both, 1);
+        said_ops.time_of = said_time_of;
+        said_time = cases[i].ms;
+        said_time_known = false;
+        said[0].bounds[1].start = 10; /* nothing is kept before the other one's position */
+        assert_false(cursor_place(c, &said_log, (struct cursor_start){ CURSOR_RESUME, 0 }));
+        said_time_known = true;
+        resume(c);
+        expect(c, 0, 0, cases[i].verdict == CURSOR_RESET ? 42 : 50, cases[i].verdict, 0);
+        cursor_free(c);
+        said_ops.time_of = NULL;
+    }
+}
+
 TEST(an_added_partition_begins_at_its_start_and_an_added_topic_where_the_others_are)
 {
     struct buf text = text_at(50, 60);
@@ -301,6 +342,7 @@ int main(void)
         CURSOR_TEST(what_retention_took_is_counted),
         CURSOR_TEST(a_topic_that_was_made_anew_goes_on_by_time),
         CURSOR_TEST(a_partition_that_ends_before_the_position_is_reset_alone),
+        CURSOR_TEST(a_topic_that_only_its_records_tell_from_another_one_is_reset),
         CURSOR_TEST(an_added_partition_begins_at_its_start_and_an_added_topic_where_the_others_are),
         CURSOR_TEST(topics_that_are_not_subscribed_are_passed_over),
         CURSOR_TEST(it_begins_where_it_is_told_to),
