@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "bridge/broker/chunks.h"
 #include "tests/support/folder.h"
 #include "tests/support/test.h"
 
@@ -145,6 +146,89 @@ TEST(files_of_properties_are_checked)
     EXPECT_PROPERTIES(NULL, "ssl.key.location", key, "ssl.ca.location", "probe");
 }
 
+/* ---- chunks: what was just read of a log ---- */
+
+static int chunk_records; /* that are there */
+
+static void chunk_release(struct record *r)
+{
+    chunk_records--;
+    free(r->share);
+    free(r);
+}
+
+static struct record *chunk_record(int64_t offset, size_t bytes)
+{
+    static const char zeroes[4096];
+    struct record *r = calloc(1, sizeof *r);
+    assert_non_null(r);
+    *r = (struct record){ .offset = offset, .value = { zeroes, bytes }, .release = chunk_release };
+    r->share = calloc(1, sizeof *r->share);
+    chunk_records++;
+    return r;
+}
+
+static void chunk_put(struct chunks *c, const void *of, int64_t from, int64_t to, int64_t step, size_t bytes)
+{
+    struct record *records[64];
+    size_t n = 0;
+    for (int64_t offset = from; offset < to; offset += step)
+        records[n++] = chunk_record(offset, bytes);
+    chunks_put(c, of, from, to, records, n);
+}
+
+/* Takes; the offsets are first, first + step ... and the place is then `next`. */
+static void chunk_expect(struct chunks *c, const void *of, int64_t at, int64_t until, size_t room, size_t bytes,
+                         size_t count, int64_t step, int64_t next)
+{
+    struct record *out[64];
+    int64_t place = at;
+    assert_int_equal(chunks_take(c, of, &place, until, out, room, bytes), count);
+    assert_int_equal(place, next);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(i == 0 || out[i]->offset == out[i - 1]->offset + step);
+        record_free(out[i]);
+    }
+}
+
+TEST(one_reading_serves_readers_at_all_places_of_it)
+{
+    struct chunks *c = chunks_new(1 << 20);
+    const int a = 0, b = 0;
+    chunk_put(c, &a, 0, 20, 1, 100);
+    chunk_put(c, &a, 20, 40, 2, 100); /* of every second offset there is none */
+    chunk_put(c, &a, 40, 50, 20, 0);
+    assert_int_equal(chunks_untaken(c), 3);
+    chunk_expect(c, &a, 5, 1000, 4, SIZE_MAX, 4, 1, 9);
+    assert_int_equal(chunks_untaken(c), 2);
+    chunk_expect(c, &a, 9, 15, 64, SIZE_MAX, 6, 1, 15);
+    chunk_expect(c, &a, 19, 1000, 1, SIZE_MAX, 1, 1, 20);
+    chunk_expect(c, &a, 21, 30, 64, SIZE_MAX, 4, 2, 30);
+    chunk_expect(c, &a, 41, 1000, 64, SIZE_MAX, 0, 1, 50); /* there is nothing, and that is known */
+    chunk_expect(c, &a, 0, 1000, 64, 1, 1, 1, 1);          /* one is more than there is room for, and comes */
+    chunk_expect(c, &a, 50, 1000, 64, SIZE_MAX, 0, 1, 50);
+    chunk_expect(c, &b, 0, 1000, 64, SIZE_MAX, 0, 1, 0);
+    chunks_forget(c, &a);
+    chunk_expect(c, &a, 0, 1000, 64, SIZE_MAX, 0, 1, 0);
+    assert_int_equal(chunk_records, 0);
+    chunks_free(c);
+}
+
+TEST(what_was_read_long_ago_makes_room)
+{
+    struct chunks *c = chunks_new(64 << 10);
+    const int a = 0;
+    for (int64_t i = 0; i < 10; i++) {
+        chunk_put(c, &a, i * 10, i * 10 + 10, 1, 1000);
+        chunk_expect(c, &a, 0, 1, 1, SIZE_MAX, 1, 1, 1); /* the first one is used all the time */
+    }
+    chunk_expect(c, &a, 10, 11, 1, SIZE_MAX, 0, 1, 10);
+    chunk_expect(c, &a, 90, 91, 1, SIZE_MAX, 1, 1, 91);
+    assert_in_range(chunk_records, 30, 60);
+    chunks_free(c);
+    assert_int_equal(chunk_records, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +238,8 @@ int main(void)
         cmocka_unit_test(every_type_has_its_table),
         cmocka_unit_test_setup_teardown(the_folder_is_checked, folder_set_up, folder_tear_down),
         cmocka_unit_test(properties_are_checked),
+        cmocka_unit_test(one_reading_serves_readers_at_all_places_of_it),
+        cmocka_unit_test(what_was_read_long_ago_makes_room),
         cmocka_unit_test_setup_teardown(files_of_properties_are_checked, folder_set_up, folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
