@@ -132,10 +132,12 @@ struct http_conn {
     const struct http_protocol *protocol; /* NULL after its end() */
     struct buf *out;                      /* wire.c: waits for the kernel; NULL: nothing does */
     struct http_work *work;               /* request.c: of an incomplete request; NULL when there is nothing to keep */
-    struct http_stream *stream;           /* stream.c */
-    struct http2 *two;                    /* h2.c */
-    uint64_t id;                          /* of the request that waits for an answer; 0: none */
-    struct http_conn *before, *after;     /* in the queue of its deadline */
+    union {
+        struct http_stream *stream; /* stream.c */
+        struct http2 *two;          /* h2.c */
+    };
+    uint64_t id;                      /* of the request that waits for an answer; 0: none */
+    struct http_conn *before, *after; /* in the queue of its deadline */
     struct http_conn *next_later;
     struct http_holder *holder;      /* NULL: dead */
     struct http_conn *older, *newer; /* of the holder */

@@ -96,24 +96,30 @@ TEST(nothing_is_deflated)
     client_close(&c);
 }
 
-/* Fewer bytes than that of memory for each that is quiet. (Where a sanitizer counts memory, it tells nothing.) */
+/* Fewer bytes of memory than that for each that is quiet, with its connection; 28 more in tables that double now and then,
+ * which the least of several batches leaves out. (Where a sanitizer counts memory, it tells nothing.) */
 TEST(a_quiet_listener_is_small)
 {
-    enum { FIRST = 65, MORE = 63, MOST = 410 };
-    static struct client all[FIRST + MORE];
+    enum { BATCH = 16, BATCHES = 6, MOST = 372 };
+    static struct client all[BATCH * BATCHES];
+    size_t least = SIZE_MAX;
     live_open("");
-    size_t before = 0;
-    for (int i = 0; i < FIRST + MORE; i++) {
-        if (i == FIRST)
-            before = mallinfo2().uordblks;
-        all[i] = live_listener("/", UPGRADE OFFER(""), 101);
-        live_send("ai.events", "1", "t", NULL, LONG);
-        expect_deflated(&all[i], LONG_EVENT("1"));
-        buf_free(&all[i].in);
+    for (int b = 0; b < BATCHES; b++) {
+        size_t before = mallinfo2().uordblks;
+        for (int i = 0; i < BATCH; i++) {
+            all[b * BATCH + i] = live_listener("/", UPGRADE OFFER(""), 101);
+            buf_free(&all[b * BATCH + i].in);
+        }
+        live_turn();
+        size_t each = (mallinfo2().uordblks - before) / BATCH;
+        least = each < least ? each : least;
     }
-    assert_in_range((mallinfo2().uordblks - before) / MORE, 0, MOST);
-    for (int i = 0; i < FIRST + MORE; i++)
+    assert_in_range(least, 0, MOST);
+    live_send("ai.events", "1", "t", NULL, LONG);
+    for (int i = 0; i < BATCH * BATCHES; i++) {
+        expect_deflated(&all[i], LONG_EVENT("1"));
         client_close(&all[i]);
+    }
 }
 
 TEST(subprotocol)

@@ -71,9 +71,10 @@ static struct client deflating(const char *offer, const char *answer)
 {
     user.upgrade = user.deflate = true;
     struct client c = client_new();
-    say(&c, STR(HANDSHAKE "Sec-WebSocket-Extensions: "));
-    say(&c, str_of(offer));
-    SAY(&c, "\r\n\r\n");
+    struct buf request = buf_new(1 << 16);
+    buf_printf(&request, HANDSHAKE "Sec-WebSocket-Extensions: %s\r\n\r\n", offer);
+    say(&c, buf_str(&request));
+    buf_free(&request);
     expect(&c, "\r\n\r\n");
     if (!said(&c, answer))
         fail_msg("%s: %s", offer, buf_c(&c.in));
@@ -147,27 +148,29 @@ TEST(messages_of_many_at_once)
     UNTIL(&nobody, user.closed == COUNT);
 }
 
-/* Fewer bytes than that of memory for each that is quiet. (Where a sanitizer counts memory, it tells nothing.) */
+/* Fewer bytes of memory than that for each that is quiet; 28 more in tables that double now and then, which the least of
+ * several batches leaves out. (Where a sanitizer counts memory, it tells nothing.) */
 TEST(a_quiet_websocket_is_small)
 {
-    enum { FIRST = 65, MORE = 63, MOST = 352 };
-    static struct client all[FIRST + MORE];
-    START(.max_connections = FIRST + MORE, .ping = { 30000 });
+    enum { BATCH = 16, BATCHES = 6, MOST = 260 };
+    static struct client all[BATCH * BATCHES];
+    size_t least = SIZE_MAX;
+    START(.max_connections = BATCH * BATCHES, .ping = { 30000 });
     user.many = true;
-    size_t before = 0;
-    for (int i = 0; i < FIRST + MORE; i++) {
-        if (i == FIRST)
-            before = mallinfo2().uordblks;
-        all[i] = deflating("permessage-deflate", NO_CONTEXTS);
-        say_frame(&all[i], 0xc1, (struct str){ HELLO, 7 });
-        say_frame(&all[i], 0x89, STR("ping"));
-        expect(&all[i], "\x8a\x04ping");
-        buf_free(&all[i].in);
+    for (int b = 0; b < BATCHES; b++) {
+        size_t before = mallinfo2().uordblks;
+        for (int i = b * BATCH; i < (b + 1) * BATCH; i++) {
+            all[i] = deflating("permessage-deflate", NO_CONTEXTS);
+            say_frame(&all[i], 0xc1, (struct str){ HELLO, 7 });
+            buf_free(&all[i].in);
+        }
         buf_free(&user.messages);
         buf_free(&user.paths);
+        size_t each = (mallinfo2().uordblks - before) / BATCH;
+        least = each < least ? each : least;
     }
-    assert_in_range((mallinfo2().uordblks - before) / MORE, 0, MOST);
-    for (int i = 0; i < FIRST + MORE; i++)
+    assert_in_range(least, 0, MOST);
+    for (int i = 0; i < BATCH * BATCHES; i++)
         client_close(&all[i]);
 }
 
