@@ -149,6 +149,11 @@ static void accept_listen(struct websocket_sink *s, const struct http_request *r
 {
     struct err e;
     bool sse = wanted->sse;
+    if (!cohorts_allow(&s->cohorts, wanted, r->network, (size_t)s->max_subscriptions_per_ip)) {
+        refuse_request(s, r, 429,
+                       "too many different subscriptions of this address; see option max_subscriptions_per_ip");
+        return;
+    }
     struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
     if (!peer) {
         refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
@@ -160,6 +165,7 @@ static void accept_listen(struct websocket_sink *s, const struct http_request *r
         refuse_request(s, r, 503, e.text);
         return;
     }
+    cohorts_asked(c, r->network);
     struct listener *l = mem_alloc(sizeof *l);
     l->peer = peer;
     l->user = key.at ? peers_enter(&s->users, key, INT64_MAX) : peer;

@@ -51,6 +51,7 @@ struct tally {             /* since somebody looked */
 struct cohort {
     struct cohort *next;
     size_t number;                 /* of its filter, in the index of all */
+    char *asker;                   /* the address that asked for it first; NULL: nobody's */
     struct cohort **dirty_cohorts; /* the list of those with news, and whether it is one of them */
     struct cohort *next_dirty;
     bool is_listed;

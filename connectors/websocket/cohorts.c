@@ -57,6 +57,32 @@ struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, str
     return c;
 }
 
+/* Would it be one too many? */
+static bool cohorts_has_most(const struct cohorts *all, const char *key, struct str address, size_t most)
+{
+    size_t count = 0;
+    for (const struct cohort *c = all->first; c; c = c->next) {
+        if (strcmp(c->subscription.key, key) == 0)
+            return false;
+        count += c->asker && str_eq(str_of(c->asker), address);
+    }
+    return count >= most;
+}
+
+bool cohorts_allow(struct cohorts *all, const struct subscription *wanted, struct str address, size_t most)
+{
+    if (str_eq(address, STR("unix")) || !cohorts_has_most(all, wanted->key, address, most))
+        return true;
+    cohorts_free_empty(all);
+    return !cohorts_has_most(all, wanted->key, address, most);
+}
+
+void cohorts_asked(struct cohort *c, struct str address)
+{
+    if (!c->asker)
+        c->asker = str_dup(address);
+}
+
 /* Takes it out of the list of those with news. */
 static void cohorts_unlist(struct cohorts *all, struct cohort *c)
 {

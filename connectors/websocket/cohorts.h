@@ -24,6 +24,10 @@ void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t mo
 void cohorts_close(struct cohorts *all); /* without listeners; zeroed is fine */
 /* The cohort of that subscription, a new one if need be, which takes it over. NULL with *e: there are too many. */
 struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, struct err *e);
+/* May the address have that subscription? Not when it would be a new one, and `most` stand there that it asked for first;
+ * "unix" has no limit. */
+bool cohorts_allow(struct cohorts *all, const struct subscription *wanted, struct str address, size_t most);
+void cohorts_asked(struct cohort *c, struct str address); /* by that one, if nobody did before */
 /* Frees those without listeners; now and then, and by itself when there are too many. */
 void cohorts_free_empty(struct cohorts *all);
 /* Calls each() with every cohort that wants the event. */

@@ -30,7 +30,7 @@ struct websocket_sink {
     struct verify_options verify_options;
     bool open, token_in_query, deflate;
     struct strings origins;
-    int64_t max_listeners_per_ip, max_subscriptions;
+    int64_t max_listeners_per_ip, max_subscriptions, max_subscriptions_per_ip;
     struct bytes buffer, max_buffered;
     /* from here on: not options */
     struct http_server *server;

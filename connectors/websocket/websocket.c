@@ -50,9 +50,13 @@ static const struct option websocket_options[] = {
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000,
            .doc = "Most listeners of one address (IPv6: one /64); beyond: 429. Unix sockets have no such limit."),
     OPTION(
-        struct websocket_sink, max_subscriptions, .fallback = "256", .min = 1, .max = 100000,
+        struct websocket_sink, max_subscriptions, .fallback = "1000", .min = 1, .max = 100000,
         .doc =
             "Most different subscriptions (topics, filter, format) at a time; beyond: 503. Each may hold `buffer` bytes, all together `max_buffered`."),
+    OPTION(
+        struct websocket_sink, max_subscriptions_per_ip, .fallback = "256", .min = 1, .max = 100000,
+        .doc =
+            "Most of these that one address (IPv6: one /64) was the first to ask for; beyond: 429. Unix sockets have no such limit."),
     OPTION(struct websocket_sink, buffer, .fallback = "4MiB", .min = 4096, .max = 1 << 30,
            .doc = "How far a listener may lag behind before it is closed as too slow; also the longest event."),
     OPTION(

@@ -212,8 +212,8 @@ TEST(origins)
 
 TEST(unix_sockets_have_no_limit_per_address)
 {
-    live_open("max_listeners_per_ip: 1");
-    struct client a = live_listener("/", UPGRADE, 101), b = live_listener("/", UPGRADE, 101);
+    live_open("max_listeners_per_ip: 1\nmax_subscriptions_per_ip: 1");
+    struct client a = live_listener("/", UPGRADE, 101), b = live_listener("/?type=b", UPGRADE, 101);
     client_close(&a);
     client_close(&b);
 }
@@ -235,6 +235,22 @@ TEST(limits)
         live_turn();
     a = live_listener("/?type=x", UPGRADE, 101); /* the old subscription is gone with its last listener */
     client_close(&a);
+}
+
+TEST(subscriptions_of_one_address)
+{
+    live_open_tcp("max_subscriptions_per_ip: 2\nopen: true");
+    struct client a = live_listener("/?type=a", UPGRADE, 101), b = live_listener("/?type=b", UPGRADE, 101);
+    live_refused("/?type=c", UPGRADE, 429, "max_subscriptions_per_ip");
+    struct client again = live_listener("/?type=a", UPGRADE, 101); /* no new one */
+    client_close(&b);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    b = live_listener("/?type=c", UPGRADE, 101);
+    live_refused("/?type=b", UPGRADE, 429, "max_subscriptions_per_ip");
+    client_close(&a);
+    client_close(&b);
+    client_close(&again);
 }
 
 TEST(bad_options)
@@ -275,6 +291,7 @@ int main(void)
         LIVE(host_names),
         LIVE(origins),
         LIVE(limits),
+        LIVE(subscriptions_of_one_address),
         LIVE(unix_sockets_have_no_limit_per_address),
         LIVE(bad_options),
     };
