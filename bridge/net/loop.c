@@ -50,7 +50,7 @@ static struct loop_slot *loop_slot_of(struct loop *l, int fd)
     if (i >= l->slot_count) {
         size_t count = l->slot_count ? l->slot_count : 64;
         while (count <= i)
-            count *= 2;
+            count += count / 2; /* thousands of connections should not keep room for twice as many */
         l->slots = mem_grow(l->slots, count, sizeof *l->slots);
         memset(l->slots + l->slot_count, 0, (count - l->slot_count) * sizeof *l->slots);
         l->slot_count = count;

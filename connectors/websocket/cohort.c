@@ -130,7 +130,7 @@ void seat_take(struct seat *t, struct listener *l)
 void cohort_join(struct cohort *c, struct seat *t)
 {
     if (c->count == c->cap) {
-        c->cap = c->cap ? 2 * c->cap : 4;
+        c->cap = c->cap ? c->cap + c->cap / 2 : 4;
         c->seats = mem_grow(c->seats, c->cap, sizeof *c->seats);
     }
     t->cohort = c;

@@ -138,7 +138,7 @@ void http_server_reply(struct http_server *s, uint64_t id, int status, const str
 static uint32_t conn_new_slot(struct http_server *s)
 {
     if (s->free_count == 0) {
-        size_t slots = s->slots ? 2 * s->slots : 64;
+        size_t slots = s->slots ? s->slots + s->slots / 2 : 64;
         s->conns = mem_grow(s->conns, slots, sizeof(struct http_conn *));
         s->free_slots = mem_grow(s->free_slots, slots, sizeof *s->free_slots);
         for (size_t i = slots; i-- > s->slots;) {

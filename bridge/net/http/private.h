@@ -144,18 +144,17 @@ struct http_conn {
     size_t held;                     /* bytes of incomplete requests, as counted in the holder's and the server's */
     int64_t due_ms;
     uint32_t slot, drained;
-    uint8_t state, due;              /* enum http_state, enum http_due */
-    bool is_later;                   /* on the server's `later` list */
-    bool readable;                   /* the kernel may have more for us */
-    bool ended;                      /* the peer shut its side: read until 0 */
-    bool paused;                     /* the protocol takes no input for now */
-    bool unread;                     /* what the protocol kept of the input may hold a whole request */
-    bool proxying;                   /* a trusted proxy still has to say whose it is (PROXY protocol) */
-    bool from_proxy;                 /* the peer is a trusted proxy */
-    bool feeding;                    /* its protocol looks at input right now */
-    bool asked;                      /* a request of HTTP/1 came: HTTP/2 cannot begin any more */
-    bool keep_alive, old, head_only; /* of the current request; old: HTTP/1.0 */
-    uint8_t request;                 /* enum http_request_state */
+    uint8_t state, due, request;                 /* enum http_state, enum http_due, enum http_request_state */
+    bool is_later : 1;                           /* on the server's `later` list */
+    bool readable : 1;                           /* the kernel may have more for us */
+    bool ended : 1;                              /* the peer shut its side: read until 0 */
+    bool paused : 1;                             /* the protocol takes no input for now */
+    bool unread : 1;                             /* what the protocol kept of the input may hold a whole request */
+    bool proxying : 1;                           /* a trusted proxy still has to say whose it is (PROXY protocol) */
+    bool from_proxy : 1;                         /* the peer is a trusted proxy */
+    bool feeding : 1;                            /* its protocol looks at input right now */
+    bool asked : 1;                              /* a request of HTTP/1 came: HTTP/2 cannot begin any more */
+    bool keep_alive : 1, old : 1, head_only : 1; /* of the current request; old: HTTP/1.0 */
     char peer[];
 };
 
