@@ -410,9 +410,25 @@ static bool bookmarks_secret(struct bookmarks *base, unsigned char out[BOOKMARKS
     return mark->storing == 0;
 }
 
-static const struct bookmarks_ops bookmarks_ops = {
-    .remember = bookmarks_remember, .done = bookmarks_done, .recall = bookmarks_recall, .secret = bookmarks_secret
-};
+static bool bookmarks_each(struct bookmarks *base, void (*one)(void *ctx, struct str name, struct str value), void *ctx)
+{
+    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
+    bookmarks_serve(b);
+    if (!b->loaded || (b->shared && clock_mono_ms() - b->loaded_ms > UNKNOWN_MS)) {
+        bookmarks_want(b);
+        return false;
+    }
+    for (size_t i = 0; i < b->marks.count; i++)
+        if (str_starts(b->marks.at[i].key, STR(NAME_KEY)) && b->marks.at[i].value.at)
+            one(ctx, str_from(b->marks.at[i].key, sizeof NAME_KEY - 1), b->marks.at[i].value);
+    return true;
+}
+
+static const struct bookmarks_ops bookmarks_ops = { .remember = bookmarks_remember,
+                                                    .done = bookmarks_done,
+                                                    .recall = bookmarks_recall,
+                                                    .each = bookmarks_each,
+                                                    .secret = bookmarks_secret };
 
 struct bookmarks *bookmarks_new(struct broker *broker, const char *sink, bool shared, int wake_fd)
 {

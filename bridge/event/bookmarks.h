@@ -44,6 +44,8 @@ struct bookmarks_ops {
     size_t (*done)(struct bookmarks *, struct bookmark_done *out, size_t room); /* what has its outcome by now */
     /* Its value, absent when there is none; borrowed until the next call of any of these. False: not yet. */
     bool (*recall)(struct bookmarks *, struct str name, struct str *out);
+    /* Each name with its value, sorted. False: not yet. */
+    bool (*each)(struct bookmarks *, void (*one)(void *ctx, struct str name, struct str value), void *ctx);
     /* Bytes that only the daemons of this sink and this broker know, made once. False: not yet. (Two daemons of one cluster
      * that are started for the very first time at the same moment may differ until one of them looks again.) */
     bool (*secret)(struct bookmarks *, unsigned char out[BOOKMARKS_SECRET]);

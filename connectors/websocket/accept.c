@@ -13,7 +13,7 @@ METRIC_COUNTER(aqueduct_listeners_refused_total,
 enum {
     RETRY_LEAST_MS = 3000,
     RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
-    STREAM_HEADERS = 5,
+    STREAM_HEADERS = 3 + ACCESS_CORS,
 };
 
 /* Does the client show what it must? Else it is answered; the reason is in log and metric alone. *key: whose it is. */
@@ -35,17 +35,16 @@ static bool accept_is_verified(struct websocket_sink *s, const struct http_reque
     return false;
 }
 
-/* Is the word in the comma-separated list of that header, whatever parameters follow it? */
-static bool accept_header_has(const struct http_request *r, const char *name, struct str word)
+/* Before a browser sends a script's request to another site, it asks whether it may, without a token. */
+static void accept_preflight(struct websocket_sink *s, const struct http_request *r)
 {
-    struct str rest = http_header(r, name, NULL), one;
-    while (str_cut(&rest, ',', &one)) {
-        struct str bare;
-        str_cut(&one, ';', &bare);
-        if (str_eq_nocase(str_trim(bare), word))
-            return true;
-    }
-    return false;
+    struct header headers[ACCESS_CORS + 3];
+    size_t n = access_cors(http_header(r, "Origin", NULL), headers);
+    headers[n++] = (struct header){ STR("Access-Control-Allow-Methods"), STR("GET, HEAD, POST, PUT, DELETE") };
+    headers[n++] = (struct header){ STR("Access-Control-Allow-Headers"),
+                                    STR("Authorization, Content-Type, Last-Event-ID") };
+    headers[n++] = (struct header){ STR("Access-Control-Max-Age"), STR("600") };
+    http_server_reply(s->server, r->id, 204, headers, n, STR(""));
 }
 
 static bool accept_is_post(const struct websocket_sink *s, const struct http_request *r)
@@ -56,10 +55,13 @@ static bool accept_is_post(const struct websocket_sink *s, const struct http_req
 /* False: the request is answered. *key: whose it is; absent: nobody's in particular. */
 static bool accept_may_enter(struct websocket_sink *s, const struct http_request *r, struct str *key)
 {
+    bool pulls = pull_is_path(s, r->path);
     *key = STR_ABSENT;
-    if (!str_eq(r->path, str_of(s->path)))
+    if (!str_eq(r->path, str_of(s->path)) && !pulls)
         refuse_request(s, r, 404, "there is nothing at this path");
-    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")) && !accept_is_post(s, r))
+    else if (str_eq(r->method, STR("OPTIONS")) && access_origin_ok(r, &s->origins))
+        accept_preflight(s, r);
+    else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")) && !pulls && !accept_is_post(s, r))
         refuse_request(s, r, 405,
                        s->publisher.inward ? "listeners come by GET, events by POST" : "listeners come by GET");
     else if (!accept_is_verified(s, r, key))
@@ -104,15 +106,10 @@ static struct http_stream *accept_take_frames(struct websocket_sink *s, const st
 /* What an event stream begins with. Returns how many. */
 static size_t accept_stream_headers(const struct http_request *r, struct header headers[STREAM_HEADERS])
 {
-    struct str origin = http_header(r, "Origin", NULL);
     headers[0] = (struct header){ STR("Content-Type"), STR("text/event-stream") };
     headers[1] = (struct header){ STR("Cache-Control"), STR("no-store") };
     headers[2] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
-    if (!origin.n)
-        return 3;
-    headers[3] = (struct header){ STR("Access-Control-Allow-Origin"), origin }; /* it was checked */
-    headers[4] = (struct header){ STR("Vary"), STR("Origin") };
-    return 5;
+    return 3 + access_cors(http_header(r, "Origin", NULL), headers + 3);
 }
 
 /* Begins an event stream with the time after which the client shall come back when it breaks. */
@@ -187,11 +184,10 @@ static void accept_show_head(struct websocket_sink *s, const struct http_request
     http_server_reply(s->server, r->id, 200, headers, accept_stream_headers(r, headers), STR(""));
 }
 
-/* A parameter that is no part of the subscription. */
 static bool accept_is_secret(const void *ctx, struct str name)
 {
     const struct websocket_sink *s = ctx;
-    return (s->token_in_query && str_eq(name, STR("token"))) || verify_reads_query(&s->verify, name);
+    return access_is_secret(&s->verify, s->token_in_query, name);
 }
 
 static void accept_on_request(void *ctx, const struct http_request *r)
@@ -202,12 +198,16 @@ static void accept_on_request(void *ctx, const struct http_request *r)
     struct str key;
     if (!accept_may_enter(s, r, &key))
         return;
+    if (pull_is_path(s, r->path)) {
+        pull_request(s, r);
+        return;
+    }
     if (str_eq(r->method, STR("POST"))) {
         talk_post(s, r, key);
         return;
     }
-    bool sse = accept_header_has(r, "Accept", STR("text/event-stream"));
-    if (!sse && !accept_header_has(r, "Upgrade", STR("websocket")))
+    bool sse = access_header_has(r, "Accept", STR("text/event-stream"));
+    if (!sse && !access_header_has(r, "Upgrade", STR("websocket")))
         refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
     else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e))
         refuse_request(s, r, 400, e.text);

@@ -102,3 +102,31 @@ bool access_host_ok(const struct http_request *r, const struct strings *origins)
     }
     return false;
 }
+
+size_t access_cors(struct str origin, struct header *out)
+{
+    if (!origin.n)
+        return 0;
+    out[0] = (struct header){ STR("Access-Control-Allow-Origin"), origin };
+    out[1] = (struct header){ STR("Access-Control-Expose-Headers"),
+                              STR("Aqueduct-Cursor, Aqueduct-Resume, Aqueduct-More, Retry-After") };
+    out[2] = (struct header){ STR("Vary"), STR("Origin") };
+    return ACCESS_CORS;
+}
+
+bool access_header_has(const struct http_request *r, const char *name, struct str word)
+{
+    struct str rest = http_header(r, name, NULL), one;
+    while (str_cut(&rest, ',', &one)) {
+        struct str bare;
+        str_cut(&one, ';', &bare);
+        if (str_eq_nocase(str_trim(bare), word))
+            return true;
+    }
+    return false;
+}
+
+bool access_is_secret(const struct verify_options *o, bool token_in_query, struct str name)
+{
+    return (token_in_query && str_eq(name, STR("token"))) || verify_reads_query(o, name);
+}

@@ -15,3 +15,13 @@ bool access_origin_ok(const struct http_request *r, const struct strings *origin
 /* Did it come by an address, localhost, or the host of one of the origins? A name of somebody else's that he made
  * point to this machine (DNS rebinding) would let his site's scripts in as if they were ours. */
 bool access_host_ok(const struct http_request *r, const struct strings *origins);
+
+enum { ACCESS_CORS = 3 };
+/* What lets a browser's script of that origin, which was checked, see the answer: writes ACCESS_CORS headers, or none when the
+ * origin is absent; returns how many. */
+size_t access_cors(struct str origin, struct header *out);
+
+/* Is the word in the comma-separated list of that header, whatever parameters follow it? */
+bool access_header_has(const struct http_request *r, const char *name, struct str word);
+/* Does the parameter of the query say who somebody is, and not what he asks for? */
+bool access_is_secret(const struct verify_options *o, bool token_in_query, struct str name);

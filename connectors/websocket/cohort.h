@@ -35,9 +35,9 @@ struct seat {
 
 struct listener {
     struct http_stream *stream; /* NULL: not yet */
-    struct peer *peer, *user; /* its address; whose token it showed, or the address as well */
-    struct seat *seats;      /* all of them, the latest first */
-    struct seat *unfinished; /* a frame of this one went out in part; NULL: the next byte begins a frame */
+    struct peer *peer, *user;   /* its address; whose token it showed, or the address as well */
+    struct seat *seats;         /* all of them, the latest first */
+    struct seat *unfinished;    /* a frame of this one went out in part; NULL: the next byte begins a frame */
     struct seat first;
     bool blocked;   /* the kernel takes no more for now */
     bool sent_away; /* we closed it; else the other side went */

@@ -8,6 +8,7 @@
  *   subscription.c   what a listener asks for
  *   talk.c           what listeners say, and what they are answered (protocol.c)
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
+ *   pull*.c          who comes for events by plain requests
  *   frames.c         an event as the bytes that listeners get
  *   cohort.c cohorts.c ring.c   equal subscriptions share one ring of these
  *   pace.c           when they are sent
@@ -21,6 +22,7 @@
 #include "connectors/websocket/frames.h"
 #include "connectors/websocket/peers.h"
 #include "connectors/websocket/publish.h"
+#include "connectors/websocket/pulls.h"
 
 struct websocket_sink {
     struct sink base;
@@ -40,6 +42,7 @@ struct websocket_sink {
     struct publisher publisher; /* with the options of publish */
     struct peers peers, users;
     int64_t swept_ms;
+    struct pull pull;
     struct frames frames;
     struct log_limit log_limit;
     int64_t listeners[2]; /* WebSocket, event streams */
@@ -57,7 +60,10 @@ struct http_events accept_events(struct websocket_sink *s);
 
 /* One line per listener that was refused, but never more than the log can bear. */
 void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail);
-/* Answers with a problem document (RFC 9457). */
+enum { REFUSE_BYTES = 4096 };
+/* The problem document (RFC 9457) that says so. */
+void refuse_text(struct buf *out, int status, const char *detail);
+/* Answers with one. */
 void refuse_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
 /* Both. */
 void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
@@ -70,3 +76,17 @@ void talk_message(struct websocket_sink *s, struct listener *l, bool text, struc
 void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key);
 /* Tells listeners what became of their events. */
 void talk_answers(struct websocket_sink *s);
+
+/* ---- pull.c: see pulls.h ---- */
+
+void pull_open(struct websocket_sink *s);
+/* Is it one of our paths? */
+bool pull_is_path(const struct websocket_sink *s, struct str path);
+/* A request for one, of a client that was let in; answered now or later. */
+void pull_request(struct websocket_sink *s, const struct http_request *r);
+/* In work(): goes on with them. Returns in how many ms it is to be called again at the latest; -1: no matter. */
+int64_t pull_turn(struct websocket_sink *s);
+/* Answers those that wait with what they have. */
+void pull_drain(struct websocket_sink *s);
+/* The server is gone, and so are their connections. */
+void pull_close(struct websocket_sink *s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests that become no listener. */
 #include "bridge/lib/jscan.h"
+#include "connectors/websocket/access.h"
 #include "connectors/websocket/private.h"
 
 void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail)
@@ -14,14 +15,21 @@ void refuse_log(struct websocket_sink *s, struct str peer, int status, const cha
             LOG_C("why", detail));
 }
 
+void refuse_text(struct buf *out, int status, const char *detail)
+{
+    buf_printf(out, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
+    jscan_add_string(out, str_of(detail));
+    buf_add_char(out, '}');
+}
+
 void refuse_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)
 {
-    struct buf body = buf_new(4096);
-    buf_printf(&body, "{\"title\":\"%s\",\"status\":%d,\"detail\":", http_status_text(status), status);
-    jscan_add_string(&body, str_of(detail));
-    buf_add_char(&body, '}');
-    struct header headers[3] = { { STR("Content-Type"), STR("application/problem+json") } };
+    struct buf body = buf_new(REFUSE_BYTES);
+    refuse_text(&body, status, detail);
+    struct header headers[3 + ACCESS_CORS] = { { STR("Content-Type"), STR("application/problem+json") } };
     size_t n = 1;
+    if (access_origin_ok(r, &s->origins)) /* so that a script can tell why */
+        n += access_cors(http_header(r, "Origin", NULL), headers + n);
     if (status == 401)
         headers[n++] = (struct header){ STR("WWW-Authenticate"), verifier_challenge(s->verifier) };
     if (status == 405)

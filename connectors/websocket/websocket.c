@@ -139,6 +139,7 @@ static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
     struct offer o = { .s = s, .m = m, .wire = { STR_ABSENT } };
+    s->pull.sent++;
     cohorts_find(&s->cohorts, m, websocket_offer, &o);
     if (o.built)
         pace_add(&s->cohorts.pace, clock_mono_us(), o.wire[WIRE_TEXT].n);
@@ -185,6 +186,9 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
         ms = SSE_LONGEST_WAIT_MS;
     if (s->verifier)
         verifier_refresh(s->verifier, s->base.id);
+    int64_t pull_ms = pull_turn(s);
+    if (pull_ms >= 0 && pull_ms < ms)
+        ms = pull_ms;
     http_server_run(s->server, wake_fd, (int)ms);
     talk_answers(s);
     websocket_sweep(s);
@@ -204,6 +208,7 @@ static void websocket_drain(struct sink *base, struct duration limit)
     http_server_stop_accepting(s->server);
     talk_answers(s); /* the source has ended: these are the last */
     cohorts_flush(&s->cohorts, true);
+    pull_drain(s);
     for (struct cohort *c = s->cohorts.first; c; c = c->next)
         while (c->count) {
             listener_close(c->seats[c->count - 1]->listener, 1012, "restarting");
@@ -219,6 +224,7 @@ static void websocket_close(struct sink *base)
     struct websocket_sink *s = (struct websocket_sink *)base;
     http_server_free(s->server); /* closed() takes every listener out of its cohort */
     s->server = NULL;
+    pull_close(s);
     cohorts_close(&s->cohorts);
     publish_close(&s->publisher);
     peers_close(&s->peers);
@@ -239,6 +245,7 @@ static void websocket_open_metrics(struct websocket_sink *s)
     s->too_long = metric_get(&aqueduct_listener_events_too_long_total, LABELS(id));
     s->gone = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "gone"));
     s->slow = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "slow"));
+    pull_open(s);
     s->drained = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "drain"));
 }
 

@@ -14,6 +14,8 @@ struct sink *live_sink;
 struct source *live_source;
 struct emission live_emitted[16];
 int64_t live_offset;
+struct log *live_log;
+struct bookmarks *live_bookmarks;
 
 static const char *live_path; /* NULL: TCP, on live_port */
 static int live_port;
@@ -33,6 +35,8 @@ static void live_open_at(const char *listen, const char *more)
         live_source = live_sink->inward = mem_alloc(websocket_sink.inward->size);
         *live_source = (struct source){ .ops = websocket_sink.inward, .id = "live", .sink = live_sink };
     }
+    live_sink->log = live_log;
+    live_sink->bookmarks = live_bookmarks;
     sink_start(live_sink);
     live_wake_fd = wake_new();
     wake_up(live_wake_fd);

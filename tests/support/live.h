@@ -16,6 +16,8 @@ extern const struct sink_ops websocket_sink;
 extern struct sink *live_sink;     /* NULL: not open */
 extern struct source *live_source; /* of what its listeners publish; NULL: they do not */
 extern int64_t live_offset;        /* of the next event in partition 3 */
+extern struct log *live_log;       /* what the sink gets as its own; NULL: none (tests/support/live_log.h) */
+extern struct bookmarks *live_bookmarks;
 
 void live_open(const char *more);     /* options besides listen */
 void live_open_tcp(const char *more); /* on 127.0.0.1 */

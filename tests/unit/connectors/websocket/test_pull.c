@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+/* Events by plain requests: what an answer holds, where it goes on, and that a name moves by acknowledgement alone. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "bridge/lib/clock.h"
+#include "bridge/lib/mem.h"
+#include "tests/support/live_log.h"
+
+/* ---- bookmarks in memory ---- */
+
+enum { NAMES = 8 };
+
+static struct {
+    char *name, *value;
+} names[NAMES];
+static struct bookmark_done outcomes[NAMES];
+static size_t outcome_count;
+static bool held;                         /* outcomes are kept back */
+static enum bookmark_outcome outcome_now; /* of what is remembered */
+static int stored;
+
+static int name_at(struct str name)
+{
+    for (int i = 0; i < NAMES; i++)
+        if (names[i].name && str_eq(str_of(names[i].name), name))
+            return i;
+    return -1;
+}
+
+static void name_set(struct str name, struct str value)
+{
+    int i = name_at(name);
+    for (int k = 0; i < 0 && k < NAMES; k++)
+        i = names[k].name ? i : k;
+    free(names[i].name);
+    free(names[i].value);
+    names[i].name = value.at ? str_dup(name) : NULL;
+    names[i].value = value.at ? str_dup(value) : NULL;
+}
+
+static bool on_recall(struct bookmarks *b, struct str name, struct str *out)
+{
+    (void)b;
+    int i = name_at(name);
+    *out = i < 0 ? STR_ABSENT : str_of(names[i].value);
+    return true;
+}
+
+static void on_remember(struct bookmarks *b, struct str name, struct str before, struct str value, uint64_t tag)
+{
+    struct str now;
+    on_recall(b, name, &now);
+    struct bookmark_done *done = &outcomes[outcome_count++];
+    *done = (struct bookmark_done){ .tag = tag, .outcome = outcome_now };
+    snprintf(done->why, sizeof done->why, "why");
+    if (outcome_now == BOOKMARK_STORED && (now.at == NULL) == (before.at == NULL) && str_eq(now, before)) {
+        name_set(name, value);
+        stored++;
+    } else if (outcome_now == BOOKMARK_STORED) {
+        done->outcome = BOOKMARK_CHANGED;
+    }
+}
+
+static size_t on_done(struct bookmarks *b, struct bookmark_done *out, size_t room)
+{
+    size_t n = held ? 0 : outcome_count;
+    (void)b;
+    assert_true(n <= room);
+    memcpy(out, outcomes, n * sizeof *out);
+    outcome_count -= n;
+    return n;
+}
+
+static bool on_each(struct bookmarks *b, void (*one)(void *ctx, struct str name, struct str value), void *ctx)
+{
+    (void)b;
+    for (int i = 0; i < NAMES; i++)
+        if (names[i].name)
+            one(ctx, str_of(names[i].name), str_of(names[i].value));
+    return true;
+}
+
+static bool on_secret(struct bookmarks *b, unsigned char out[BOOKMARKS_SECRET])
+{
+    (void)b;
+    memset(out, 's', BOOKMARKS_SECRET);
+    return true;
+}
+
+static const struct bookmarks_ops bookmarks_ops = {
+    .remember = on_remember, .done = on_done, .recall = on_recall, .each = on_each, .secret = on_secret
+};
+static struct bookmarks bookmarks = { .ops = &bookmarks_ops };
+
+static void begin(const char *more)
+{
+    log_open();
+    live_bookmarks = &bookmarks;
+    outcome_now = BOOKMARK_STORED;
+    outcome_count = 0;
+    stored = 0;
+    held = false;
+    live_open(more);
+}
+
+static int end(void **state)
+{
+    for (int i = 0; i < NAMES; i++)
+        if (names[i].name)
+            name_set(str_of(names[i].name), STR_ABSENT);
+    return log_close(state);
+}
+
+/* ---- requests ---- */
+
+static char cursor[1024]; /* of the last answer */
+static char seen[1024];   /* the ids of its events */
+
+static struct client ask(const char *method, const char *target, const char *headers, const char *body)
+{
+    struct client c = live_client();
+    struct buf b = buf_new(1 << 16);
+    buf_printf(&b, "%s %s HTTP/1.1\r\nHost: here:1\r\n%sContent-Length: %zu\r\n\r\n%s", method, target, headers,
+               strlen(body), body);
+    client_write(&c, buf_str(&b));
+    buf_free(&b);
+    return c;
+}
+
+static bool answered(struct client *c, struct answer *out)
+{
+    for (int i = 0; i < 20; i++) {
+        live_turn();
+        client_read(c);
+    }
+    return client_answer(c, out);
+}
+
+static int request(const char *method, const char *target, const char *body)
+{
+    struct client c = ask(method, target, "", body);
+    struct answer a;
+    assert_true(answered(&c, &a));
+    int status = a.status;
+    snprintf(seen, sizeof seen, "%.*s", STR_ARG(a.body));
+    client_close(&c);
+    return status;
+}
+
+/* The ids of the events of a 200, whose cursor is kept. */
+static const char *take(struct client *c)
+{
+    struct answer a;
+    assert_true(answered(c, &a));
+    if (a.status != 200)
+        fail_msg("%d %.*s", a.status, STR_ARG(a.body));
+    json_t *json = json_loadb(a.body.at, a.body.n, 0, NULL), *ev;
+    size_t i;
+    *seen = '\0';
+    json_array_foreach(json_object_get(json, "events"), i, ev)
+    {
+        size_t n = strlen(seen);
+        snprintf(seen + n, sizeof seen - n, "%s%s", i ? " " : "", json_string_value(json_object_get(ev, "id")));
+    }
+    snprintf(cursor, sizeof cursor, "%s", json_string_value(json_object_get(json, "cursor")));
+    assert_true(str_eq(answer_header(&a, "Aqueduct-Cursor"), str_of(cursor)));
+    size_t n = strlen(seen);
+    snprintf(seen + n, sizeof seen - n, "|%s %lld%s", json_string_value(json_object_get(json, "resume")),
+             json_integer_value(json_object_get(json, "lost")),
+             json_is_true(json_object_get(json, "more")) ? " more" : "");
+    json_decref(json);
+    client_close(c);
+    return seen;
+}
+
+static const char *get(const char *fmt, const char *with)
+{
+    char target[2048];
+    snprintf(target, sizeof target, fmt, with);
+    struct client c = ask("GET", target, "", "");
+    return take(&c);
+}
+
+TEST(each_answer_says_where_the_next_begins)
+{
+    begin("");
+    log_pass(0, 3);
+    log_pass(3, 2);
+    assert_string_equal(get("/events", ""), "|new 0");
+    assert_string_equal(get("/events?from=earliest&max=2&topics=ai.chats", ""), "0/0 0/1|new 0 more");
+    assert_string_equal(get("/events?after=%s&topics=ai.chats", cursor), "0/2|exact 0");
+    assert_string_equal(get("/events?from=%s&topics=ai.chats", cursor), "|exact 0");
+    log_pass(0, 1);
+    assert_string_equal(get("/events?from=%s&topics=ai.chats", cursor), "0/3|exact 0");
+    assert_string_equal(get("/events?from=earliest&subject=s/1", ""), "0/1 3/1|new 0");
+    log_places[0].start = 2;
+    assert_string_equal(get("/events?from=last:4&topics=ai.events", ""), "3/0 3/1|new 0");
+}
+
+TEST(what_retention_took_is_counted)
+{
+    begin("");
+    log_pass(0, 2);
+    assert_string_equal(get("/events?from=earliest&topics=ai.chats", ""), "0/0 0/1|new 0");
+    log_pass(0, 5);
+    log_places[0].start = 5;
+    log_patience = 2; /* nothing is known at once */
+    assert_string_equal(get("/events?from=%s&topics=ai.chats", cursor), "0/5 0/6|gap 3");
+}
+
+TEST(who_waits_is_answered_by_what_comes)
+{
+    struct answer a;
+    begin("");
+    log_pass(0, 1);
+    clock_fake(1000000, 1795000000000);
+    struct client c = ask("GET", "/events?wait=25&subject=s/2", "", "");
+    assert_false(answered(&c, &a));
+    log_pass(0, 1);
+    assert_false(answered(&c, &a)); /* it does not match */
+    log_pass(0, 1);
+    assert_string_equal(take(&c), "0/2|new 0");
+    c = ask("GET", "/events?wait=25&subject=s/9", "", "");
+    assert_false(answered(&c, &a));
+    log_pass(0, 2);
+    clock_fake_advance(24999);
+    assert_false(answered(&c, &a));
+    clock_fake_advance(1);
+    assert_string_equal(take(&c), "|new 0"); /* and the cursor has passed what did not match */
+    assert_string_equal(get("/events?from=%s", cursor), "|exact 0");
+}
+
+TEST(a_name_moves_by_acknowledgement_alone)
+{
+    char first[1024];
+    begin("");
+    log_pass(0, 4);
+    assert_string_equal(get("/events?position=nightly&max=2&topics=ai.chats", ""), "0/0 0/1|new 0 more");
+    assert_int_equal(stored, 1); /* where it begins */
+    snprintf(first, sizeof first, "%s", cursor);
+    assert_string_equal(get("/events?position=nightly&max=2&topics=ai.chats", ""), "0/0 0/1|exact 0 more");
+    assert_string_equal(get("/events?position=nightly&topics=ai.chats&ack=%s", first), "0/2 0/3|exact 0");
+    assert_string_equal(get("/events?position=nightly&topics=ai.chats&ack=%s", cursor), "|exact 0");
+    assert_string_equal(get("/events?position=nightly&topics=ai.chats&ack=%s", first), "|exact 0"); /* never back */
+    assert_int_equal(request("PUT", "/events/positions/nightly", first), 204);                      /* but so */
+    assert_string_equal(get("/events?position=nightly&topics=ai.chats", ""), "0/2 0/3|exact 0");
+    assert_int_equal(request("GET", "/events/positions", ""), 200);
+    assert_non_null(strstr(seen, "{\"positions\":[{\"name\":\"nightly\",\"cursor\":\""));
+    assert_int_equal(request("DELETE", "/events/positions/nightly", ""), 204);
+    assert_int_equal(request("DELETE", "/events/positions/nightly", ""), 404);
+    assert_int_equal(request("GET", "/events/positions/nightly", ""), 404);
+    assert_int_equal(request("GET", "/events/positions", ""), 200);
+    assert_string_equal(seen, "{\"positions\":[]}\n");
+}
+
+TEST(nothing_is_answered_before_the_name_stands_there)
+{
+    struct answer a;
+    char target[2048];
+    begin("");
+    log_pass(0, 2);
+    assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/0 0/1|new 0");
+    snprintf(target, sizeof target, "/events?position=n&topics=ai.chats&ack=%s", cursor);
+    held = true;
+    struct client c = ask("GET", target, "", "");
+    assert_false(answered(&c, &a));
+    held = false;
+    assert_string_equal(take(&c), "|exact 0");
+    outcome_now = BOOKMARK_FAILED;
+    log_pass(0, 1);
+    assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/2|exact 0");
+    assert_int_equal(request("PUT", "/events/positions/n", cursor), 503);
+    outcome_now = BOOKMARK_REFUSED;
+    assert_int_equal(request("PUT", "/events/positions/n", cursor), 409);
+    assert_int_equal(request("GET", "/events?position=new", ""), 409);
+    outcome_now = BOOKMARK_STORED;
+    assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/2|exact 0");
+}
+
+TEST(what_is_wrong_is_named)
+{
+    static const char *const cases[][2] = {
+        { "/events?max=0", "max: takes a whole number from 1 to 1000" },
+        { "/events?wait=61", "wait: takes a whole number from 0 to 60" },
+        { "/events?max=1&max=2", "parameter \\\"max\\\" is there twice" },
+        { "/events?from=", "parameter \\\"from\\\" has no value" },
+        { "/events?from=latest&after=latest", "after and from say the same" },
+        { "/events?from=garbage", "from" },
+        { "/events?ack=x", "ack: goes with position alone" },
+        { "/events?position=a/b", "position: a name has at most 64 letters" },
+        { "/events?tpe=x", "parameter \\\"tpe\\\" is unknown" },
+        { "/events?position=n&ack=garbage", "ack" },
+    };
+    begin("");
+    log_pass(0, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (request("GET", cases[i][0], "") != 400 || !strstr(seen, cases[i][1]))
+            fail_msg("%s: %s", cases[i][0], seen);
+    }
+    assert_int_equal(request("POST", "/events", "x"), 405);
+    assert_int_equal(request("POST", "/events/positions/n", "x"), 405);
+    assert_int_equal(request("PUT", "/events/positions", "x"), 405);
+    assert_int_equal(request("PUT", "/events/positions/n", "garbage"), 400);
+    assert_int_equal(request("GET", "/eventsx", ""), 404);
+    assert_int_equal(request("HEAD", "/events?position=new", ""), 200);
+    assert_int_equal(stored, 0);
+}
+
+TEST(each_form_and_other_sites_scripts)
+{
+    static const char origin[] = "Origin: https://app.example.com\r\n";
+    struct answer a;
+    char headers[256];
+    begin("origins: [\"https://app.example.com\"]");
+    log_data = "{\"a\":\n1}";
+    log_pass(0, 2);
+    struct client c = ask("GET", "/events?from=earliest&max=1", "Accept: application/x-ndjson\r\n", "");
+    assert_true(answered(&c, &a));
+    assert_true(str_eq(
+        a.body,
+        STR("{\"specversion\":\"1.0\",\"id\":\"0/0\",\"source\":\"/s\",\"type\":\"t\",\"subject\":\"s/0\",\"data\":{\"a\": 1}}\n")));
+    assert_true(str_eq(answer_header(&a, "Aqueduct-More"), STR("true")));
+    client_close(&c);
+    snprintf(headers, sizeof headers, "Accept: application/cloudevents-batch+json\r\n%s", origin);
+    c = ask("GET", "/events?from=earliest", headers, "");
+    assert_true(answered(&c, &a));
+    assert_true(str_starts(a.body, STR("[{")) && str_ends(a.body, STR("}]\n")));
+    assert_true(str_eq(answer_header(&a, "Access-Control-Allow-Origin"), STR("https://app.example.com")));
+    client_close(&c);
+    c = ask("OPTIONS", "/events", origin, "");
+    assert_true(answered(&c, &a));
+    assert_int_equal(a.status, 204);
+    assert_true(str_eq(answer_header(&a, "Access-Control-Allow-Methods"), STR("GET, HEAD, POST, PUT, DELETE")));
+    client_close(&c);
+    c = ask("OPTIONS", "/events", "Origin: https://elsewhere.example.com\r\n", "");
+    assert_true(answered(&c, &a));
+    assert_int_equal(a.status, 403);
+    assert_null(answer_header(&a, "Access-Control-Allow-Origin").at);
+    client_close(&c);
+}
+
+TEST(at_the_end_of_the_sink_who_waits_is_answered)
+{
+    struct answer a;
+    begin("");
+    log_pass(0, 1);
+    struct client c = ask("GET", "/events?wait=60", "", "");
+    assert_false(answered(&c, &a));
+    websocket_sink.drain(live_sink, (struct duration){ 1000 });
+    client_read(&c);
+    assert_true(client_answer(&c, &a));
+    assert_int_equal(a.status, 200);
+    client_close(&c);
+}
+
+#define PULLED(test) cmocka_unit_test_teardown(test, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PULLED(each_answer_says_where_the_next_begins),
+        PULLED(what_retention_took_is_counted),
+        PULLED(who_waits_is_answered_by_what_comes),
+        PULLED(a_name_moves_by_acknowledgement_alone),
+        PULLED(nothing_is_answered_before_the_name_stands_there),
+        PULLED(what_is_wrong_is_named),
+        PULLED(each_form_and_other_sites_scripts),
+        PULLED(at_the_end_of_the_sink_who_waits_is_answered),
+    };
+    return cmocka_run_group_tests_name("pull", tests, NULL, NULL);
+}
