@@ -126,6 +126,14 @@ static void arrive_take(struct http_source *s, struct path *p, const struct http
     reply_keep(&s->replies, r, &s->exchanges, x);
 }
 
+static size_t arrive_bytes(const struct http_source *s, int n)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        bytes += s->events[i] ? event_bytes(s->events[i]) : 0;
+    return bytes;
+}
+
 void arrive_request(void *ctx, const struct http_request *r)
 {
     struct http_source *s = ctx;
@@ -159,10 +167,7 @@ void arrive_request(void *ctx, const struct http_request *r)
         reply_empty_batch(&s->replies, r, p);
         return;
     }
-    size_t bytes = 0;
-    for (int i = 0; i < n; i++)
-        bytes += s->events[i] ? event_bytes(s->events[i]) : 0;
-    size_t good = (size_t)n - s->bad.count;
+    size_t bytes = arrive_bytes(s, n), good = (size_t)n - s->bad.count;
     bool too_many = n > s->max_pending;
     if (too_many)
         reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
