@@ -152,35 +152,36 @@ TEST(subprotocol)
     client_close(&c);
 }
 
+static const struct {
+    const char *query;
+    const char *ids;
+} filter_cases[] = {
+    { "/?type=chat.*", "12" },
+    { "/?type=chat.b", "2" },
+    { "/?subject=s%2F1", "13" },
+    { "/?type=chat.*&subject=s/1", "1" },
+    { "/?source=/s", "1234" },
+    { "/?type=*", "1234" },
+    { "/?type=none", "" },
+    { "/?filter=%7B%22any%22%3A%5B%7B%22exact%22%3A%7B%22type%22%3A%22chat.a%22%7D%7D%2C%7B%22suffix%22%3A%7B%22type%22%3A%22.d%22%7D%7D%5D%7D",
+      "14" },
+    { "/?filter=%5B%7B%22prefix%22:%7B%22type%22:%22chat.%22%7D%7D%5D&topics=ai.events,ai.chats", "12" },
+    { "/?topics=ai.events&&type=*", "34" },
+    { "/?filter=%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D", "24" },
+    { "/?type=chat.*&filter=%7B%22not%22:%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D%7D", "1" },
+    { "/?filter=%7B%22exact%22:%7B%22data%22:%7B%22/n%22:1,%22/ok%22:true%7D%7D%7D", "4" },
+    { "/?filter=%7B%22any%22:%5B%7B%22exact%22:%7B%22type%22:%22chat.a%22%7D%7D,%7B%22prefix%22:%7B%22subject%22:%22s/%22%7D%7D%5D%7D",
+      "123" }, /* both hold of the first, which comes once */
+    { "/?", "1234" },
+};
+
 TEST(filters)
 {
-    static const struct {
-        const char *query;
-        const char *ids;
-    } cases[] = {
-        { "/?type=chat.*", "12" },
-        { "/?type=chat.b", "2" },
-        { "/?subject=s%2F1", "13" },
-        { "/?type=chat.*&subject=s/1", "1" },
-        { "/?source=/s", "1234" },
-        { "/?type=*", "1234" },
-        { "/?type=none", "" },
-        { "/?filter=%7B%22any%22%3A%5B%7B%22exact%22%3A%7B%22type%22%3A%22chat.a%22%7D%7D%2C%7B%22suffix%22%3A%7B%22type%22%3A%22.d%22%7D%7D%5D%7D",
-          "14" },
-        { "/?filter=%5B%7B%22prefix%22:%7B%22type%22:%22chat.%22%7D%7D%5D&topics=ai.events,ai.chats", "12" },
-        { "/?topics=ai.events&&type=*", "34" },
-        { "/?filter=%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D", "24" },
-        { "/?type=chat.*&filter=%7B%22not%22:%7B%22data%22:%7B%22/collection/key%22:%22hr%22%7D%7D%7D", "1" },
-        { "/?filter=%7B%22exact%22:%7B%22data%22:%7B%22/n%22:1,%22/ok%22:true%7D%7D%7D", "4" },
-        { "/?filter=%7B%22any%22:%5B%7B%22exact%22:%7B%22type%22:%22chat.a%22%7D%7D,%7B%22prefix%22:%7B%22subject%22:%22s/%22%7D%7D%5D%7D",
-          "123" }, /* both hold of the first, which comes once */
-        { "/?", "1234" },
-    };
-    enum { COUNT = sizeof cases / sizeof *cases };
+    enum { COUNT = sizeof filter_cases / sizeof *filter_cases };
     struct client c[COUNT];
     live_open("");
     for (size_t i = 0; i < COUNT; i++)
-        c[i] = live_listener(cases[i].query, UPGRADE, 101);
+        c[i] = live_listener(filter_cases[i].query, UPGRADE, 101);
     live_send("ai.chats", "1", "chat.a", "s/1", "1");
     live_send("ai.chats", "2", "chat.b", "s/2", "{\"collection\":{\"key\":\"hr\"}}");
     live_send("ai.events", "3", "doc.c", "s/1", "{\"collection\":{\"key\":\"it\"},\"n\":1}");
@@ -194,9 +195,9 @@ TEST(filters)
         client_read(&c[i]);
         for (size_t n; (n = live_frame(buf_str(&c[i].in), &opcode, &payload)); buf_drop(&c[i].in, n))
             ids[strlen(ids)] = *((const char *)memmem(payload.at, payload.n, "\"id\":\"", 6) + 6);
-        if (strcmp(ids, cases[i].ids) != 0)
-            print_error("%s\n", cases[i].query);
-        assert_string_equal(ids, cases[i].ids);
+        if (strcmp(ids, filter_cases[i].ids) != 0)
+            print_error("%s\n", filter_cases[i].query);
+        assert_string_equal(ids, filter_cases[i].ids);
         client_close(&c[i]);
     }
 }
