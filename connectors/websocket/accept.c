@@ -196,7 +196,7 @@ static void accept_on_request(void *ctx, const struct http_request *r)
     struct subscription wanted;
     struct err e;
     struct str key;
-    if (!accept_may_enter(s, r, &key))
+    if (page_answer(s, r) || !accept_may_enter(s, r, &key))
         return;
     if (pull_is_path(s, r->path)) {
         pull_request(s, r);

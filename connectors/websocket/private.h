@@ -9,6 +9,7 @@
  *   talk.c           what listeners say, and what they are answered (protocol.c)
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   pull*.c          who comes for events by plain requests
+ *   page.c           a page that shows the events, and the client in JavaScript
  *   frames.c         an event as the bytes that listeners get
  *   cohort.c cohorts.c ring.c   equal subscriptions share one ring of these
  *   pace.c           when they are sent
@@ -30,7 +31,7 @@ struct websocket_sink {
     char *path;
     struct secrets tokens;
     struct verify_options verify_options;
-    bool open, token_in_query, deflate;
+    bool open, token_in_query, deflate, page;
     struct strings origins;
     int64_t max_listeners_per_ip, max_subscriptions, max_subscriptions_per_ip;
     struct bytes buffer, max_buffered;
@@ -90,3 +91,8 @@ int64_t pull_turn(struct websocket_sink *s);
 void pull_drain(struct websocket_sink *s);
 /* The server is gone, and so are their connections. */
 void pull_close(struct websocket_sink *s);
+
+/* ---- page.c ---- */
+
+/* Is the request for the page, or what belongs to it? Then it is answered. */
+bool page_answer(const struct websocket_sink *s, const struct http_request *r);

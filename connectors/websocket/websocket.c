@@ -40,6 +40,9 @@ static const struct option websocket_options[] = {
       .doc = "Who may listen, by other schemes than tokens, or by several of them." },
     OPTION(struct websocket_sink, open, .fallback = "false",
            .doc = "Really let everybody listen on an address that others can reach."),
+    OPTION(struct websocket_sink, page, .fallback = "false",
+           .doc =
+               "Show a page with the live events to browsers that open the path; whoever sees it still needs a token."),
     OPTION(struct websocket_sink, token_in_query, .fallback = "false",
            .doc = "Also take the token from the URL (?token=), where others may log it."),
     OPTION(

@@ -456,6 +456,33 @@ TEST(gauges)
     assert_int_equal(metric_value(count), 0);
 }
 
+TEST(a_page_for_browsers_if_it_is_wanted)
+{
+    live_open("");
+    live_refused("/", "Accept: text/html\r\n", 426, "connect by WebSocket");
+    live_refused("/page.js", "", 404, "nothing at this path");
+    live_close(NULL);
+    live_open("path: /live&x\npage: true\ntokens: [a-token-of-some-length]");
+    struct client c = live_request("/live&x", "Accept: text/html,*/*;q=0.8\r\n");
+    struct answer a;
+    free(live_head(&c));
+    assert_non_null(memmem(c.in.at, c.in.n, STR("<script type=\"module\" src=\"/live&#38;x/page.js\"").at, 47));
+    client_close(&c);
+    c = live_request("/live&x/aqueduct.js", "");
+    for (int i = 0; i < 50 && !client_answer(&c, &a); i++) {
+        live_turn();
+        client_read(&c);
+    }
+    assert_true(client_answer(&c, &a));
+    assert_int_equal(a.status, 200);
+    assert_true(
+        str_starts(answer_header(&a, "Content-Security-Policy"), STR("default-src 'none'; script-src 'self'; ")));
+    assert_true(str_eq(answer_header(&a, "Content-Type"), STR("text/javascript; charset=utf-8")));
+    client_close(&c);
+    live_refused("/live&x", "Accept: application/json\r\n", 401, "a valid token is needed");
+    live_refused("/live&x/page.html", "", 404, "nothing at this path");
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
@@ -476,6 +503,7 @@ int main(void)
         LIVE(messages_are_answered),
         LIVE(drain),
         LIVE(gauges),
+        LIVE(a_page_for_browsers_if_it_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The page of a listener and the client in JavaScript, in a real Chromium."""
+import functools
+import http.server
+import os
+import threading
+
+import pytest
+
+from conftest import HTTP_SOURCE, ROOT, TOKEN, event, free_port, post_ok
+import browser as chromium
+
+LIVE = HTTP_SOURCE + """
+sinks:
+  live: {type: websocket, listen: "127.0.0.1:%d", topics: [$EVENTS], page: true, tokens: [%s]%s}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    one = chromium.Browser(tmp_path_factory.mktemp("chromium"))
+    yield one
+    one.close()
+
+
+def test_the_page_shows_events_as_text(local_bridge, browser, tmp_path):
+    port = free_port()
+    daemon = local_bridge.run(LIVE % (port, TOKEN, ""))
+    post_ok(daemon, event("e1", "chat.started", subject="<b>s</b>", data={"text": "<img src=x onerror='document.title=1'>"}))
+    page = browser.open(f"http://127.0.0.1:{port}/")
+    page.wait("document.getElementById('problem')?.textContent.includes('token')")
+    page.run(f"document.querySelector('[name=token]').value = '{TOKEN}'; document.querySelector('[type=submit]').click()")
+    page.wait("document.querySelectorAll('#events li').length === 1 && document.getElementById('state').textContent.startsWith('connected')")
+    assert page.run("document.querySelector('.subject').textContent") == "<b>s</b>"
+    assert page.run("document.querySelectorAll('#events img, #events b').length") == 0 and page.run("document.title") == "Live events"
+    page.run("document.getElementById('pause').click()")
+    post_ok(daemon, *(event(f"e{i}", "document.embedded", subject=f"docs/{i}", data={"n": i}) for i in range(2, 9)))
+    page.wait("document.getElementById('pause').textContent === 'Go on (7)'")
+    page.run("document.getElementById('pause').click()")
+    page.wait("document.querySelectorAll('#events li').length === 8")
+    page.run("document.querySelector('summary').click()")
+    page.wait("document.querySelector('pre')?.textContent.includes('\"docs/8\"')")
+    for name, width, height, dark in (("light", 1100, 700, False), ("dark", 1100, 700, True), ("narrow", 390, 800, False)):
+        page.look(width, height, dark)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth"), name
+        if os.environ.get("PICTURES"):
+            page.picture(f"{os.environ['PICTURES']}/{name}.png")
+    daemon.stop()
+    page.wait("document.getElementById('state').textContent.includes('again in')")
+    daemon = local_bridge.start()
+    post_ok(daemon, event("e9", "chat.done"))
+    page.wait("document.querySelector('.type').textContent === 'chat.done' && document.querySelectorAll('#events li').length === 9")
+    assert not [entry for entry in browser.logs if "Content Security Policy" in str(entry) or entry["method"] == "Runtime.exceptionThrown"], browser.logs
+    daemon.stop()
+
+
+CLIENT = """(async () => {
+    const { listen } = await import("/aqueduct.js");
+    const tokens = [], states = globalThis.states = [], gaps = globalThis.gaps = [], got = globalThis.got = [];
+    globalThis.tokens = tokens;
+    const stream = globalThis.stream = listen("http://127.0.0.1:%d/", {
+        transports: ["%s"], type: "chat.*", from: "latest", onState: (s) => states.push(s.state), onGap: (gap) => gaps.push(gap),
+        token: ({ refused }) => { tokens.push(refused); return tokens.length === 1 ? "not-the-token-at-all" : "%s"; },
+    });
+    (async () => { for await (const event of stream) got.push(event.id); })().catch((error) => states.push(error.message));
+    return true;
+})()"""
+
+
+@pytest.mark.parametrize("transport", ["poll", 'websocket", "sse", "poll'])
+def test_the_client_goes_on_where_it_was_with_a_new_token(local_bridge, browser, tmp_path, transport):
+    port = free_port()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(ROOT / "connectors/websocket/client"))
+    handler.log_message = lambda *_: None
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)      # another origin than the listener's
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    daemon = local_bridge.run(LIVE % (port, TOKEN, f', origins: ["http://127.0.0.1:{site.server_port}"]'))
+    post_ok(daemon, event("before", "chat.started"))
+    page = browser.open(f"http://127.0.0.1:{site.server_port}/page.css")
+    page.wait("document.readyState === 'complete'")
+    assert page.run(CLIENT % (port, transport, TOKEN))
+    page.wait("states.includes('open')")
+    post_ok(daemon, event("e1", "chat.started"), event("d1", "document.embedded"), event("e2", "chat.done"))
+    page.wait("got.length === 2")
+    daemon.kill()
+    daemon = local_bridge.start(ready=True)
+    post_ok(daemon, *(event(f"e{i}", "chat.more") for i in range(3, 30)))
+    page.wait("got.length === 29")
+    assert page.run("got") == [f"e{i}" for i in range(1, 30)]
+    assert page.run("tokens.slice(0, 2)") == [False, True] and page.run("gaps") == []
+    page.run("stream.close()")
+    page.wait("states.at(-1) === 'closed'")
+    site.shutdown()
+    site.server_close()
