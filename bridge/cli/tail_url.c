@@ -71,7 +71,12 @@ static bool tail_url_make(struct tail_stream *s)
     tail_url_parameter(&s->url, "type", f->type);
     tail_url_parameter(&s->url, "subject", f->subject);
     tail_url_parameter(&s->url, "source", f->source);
-    tail_url_parameter(&s->url, "from", f->from);
+    char from[CLOCK_TEXT];
+    int64_t ms;
+    bool is_time = f->from.at && clock_since(f->from, &ms); /* a listener takes no time ago */
+    if (is_time)
+        clock_text(ms, from);
+    tail_url_parameter(&s->url, "from", is_time ? str_of(from) : f->from);
     char *filter = f->filter.at ? json_dumps(s->tail->conditions, JSON_COMPACT) : NULL;
     tail_url_parameter(&s->url, "filter", str_of(filter));
     free(filter);
@@ -109,6 +114,16 @@ static bool tail_url_token(struct tail_stream *s)
 
 /* ---- what comes ---- */
 
+/* What became of the position: worth a line only when something is gone. */
+static void tail_url_resumed(struct str data)
+{
+    json_t *json = json_loadb(data.at, data.n, 0, NULL);
+    const char *resume = json_is_object(json) ? json_text(json, "resume") : "";
+    if (strcmp(resume, "exact") != 0 && strcmp(resume, "new") != 0)
+        tail_say("what follows does not go on exactly there: %.*s", (int)(data.n < 400 ? data.n : 400), data.at);
+    json_decref(json);
+}
+
 static bool tail_url_block(void *ctx, const struct event_stream_block *b)
 {
     struct tail_stream *s = ctx;
@@ -118,7 +133,9 @@ static bool tail_url_block(void *ctx, const struct event_stream_block *b)
         free(s->position);
         s->position = str_dup(b->id);
     }
-    if (!b->data.n)
+    if (str_eq(b->type, STR("resume")))
+        tail_url_resumed(b->data);
+    if (!b->data.n || str_eq(b->type, STR("resume")))
         return true;
     const struct event *ev = event_from_json(b->data, &why);
     if (ev)

@@ -108,7 +108,8 @@ def test_tail_comes_back_with_its_position(aqueduct):
             self.send_response(503 if n == 2 else 204 if n == 4 else 200)
             self.end_headers()
             if n in (1, 3):
-                self.wfile.write(f"retry: 10\n\nid: p{n}\ndata: {json.dumps({**event(f'e{n}'), 'specversion': '1.0'})}\n\nid: p{n}b\n\n".encode())
+                resume = {"resume": "exact"} if n == 1 else {"resume": "gap", "lost": {"t/0": 2}}
+                self.wfile.write(f"event: resume\ndata: {json.dumps(resume)}\n\nretry: 10\n\nid: p{n}\ndata: {json.dumps({**event(f'e{n}'), 'specversion': '1.0'})}\n\nid: p{n}b\n\n".encode())
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -117,4 +118,5 @@ def test_tail_comes_back_with_its_position(aqueduct):
     server.shutdown()
     server.server_close()
     assert shown(done) == ["e1", "e3"]
+    assert done.stderr.count("does not go on exactly") == 1 and '"t/0": 2' in done.stderr
     assert asked == [("/x?a=b&topics=t&from=last%3A5", where) for where in (None, "p1b", "p1b", "p3b")]
