@@ -119,6 +119,8 @@ static bool pull_asks(struct pulling *p, struct websocket_sink *s)
 static bool pull_reads(struct pulling *p, struct websocket_sink *s, bool *again)
 {
     uint64_t sent = s->pull.sent;
+    if (http_server_unsent(s->server) > (size_t)s->max_buffered.n)
+        return false; /* those who have their answers are to take them first */
     switch (pull_read(p, s)) {
     case PULL_MORE: *again = true; return false;
     case PULL_LATER: return false;

@@ -75,6 +75,8 @@ void http_server_watch(struct http_server *s, int fd);
 void http_server_stop_accepting(struct http_server *s);
 void http_server_free(struct http_server *s); /* closed() is called for every stream */
 size_t http_server_connections(const struct http_server *s);
+/* Bytes that wait for clients to take them: who answers at length holds back while these are many. */
+size_t http_server_unsent(const struct http_server *s);
 
 /* ---- requests ---- */
 

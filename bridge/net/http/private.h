@@ -181,6 +181,7 @@ struct http_server {
     size_t slots, free_count;
     size_t count;
     size_t held;     /* bytes that are kept of incomplete requests */
+    size_t unsent;   /* bytes that wait for clients to take them */
     uint64_t serial; /* of requests */
     int64_t now_ms;
     int64_t lasts[DUE_KINDS]; /* ms */

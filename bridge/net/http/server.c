@@ -397,3 +397,8 @@ size_t http_server_connections(const struct http_server *s)
 {
     return s->count;
 }
+
+size_t http_server_unsent(const struct http_server *s)
+{
+    return s->unsent;
+}

@@ -16,6 +16,7 @@ size_t http_wire_kept(const struct http_conn *c)
 
 static void wire_free_out(struct http_conn *c)
 {
+    c->s->unsent -= c->out ? c->out->n : 0;
     if (c->out)
         buf_free(c->out);
     free(c->out);
@@ -78,6 +79,7 @@ static void wire_keep(struct http_conn *c, struct str bytes)
         *c->out = buf_new(HTTP_OUTPUT_MAX);
     }
     buf_add_str(c->out, bytes);
+    c->s->unsent += bytes.n;
 }
 
 void http_wire_put(struct http_conn *c, struct str bytes)
@@ -97,8 +99,10 @@ bool http_wire_flush(struct http_conn *c)
     long n = http_wire_write(c, out.at, out.n);
     if (n < 0)
         return false;
-    if (c->out)
+    if (c->out) {
         buf_drop(c->out, (size_t)n);
+        c->s->unsent -= (size_t)n;
+    }
     if (c->out && c->out->n == 0)
         wire_free_out(c);
     if (http_wire_waits(c))

@@ -340,6 +340,24 @@ TEST(each_form_and_other_sites_scripts)
     client_close(&c);
 }
 
+TEST(answers_wait_while_others_are_not_taken)
+{
+    static char data[300 * 1024];
+    struct answer a;
+    begin("buffer: 4KiB\nmax_buffered: 4KiB");
+    snprintf(data, sizeof data, "\"%0*d\"", (int)sizeof data - 3, 0);
+    log_data = data;
+    log_pass(0, 2);
+    struct client slow = ask("GET", "/events?from=earliest", "", ""), other = ask("GET", "/events?from=last:1", "", "");
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    client_read(&other);
+    assert_int_equal(other.in.n, 0);
+    assert_true(answered(&slow, &a));
+    client_close(&slow);
+    assert_string_equal(take(&other), "0/1|new 0");
+}
+
 TEST(at_the_end_of_the_sink_who_waits_is_answered)
 {
     struct answer a;
@@ -366,6 +384,7 @@ int main(void)
         PULLED(nothing_is_answered_before_the_name_stands_there),
         PULLED(what_is_wrong_is_named),
         PULLED(each_form_and_other_sites_scripts),
+        PULLED(answers_wait_while_others_are_not_taken),
         PULLED(at_the_end_of_the_sink_who_waits_is_answered),
     };
     return cmocka_run_group_tests_name("pull", tests, NULL, NULL);
