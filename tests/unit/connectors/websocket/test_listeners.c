@@ -96,7 +96,7 @@ TEST(nothing_is_deflated)
     client_close(&c);
 }
 
-/* Fewer bytes of memory than that for each that is quiet, with its connection; 28 more in tables that double now and then,
+/* Fewer bytes of memory than that for each that is quiet, with its connection; 28 more in tables that grow by half now and then,
  * which the least of several batches leaves out. (Where a sanitizer counts memory, it tells nothing.) */
 TEST(a_quiet_listener_is_small)
 {

@@ -148,7 +148,7 @@ TEST(messages_of_many_at_once)
     UNTIL(&nobody, user.closed == COUNT);
 }
 
-/* Fewer bytes of memory than that for each that is quiet; 28 more in tables that double now and then, which the least of
+/* Fewer bytes of memory than that for each that is quiet; 28 more in tables that grow by half now and then, which the least of
  * several batches leaves out. (Where a sanitizer counts memory, it tells nothing.) */
 TEST(a_quiet_websocket_is_small)
 {
