@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/watch.h"
@@ -16,6 +17,7 @@ struct tls {
     struct tls_options o; /* its texts are ours */
     char *name;
     struct watch watch;
+    unsigned char tickets[80]; /* the keys of sessions that clients keep */
     SSL_CTX *context;
 };
 
@@ -157,6 +159,17 @@ static void tls_free_text(const char *text)
     free((void *)(uintptr_t)text);
 }
 
+/* NULL with *e. */
+static SSL_CTX *tls_load_shared(const struct tls *t, struct err *e)
+{
+    unsigned char tickets[sizeof t->tickets];
+    SSL_CTX *c = tls_load(&t->o, e);
+    memcpy(tickets, t->tickets, sizeof tickets);
+    CHECK(!c || SSL_CTX_set_tlsext_ticket_keys(c, tickets, sizeof tickets) == 1);
+    OPENSSL_cleanse(tickets, sizeof tickets);
+    return c;
+}
+
 bool tls_open(const struct tls_options *o, const char *name, struct tls **out, struct err *e)
 {
     *out = NULL;
@@ -175,7 +188,11 @@ bool tls_open(const struct tls_options *o, const char *name, struct tls **out, s
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         watch_add(&t->watch, files[i]);
     watch_begin(&t->watch);
-    t->context = tls_load(&t->o, e);
+    if (o->like)
+        memcpy(t->tickets, o->like->tickets, sizeof t->tickets);
+    else
+        crypto_random(t->tickets, sizeof t->tickets);
+    t->context = tls_load_shared(t, e);
     if (t->context)
         *out = t;
     else
@@ -188,7 +205,7 @@ struct ssl_ctx_st *tls_context(struct tls *t)
     struct err e;
     if (!watch_has_news(&t->watch))
         return t->context;
-    SSL_CTX *fresh = tls_load(&t->o, &e);
+    SSL_CTX *fresh = tls_load_shared(t, &e);
     watch_tell("tls", t->name, fresh ? NULL : &e);
     if (fresh) {
         SSL_CTX_free(t->context); /* connections that began with it have references of their own */
@@ -208,5 +225,6 @@ void tls_close(struct tls *t)
     tls_free_text(t->o.client_ca);
     tls_free_text(t->o.client_crl);
     free(t->name);
+    OPENSSL_cleanse(t->tickets, sizeof t->tickets);
     free(t);
 }

@@ -23,7 +23,8 @@ struct tls_options {               /* borrowed; "" as NULL */
     const char *client_ca;         /* PEM file with the CAs whose certificates are taken, or with such certificates */
     const char *client_crl;        /* PEM file with lists of certificates that are revoked; NULL: none are */
     enum tls_client client;
-    bool http2; /* is offered by ALPN, before HTTP/1.1 */
+    bool http2;             /* is offered by ALPN, before HTTP/1.1 */
+    const struct tls *like; /* a session that began there goes on here, and the other way round; NULL: nowhere else */
 };
 
 bool tls_fits(const struct tls_options *o, struct err *e); /* do they go together? */

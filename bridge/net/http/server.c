@@ -242,7 +242,8 @@ static bool server_listen(struct http_server *s, const struct http_server_option
     s->loop = loop_new();
     if (!s->loop)
         return err_set(e, "cannot listen on %s: %s", o->listen, strerror(errno));
-    const struct tls_options tls = http_tls_options(o);
+    struct tls_options tls = http_tls_options(o);
+    tls.like = o->first ? o->first->tls : NULL;
     if (!http_server_check(o, e) || !networks_open(&s->proxies, &o->trusted_proxies, e))
         return false;
     if (!tls_open(&tls, o->listen, &s->tls, e))

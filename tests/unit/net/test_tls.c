@@ -211,6 +211,8 @@ static void client_free(struct client *c)
     buf_free(&c->in);
 }
 
+static struct http_server *twin; /* of the server; NULL: it is alone */
+
 static bool handshake(struct client *c)
 {
     for (int i = 0; i < ROUNDS; i++) {
@@ -221,6 +223,8 @@ static bool handshake(struct client *c)
         if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
             return false;
         http_server_run(server, -1, 1);
+        if (twin)
+            http_server_run(twin, -1, 0);
     }
     return false;
 }
@@ -297,6 +301,29 @@ TEST(round_trip)
         assert_true(c.ended); /* with a close_notify: nobody cut the answer short */
         client_free(&c);
     }
+}
+
+/* Servers at one address: a client that comes to another one than before goes on with its session. */
+TEST(a_session_goes_on_at_a_twin)
+{
+    struct http_server_options o = {
+        .listen = (char[]){ "127.0.0.1:0" }, .tls_certificate = certificate, .tls_key = key, .first = server
+    };
+    struct err e;
+    twin = http_server_new(&o, &(struct http_events){ .request = on_request }, &e);
+    assert_non_null(twin);
+    struct client first = client_new(TLS1_2_VERSION), second = client_new(TLS1_2_VERSION);
+    assert_true(handshake(&first));
+    SSL_SESSION *session = SSL_get1_session(first.ssl);
+    assert_int_equal(SSL_set_session(second.ssl, session), 1);
+    assert_true(handshake(&second));
+    assert_int_equal(http_server_connections(twin), 1);
+    assert_true(SSL_session_reused(second.ssl));
+    SSL_SESSION_free(session);
+    client_free(&first);
+    client_free(&second);
+    http_server_free(twin);
+    twin = NULL;
 }
 
 TEST(large_bodies)
@@ -749,6 +776,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLEANED(round_trip),
+        CLEANED(a_session_goes_on_at_a_twin),
         CLEANED(large_bodies),
         CLEANED(a_blocked_stream_may_change_its_mind),
         CLEANED(old_versions_are_refused),
