@@ -64,7 +64,7 @@ void exchange_list_refused(struct buf *list, uint32_t *count, size_t index, cons
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
                                  size_t count, bool batch)
 {
-    CHECK(count > 0 && count <= UINT16_MAX && xs->queued + count <= xs->most && xs->free);
+    CHECK(count > 0 && count <= UINT16_MAX && xs->free);
     uint32_t slot = xs->free;
     struct exchange *x = &xs->at[slot];
     xs->free = x->after;
@@ -78,6 +78,7 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
     for (size_t i = 0; i < count; i++) {
         if (!events[i])
             continue;
+        CHECK(xs->queued < xs->most);
         x->left++;
         size_t end = (xs->queue_head + xs->queued++) % xs->most;
         xs->queue[end] = (struct queued_event){ events[i], (uint64_t)slot << INDEX_BITS | i };

@@ -1401,6 +1401,27 @@ TEST(a_body_that_is_dropped)
 }
 
 /* What one event of a batch lacks costs the others nothing, nor their places. */
+/* What is bad in a batch takes none of the room that its good events need. */
+TEST(a_batch_with_bad_events_beside_one_that_waits)
+{
+    source_open("max_pending: 3", OPEN_PATH);
+    struct client a = client_connect(socket_path), b = client_connect(socket_path);
+    post(&a, "/in", JSON, STR("1"));
+    for (int i = 0; i < 100; i++)
+        turn(0); /* it waits inside */
+    post(&b, "/in", BATCH, STR("[{}," EVENT("good") ",{}]"));
+    for (int i = 0; i < 100; i++)
+        turn(0);
+    take(2);
+    settle_all(OUTCOME_STORED, NULL);
+    assert_int_equal(receive(&a).status, 202);
+    struct answer answered = receive(&b);
+    assert_int_equal(answered.status, 422);
+    assert_true(has(answered.body, "2 of 3"));
+    client_close(&a);
+    client_close(&b);
+}
+
 TEST(a_batch_with_bad_events)
 {
     source_open("", "  - {path: /pin, ce_source: pin, verify: {scheme: none}}\n");
@@ -2876,6 +2897,7 @@ int main(void)
         CLEANED(a_body_of_several_events),
         CLEANED(a_body_that_is_dropped),
         CLEANED(a_batch_with_bad_events),
+        CLEANED(a_batch_with_bad_events_beside_one_that_waits),
         CLEANED(batch_of_too_many),
         CLEANED(limits_that_are_set),
         CLEANED(options),
