@@ -13,6 +13,7 @@
 #include "bridge/delivery/register.h"
 #include "bridge/delivery/waiter.h"
 #include "bridge/dry.h"
+#include "bridge/intake/account.h"
 #include "bridge/intake/intake.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/jscan.h"
@@ -343,7 +344,12 @@ static void bridge_account(void *ctx, const struct account_question *question, s
         buf_add_c(out, "null");
     else
         jscan_add_string(out, str_of(why.text));
-    buf_add_c(out, ",\"sinks\":[");
+    buf_add_c(out, ",\"sources\":[");
+    for (size_t i = 0; i < b->config->source_count; i++) {
+        buf_add_c(out, i ? "," : "");
+        intake_account(b->config->sources[i].source, b->started, out);
+    }
+    buf_add_c(out, "],\"sinks\":[");
     if (b->started) {
         workers_each(&b->workers, &engine_delivery, bridge_ask_account, &a);
         workers_each(&b->workers, &engine_delivery, bridge_take_account, &a);

@@ -125,6 +125,9 @@ struct source_ops {
     void (*content)(const struct source *s, void (*each)(void *ctx, const char *type, const char *why), void *ctx);
     /* Gives `each` what of it cannot stand beside another source of its type, like faults(). May be NULL. */
     void (*beside)(const struct source *s, const struct source *other, fault_fn *each, void *ctx);
+    /* Appends members of a JSON object that tell of it (`aqueduct status`), each behind a comma: where it listens, how many came.
+     * When it does not run there are no counts. Any thread; may be NULL. */
+    void (*account)(const struct source *s, bool runs, struct buf *out);
     bool (*open)(struct source *s, struct err *e);
     /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
      * thread while the source's own thread runs (for /readyz), and on that one after a read. May be NULL: always. */

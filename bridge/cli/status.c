@@ -219,6 +219,8 @@ static int status_run(struct command_call *call)
         json_decref(account);
         return usage_failed("status", &e);
     }
+    if (flags->sink.at)
+        json_object_del(account, "sources");
     status_select(account, flags);
     status_select_unserved(json_object_get(account, "unserved"), flags->sink);
     if (flags->json) {
@@ -241,6 +243,8 @@ static const char status_notes[] =
     "\n"
     "Keys of --json; what is not known or does not apply is null:\n"
     "  from, at, broker, ready, not_ready  who says so (daemon, log), when; is it ready, and why not\n"
+    "  sources[]: source, type; since the daemon's start stored, repeats, refused (by reason); of type http also listen and paths[]: path, "
+    "scheme, answers (by status), unverified (by reason)\n"
     "  sinks[]: sink, type, group, live    live: it shows what comes to who listens, and owes nothing\n"
     "    waiting, waiting_oldest, waiting_next_due  events in the waiting topics (of several daemons of a "
     "group, on Kafka: the sum of what they say, or --list waiting, which reads the topics)\n"
@@ -270,7 +274,8 @@ static const char status_notes[] =
 const struct command command_status = {
     .name = "status",
     .synopsis = "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]]",
-    .doc = "Say of each sink what is delivered, in flight, pending, waiting and dead, and what fails.",
+    .doc =
+        "Say of each source what came, and of each sink what is delivered, in flight, pending, waiting and dead, and what fails.",
     .notes = status_notes,
     .flags = status_flags,
     .size = sizeof(struct status_flags),

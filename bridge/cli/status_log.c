@@ -8,10 +8,13 @@
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/register.h"
 #include "bridge/event/trail.h"
+#include "bridge/intake/account.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+
+enum { STATUS_LOG_SOURCE = 16 << 20 };
 
 static json_t *status_log_known(int64_t n)
 {
@@ -102,6 +105,20 @@ static json_t *status_log_unserved(const struct config *c, struct err *e)
     return list;
 }
 
+/* Of the configuration: nobody counts. */
+static json_t *status_log_sources(const struct config *c)
+{
+    json_t *list = json_array();
+    struct buf text = buf_new(STATUS_LOG_SOURCE);
+    for (size_t i = 0; i < c->source_count; i++) {
+        buf_reset(&text);
+        intake_account(c->sources[i].source, false, &text);
+        json_array_append_new(list, json_loadb(buf_str(&text).at, text.n, 0, NULL));
+    }
+    buf_free(&text);
+    return list;
+}
+
 json_t *status_of_log(const struct config *c, struct err *e)
 {
     char at[CLOCK_TEXT];
@@ -119,8 +136,9 @@ json_t *status_of_log(const struct config *c, struct err *e)
         json_array_append_new(sinks, sink);
     }
     clock_text(clock_wall_ms(), at);
-    return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o,s:o}", "from", "log", "at", at, "broker", broker_facts(&c->broker).type,
-                     "ready", 0, "not_ready", "no daemon answers", "sinks", sinks, "unserved", unserved);
+    return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o,s:o,s:o}", "from", "log", "at", at, "broker",
+                     broker_facts(&c->broker).type, "ready", 0, "not_ready", "no daemon answers", "sources",
+                     status_log_sources(c), "sinks", sinks, "unserved", unserved);
 }
 
 /* ---- the waiting topics ---- */

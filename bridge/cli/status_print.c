@@ -345,6 +345,46 @@ static void status_print_sink(const json_t *sink, FILE *out)
     json_array_foreach(events, i, d) status_print_event(d, out);
 }
 
+/* "202 17, 401 2" */
+static void status_print_counts(const char *before, const json_t *counts, FILE *out)
+{
+    const char *name;
+    json_t *value;
+    const char *between = before;
+    json_object_foreach((json_t *)(uintptr_t)counts, name, value)
+    {
+        fprintf(out, "%s%s %" JSON_INTEGER_FORMAT, between, name, json_integer_value(value));
+        between = ", ";
+    }
+}
+
+static void status_print_source(const json_t *source, FILE *out)
+{
+    char *name = status_print_text(source, "source"), *type = status_print_text(source, "type"),
+         *listen = status_print_text(source, "listen");
+    size_t i;
+    const json_t *path;
+    fprintf(out, "\nsource %s (%s%s%s)", name, type, listen[0] ? ", " : "", listen);
+    if (json_is_integer(json_object_get(source, "stored")))
+        fprintf(out, ": %" PRId64 " stored, %" PRId64 " repeats", status_print_number(source, "stored"),
+                status_print_number(source, "repeats"));
+    status_print_counts("; refused: ", json_object_get(source, "refused"), out);
+    fputc('\n', out);
+    json_array_foreach(json_object_get(source, "paths"), i, path)
+    {
+        char *at = status_print_text(path, "path"), *scheme = status_print_text(path, "scheme");
+        fprintf(out, "  %s (%s)", at, scheme);
+        status_print_counts(": answered ", json_object_get(path, "answers"), out);
+        status_print_counts("; not verified: ", json_object_get(path, "unverified"), out);
+        fputc('\n', out);
+        free(at);
+        free(scheme);
+    }
+    free(name);
+    free(type);
+    free(listen);
+}
+
 static void status_print_unserved(const json_t *unserved, FILE *out)
 {
     size_t i;
@@ -379,6 +419,7 @@ void status_print(const json_t *account, FILE *out)
         fprintf(out, "The daemon runs and is ready (broker: %s).\n", broker);
     else
         fprintf(out, "The daemon runs but is not ready (broker: %s): %s\n", broker, why);
+    json_array_foreach(json_object_get(account, "sources"), i, sink) status_print_source(sink, out);
     json_array_foreach(json_object_get(account, "sinks"), i, sink) status_print_sink(sink, out);
     status_print_unserved(json_object_get(account, "unserved"), out);
     free(why);

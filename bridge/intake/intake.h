@@ -33,6 +33,9 @@
 #include "bridge/config/config.h"
 #include "bridge/intake/route.h"
 
+/* Events of a source: by source, and by source and reason. */
+extern struct metric_family aqueduct_source_stored_total, aqueduct_source_repeats_total, aqueduct_source_refused_total;
+
 struct intake;
 
 /* Opens the source. Its state and the memory of ids are restored in the first step; of a broker that may be away, here.

@@ -317,6 +317,7 @@ const struct source_ops http_source = {
     .own_type = REQUEST_LOG_TYPE,
     .content = http_content,
     .beside = source_beside,
+    .account = source_account,
     .open = http_open,
     .ready = http_ready,
     .read = http_read,

@@ -14,6 +14,8 @@
 
 enum { PATH_ORIGIN = 36 }; /* bytes of the digest of a source */
 
+extern struct metric_family aqueduct_http_refused_total;
+
 /* What became of a request, as metrics and the request log have it. */
 enum path_end {
     PATH_STORED,

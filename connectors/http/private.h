@@ -56,4 +56,5 @@ void arrive_request(void *ctx, const struct http_request *r);
 bool source_check(const struct source *base, struct err *e);
 void source_faults(const struct source *base, fault_fn *each, void *ctx);
 void source_review(const struct source *base, fault_fn *wrong, fault_fn *doubtful, void *ctx);
+void source_account(const struct source *base, bool runs, struct buf *out);
 void source_beside(const struct source *base, const struct source *before, fault_fn *each, void *ctx);

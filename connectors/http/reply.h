@@ -8,6 +8,8 @@
 #include "connectors/http/path.h"
 #include "connectors/http/request_log.h"
 
+extern struct metric_family aqueduct_http_requests_total;
+
 struct replies {
     const char *source_id;
     enum requests lines;         /* which requests have a line in the log */

@@ -58,6 +58,8 @@ def test_what_is_pending_and_what_fails(bridge, receivers):
     assert bridge.command("status", "--sink", "later", "--list", "waiting").stdout.count(" e2 ") == 1
     text = bridge.command("status").stdout
     assert "The daemon runs and is ready" in text
+    assert re.search(r"source hooks \(http, 127\.0\.0\.1:\d+\): 3 stored, 0 repeats\n  /v1 \(bearer\): answered 202 3\n", text), text
+    assert account["sources"][0]["paths"][0]["answers"] == {"202": 3}
     assert "crm (webhook): nothing pending" in text
     assert "broken (webhook): 3 pending" in text
     assert "failing since 20" in text and "503 Service Unavailable" in text
@@ -105,6 +107,7 @@ def test_without_a_daemon_the_log_says_it(bridge, receivers, end):
     assert bridge.kind == "kafka" or stopped["later"]["waiting_next_due"] == running["later"]["waiting_next_due"]
     text = bridge.command("status").stdout
     assert text.startswith("No daemon answers.")
+    assert "\n  /v1 (bearer)\n" in text and account["sources"][0]["stored"] is None
     assert "crm (webhook): 2 pending\n" in text
     assert " pending, 2 of them in waiting topics (the oldest " in text
 

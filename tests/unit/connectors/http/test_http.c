@@ -187,6 +187,15 @@ static void is(struct str found, const char *expected)
     assert_true(str_eq(found, str_of(expected)));
 }
 
+static void has_all(struct str data, const char *const *texts)
+{
+    for (; *texts; texts++) {
+        if (!has(data, *texts))
+            print_error("%s is not in %.*s\n", *texts, STR_ARG(data));
+        assert_true(has(data, *texts));
+    }
+}
+
 static int64_t counter(const char *path, const char *status)
 {
     return metric_value(metric_named("aqueduct_http_requests_total", LABELS("hooks", path, status)));
@@ -2507,6 +2516,30 @@ static void settled_as(const char *body, enum outcome o, const char *why, int st
     client_close(&c);
 }
 
+/* For `aqueduct status`. */
+TEST(a_source_tells_of_itself)
+{
+    source_open("", "  - {path: /account, verify: {scheme: none}}\n"
+                    "  - {path: \"/account/{x}\", verify: {any: [{scheme: bearer, secrets: [token-number-0001]}]}}\n");
+    event_unref(accepted("/account", JSON, "{}"));
+    event_unref(accepted("/account", JSON, "{}"));
+    refused("/account", JSON, "{", 400, "JSON");
+    refused("/account/y", JSON "Authorization: Bearer token-number-0002\r\n", "{}", 401, "verified");
+    struct buf out = buf_new(4096);
+    http_source.account(source, true, &out);
+    has_all(
+        buf_str(&out),
+        (const char *const[]){
+            ",\"listen\":\"unix:/",
+            "{\"path\":\"/account\",\"scheme\":\"none\",\"answers\":{\"202\":2,\"400\":1},\"unverified\":{}}",
+            "{\"path\":\"/account/{x}\",\"scheme\":\"any\",\"answers\":{\"401\":1},\"unverified\":{\"mismatch\":1}}",
+            NULL });
+    buf_reset(&out);
+    http_source.account(source, false, &out);
+    assert_true(has(buf_str(&out), "\"answers\":null,\"unverified\":null}]"));
+    buf_free(&out);
+}
+
 TEST(every_end_is_timed)
 {
     source_open("limits: {per_path: {rate: 0.001, burst: 6}}\n",
@@ -2600,15 +2633,6 @@ static struct str told(char out[4096])
     snprintf(out, 4096, "%.*s", STR_ARG(ev->data));
     settle_all(OUTCOME_STORED, NULL);
     return str_of(out);
-}
-
-static void has_all(struct str data, const char *const *texts)
-{
-    for (; *texts; texts++) {
-        if (!has(data, *texts))
-            print_error("%s is not in %.*s\n", *texts, STR_ARG(data));
-        assert_true(has(data, *texts));
-    }
 }
 
 #define TOKEN "Authorization: Bearer token-number-0001\r\n"
@@ -2928,6 +2952,7 @@ int main(void)
         CLEANED(drain),
         CLEANED(close_with_requests_open),
         CLEANED(counters),
+        CLEANED(a_source_tells_of_itself),
         CLEANED(every_end_is_timed),
         CLEANED(each_key_has_a_limit_of_its_own),
         CLEANED(a_limit_refuses_before_the_body),
