@@ -8,7 +8,7 @@
 
 enum { ABOUT_COLUMN = 14 };
 
-#define ABOUT_DOC(VALUE, name, doc) [VERIFY_##VALUE] = doc,
+#define ABOUT_DOC(VALUE, name, doc) [VERIFY_##VALUE] = (doc),
 static const char *const about_docs[VERIFY_COUNT] = { VERIFY_SCHEMES(ABOUT_DOC) };
 
 /* What stands beside `scheme`; of the others secrets alone. */

@@ -258,9 +258,9 @@ static bool send_find(struct sending *s, struct source *const *sources, size_t c
         size_t n = 0;
         const struct path_options *paths = sources[i]->ops == &http_source ? http_source_paths(sources[i], &n) : NULL;
         for (size_t k = 0; k < n; k++) {
-            struct str path = str_of(paths[k].path);
-            if (pattern ? pattern_is(paths[k].path) && pattern_matches(path, name)
-                        : str_eq(name, path) && !pattern_is(paths[k].path)) {
+            struct str own = str_of(paths[k].path);
+            if (pattern ? pattern_is(paths[k].path) && pattern_matches(own, name)
+                        : str_eq(name, own) && !pattern_is(paths[k].path)) {
                 send_to_path(s, sources[i], &paths[k]);
                 return true;
             }
@@ -338,6 +338,7 @@ static int send_to_url(struct sending *s, struct given *g)
     s->post.url = s->to;
     s->post.ca_file = s->f->ca_file.at;
     send_all(s);
+    s->verify.secrets = (struct secrets){ 0 };
     if (text)
         crypto_wipe(text, strlen(text) + 1 + strlen(user.text));
     free(text);
