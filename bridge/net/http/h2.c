@@ -279,6 +279,13 @@ static void h2_stop(struct http_conn *c)
     h2_settle(c);
 }
 
+/* A request that crosses it on the way was not processed, as the client learns. */
+static void h2_leave(struct http_conn *c)
+{
+    nghttp2_session_terminate_session(c->two->session, NGHTTP2_NO_ERROR);
+    h2_flush(c);
+}
+
 static bool h2_gives_way(const struct http_conn *c)
 {
     for (const struct http2_stream *st = c->two->oldest; st; st = st->after)
@@ -315,6 +322,7 @@ const struct http_protocol http2_requests = {
     .timeout = h2_timeout,
     .stop = h2_stop,
     .gives_way = h2_gives_way,
+    .leave = h2_leave,
     .give_up = h2_give_up,
     .end = h2_free,
 };

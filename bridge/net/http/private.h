@@ -121,6 +121,7 @@ struct http_protocol {
     void (*timeout)(struct http_conn *c, enum http_due kind); /* the deadline that was set has passed */
     void (*stop)(struct http_conn *c);            /* nobody new is accepted: end it if nothing is under way */
     bool (*gives_way)(const struct http_conn *c); /* may it be killed so that others get on? */
+    void (*leave)(struct http_conn *c);           /* it is idle and killed now: a last word; NULL: none is needed */
     void (*give_up)(struct http_conn *c);         /* holds no bytes (http_holders_hold) any more; NULL: never does */
     /* The connection is not open any more: called once, at the end of the round, to free what is the protocol's. */
     void (*end)(struct http_conn *c);

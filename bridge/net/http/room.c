@@ -34,6 +34,8 @@ static void room_warn(struct http_server *s, const char *what, struct str networ
 static void room_evict(struct http_conn *c, enum http_evicted why)
 {
     metric_add(c->s->evicted[why], 1);
+    if (why == EVICTED_IDLE && c->protocol->leave)
+        c->protocol->leave(c);
     http_wire_kill(c);
 }
 

@@ -554,8 +554,10 @@ TEST(connections_give_way_as_in_http1)
     H2C_UNTIL(t, answered(st, 200));
     struct client c = client_from("127.0.0.2");
     SAY(&c, GET("/"));
-    expect(&c, "200 OK"); /* it was idle */
-    UNTIL(&t->c, t->c.ended);
+    expect(&c, "200 OK");                  /* it was idle */
+    H2C_UNTIL(t, t->goaway && t->c.ended); /* and heard that a request that crossed this was not processed */
+    assert_int_equal(t->why, NGHTTP2_NO_ERROR);
+    assert_int_equal(t->last, 1);
     client_close(&c);
     h2c_close(t);
 }
