@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The broker contract (bridge/broker/broker.h): groups and their positions. */
 #include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "tests/support/broker.h"
@@ -375,6 +377,31 @@ TEST(a_log_is_read_from_a_time)
     live_close();
 }
 
+struct writer {
+    const char *topic;
+    int next, last;
+    struct outcomes *outcomes;
+};
+
+/* Publishes numbers without waiting, but for the room in the tests' arrays: many at a time, then the other threads' turn. */
+static void *writer_run(void *arg)
+{
+    struct writer *w = arg;
+    for (int i = w->next; i < w->last; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", i);
+        struct record r = record_of(w->topic, 0, NULL, value);
+        broker_publish(broker, &(struct publication){ .records = &r,
+                                                      .record_count = 1,
+                                                      .done = outcomes_count,
+                                                      .ctx = w->outcomes,
+                                                      .tag = (uint64_t)(i - w->next) });
+        if (i % 7 == 0)
+            poll(NULL, 0, 1);
+    }
+    return NULL;
+}
+
 /* A quiet partition, one that is written to all the time, and a reader that begins at the start of it: it ends exactly where
  * the live stream goes on. */
 TEST(a_log_meets_the_live_stream_without_a_gap_or_a_repeat)
@@ -389,15 +416,17 @@ TEST(a_log_meets_the_live_stream_without_a_gap_or_a_repeat)
     KNOWN(live.log->ops->live(live.log, p, &at));
     assert_int_equal(at, 50);
     struct log_reader *r = log_from(t, 0, 0);
-    int next = 0, number = 50;
+    enum { NUMBERS = 1500 };
+    struct writer w = { t, 50, NUMBERS, outcomes_new() };
+    pthread_t writer;
+    int next = 0, turns = 0;
     struct err e = { "" };
+    assert_int_equal(pthread_create(&writer, NULL, writer_run, &w), 0);
     int64_t patience = clock_mono_ms() + PATIENCE_MS;
     for (bool joined = false; !joined && clock_mono_ms() < patience;) {
         struct record *got[7];
-        put_numbers(t, 0, number, 3); /* faster than the live stream takes them */
-        number += 3;
         reader_poll(live.in, 2);
-        live.sent = live.in->count - (live.in->count > 0 && number % 2);
+        live.sent = live.in->count - (live.in->count > 0 && turns++ % 2);
         assert_true(live.log->ops->live(live.log, p, &at));
         int n = live.log->ops->read(live.log, r, at, got, 7, 1 << 20, &e);
         assert_true(n >= 0);
@@ -412,11 +441,15 @@ TEST(a_log_meets_the_live_stream_without_a_gap_or_a_repeat)
     assert_int_equal(r->next, at);
     assert_int_equal(next, at);
     live.log->ops->close(live.log, r);
-    reader_wait(live.in, (size_t)number - 50);
+    pthread_join(writer, NULL);
+    outcomes_wait(w.outcomes, NUMBERS - 50);
+    assert_int_equal(w.outcomes->stored, NUMBERS - 50);
+    outcomes_free(w.outcomes);
+    reader_wait(live.in, NUMBERS - 50);
     for (size_t i = 0; i < live.in->count; i++)
         if (live.in->got[i]->offset >= at)
             assert_int_equal(number_of(live.in->got[i]), next++);
-    assert_int_equal(next, number);
+    assert_int_equal(next, NUMBERS);
     live_close();
 }
 

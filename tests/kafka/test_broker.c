@@ -10,9 +10,62 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/delivery/bookmarks.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/cluster.h"
+
+/* ---- what a sink remembers ---- */
+
+static struct bookmark_done remembered(struct bookmarks *m, const char *before, const char *value)
+{
+    struct bookmark_done done;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    m->ops->remember(m, str_of("dash"), str_of(before), str_of(value), 1);
+    while (m->ops->done(m, &done, 1) == 0) {
+        poll(NULL, 0, 5);
+        assert_true(clock_mono_ms() < until);
+    }
+    return done;
+}
+
+static void expect_recalled(struct bookmarks *m, const char *value)
+{
+    struct str found;
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!m->ops->recall(m, str_of("dash"), &found)) {
+        poll(NULL, 0, 5);
+        assert_true(clock_mono_ms() < until);
+    }
+    assert_true(str_eq(found, str_of(value)));
+}
+
+TEST(what_a_sink_remembers_is_found_by_its_other_daemon)
+{
+    struct broker *first = cluster_open(), *second = cluster_open();
+    unsigned char secrets[2][BOOKMARKS_SECRET];
+    int wake_fd = wake_new();
+    struct bookmarks *a = bookmarks_new(first, "live", true, wake_fd);
+    assert_int_equal(remembered(a, NULL, "one").outcome, BOOKMARK_STORED);
+    while (!a->ops->secret(a, secrets[0]))
+        poll(NULL, 0, 5);
+    struct bookmarks *b = bookmarks_new(second, "live", true, wake_fd);
+    expect_recalled(b, "one");
+    while (!b->ops->secret(b, secrets[1]))
+        poll(NULL, 0, 5);
+    assert_memory_equal(secrets[0], secrets[1], BOOKMARKS_SECRET);
+    assert_int_equal(remembered(b, NULL, "two").outcome, BOOKMARK_CHANGED);
+    assert_int_equal(remembered(b, "one", "two").outcome, BOOKMARK_STORED);
+    bookmarks_free(a);
+    a = bookmarks_new(first, "live", true, wake_fd);
+    expect_recalled(a, "two");
+    bookmarks_free(a);
+    bookmarks_free(b);
+    close(wake_fd);
+    broker_close(first);
+    broker_close(second);
+}
 
 /* ---- properties ---- */
 
@@ -726,6 +779,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(fresh_topics_lose_nothing),
         CLUSTER_TEST(a_fatal_error_gets_a_new_producer),
         CLUSTER_TEST(intents_outlive_a_crash),
+        CLUSTER_TEST(what_a_sink_remembers_is_found_by_its_other_daemon),
         CLUSTER_TEST(much_state_keeps_the_last_values),
         CLUSTER_TEST(a_stalled_broker_ends_publications_in_time),
         CLUSTER_TEST(closing_does_not_hang_on_a_stalled_broker),
