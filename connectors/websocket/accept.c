@@ -91,6 +91,11 @@ static struct str accept_subprotocol(const struct http_request *r)
     return STR_ABSENT;
 }
 
+static bool accept_talks(const struct http_request *r)
+{
+    return str_eq(accept_subprotocol(r), STR("aqueduct.v1+json"));
+}
+
 /* Whether its frames are deflated, and how. */
 static enum ws_window accept_deflate(const struct websocket_sink *s, const struct http_request *r)
 {
@@ -140,36 +145,50 @@ static void accept_leave(struct websocket_sink *s, struct listener *l)
     free(l);
 }
 
-/* Makes the client a listener in the cohort of its subscription, which may be taken over. */
+/* Its address and user count it; NULL: it is answered. */
+static struct listener *accept_enter(struct websocket_sink *s, const struct http_request *r, struct str key)
+{
+    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
+    if (!peer) {
+        refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
+        return NULL;
+    }
+    int64_t most = s->max_listeners_per_user ? s->max_listeners_per_user : INT64_MAX;
+    struct peer *user = key.at ? peers_enter(&s->users, key, most) : peer;
+    if (!user) {
+        peers_leave(&s->peers, peer, clock_mono_us());
+        refuse_request(s, r, 429, "too many listeners of this user; see option max_listeners_per_user");
+        return NULL;
+    }
+    struct listener *l = mem_alloc(sizeof *l);
+    l->peer = peer;
+    l->user = user;
+    return l;
+}
+
+/* Makes the client a listener in the cohort of its subscription, which may be taken over; or one that talks, in none. */
 static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct str key,
                           struct subscription *wanted)
 {
     struct err e;
-    bool sse = wanted->sse;
-    if (!cohorts_allow(&s->cohorts, wanted, r->network, (size_t)s->max_subscriptions_per_ip)) {
-        refuse_request(s, r, 429,
-                       "too many different subscriptions of this address; see option max_subscriptions_per_ip");
+    bool sse = wanted->sse, talks = !sse && accept_talks(r);
+    struct listener *l = accept_enter(s, r, key);
+    if (!l)
+        return;
+    struct cohort *c = talks ? NULL : cohorts_get(&s->cohorts, wanted, l, &e);
+    if (!c && !talks) {
+        accept_leave(s, l);
+        refuse_request(s, r, s->cohorts.count >= s->cohorts.most ? 503 : 429, e.text);
         return;
     }
-    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
-    if (!peer) {
-        refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
-        return;
+    if (c) {
+        seat_take(&l->first, l);
+        cohort_join(c, &l->first);
     }
-    struct cohort *c = cohorts_get(&s->cohorts, wanted, &e);
-    if (!c) {
-        peers_leave(&s->peers, peer, clock_mono_us());
-        refuse_request(s, r, 503, e.text);
-        return;
-    }
-    cohorts_asked(c, r->network);
-    struct listener *l = mem_alloc(sizeof *l);
-    l->peer = peer;
-    l->user = key.at ? peers_enter(&s->users, key, INT64_MAX) : peer;
-    seat_take(&l->first, l);
-    cohort_join(c, &l->first);
     metric_set(s->connected[sse], ++s->listeners[sse]);
     l->stream = sse ? accept_take_events(s, r, l) : accept_take_frames(s, r, l);
+    if (l->stream && talks)
+        talk_begin(s, l);
     if (l->stream)
         return;
     metric_set(s->connected[sse], --s->listeners[sse]);
@@ -211,7 +230,10 @@ static void accept_on_request(void *ctx, const struct http_request *r)
         refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
     else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e))
         refuse_request(s, r, 400, e.text);
-    else {
+    else if (!sse && accept_talks(r) && (wanted.topics.count || wanted.filter)) {
+        refuse_request(s, r, 400, "with aqueduct.v1+json it is op sub that asks for topics and filters, not the URL");
+        subscription_free(&wanted);
+    } else {
         subscription_deflate(&wanted, sse ? WS_WINDOW_NONE : accept_deflate(s, r));
         if (sse && str_eq(r->method, STR("HEAD")))
             accept_show_head(s, r);
@@ -232,6 +254,7 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
     if (!l->sent_away)
         metric_add(s->gone, 1);
     listener_leave(l);
+    talk_end(s, l);
     if (l->user->publishing)
         publish_forget(&s->publisher, l);
     accept_leave(s, l);
@@ -240,7 +263,7 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
 static void accept_on_writable(void *ctx, struct http_stream *st)
 {
     (void)ctx;
-    listener_writable(http_stream_user(st));
+    talk_writable(http_stream_user(st));
 }
 
 static void accept_on_message(void *ctx, struct http_stream *st, bool text, struct str payload)

@@ -23,7 +23,6 @@ void cohort_free(struct cohort *c)
     CHECK(c->count == 0);
     ring_close(&c->ring);
     subscription_free(&c->subscription);
-    free(c->asker);
     free(c->seats);
     free(c);
 }

@@ -36,6 +36,7 @@ struct seat {
 struct listener {
     struct http_stream *stream; /* NULL: not yet */
     struct peer *peer, *user;   /* its address; whose token it showed, or the address as well */
+    struct talk *talk;          /* it speaks aqueduct.v1 (subs.h); NULL: plain */
     struct seat *seats;         /* all of them, the latest first */
     struct seat *unfinished;    /* a frame of this one went out in part; NULL: the next byte begins a frame */
     struct seat first;
@@ -51,7 +52,6 @@ struct tally {             /* since somebody looked */
 struct cohort {
     struct cohort *next;
     size_t number;                 /* of its filter, in the index of all */
-    char *asker;                   /* the address that asked for it first; NULL: nobody's */
     struct cohort **dirty_cohorts; /* the list of those with news, and whether it is one of them */
     struct cohort *next_dirty;
     bool is_listed;
@@ -62,9 +62,10 @@ struct cohort {
     int64_t added_ms; /* when the last frame was */
     struct seat **seats;
     uint32_t count, cap;
-    uint64_t flushed; /* the head at the last flush */
-    uint32_t behind;  /* seats whose position is below it: their listener was blocked */
-    bool dirty;       /* bytes were added since then */
+    uint64_t flushed;       /* the head at the last flush */
+    uint32_t behind;        /* seats whose position is below it: their listener was blocked */
+    bool dirty;             /* bytes were added since then */
+    struct peer *owners[2]; /* address and user for whom it was made: it counts as theirs */
     struct tally *tally;
 };
 

@@ -35,17 +35,35 @@ static void cohorts_index(struct cohorts *all, struct cohort *c)
     all->numbered[c->number] = c;
 }
 
-struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, struct err *e)
+/* May it be the reason for one more? */
+static bool cohorts_may_add(const struct cohorts *all, const struct listener *l, struct err *e)
 {
+    if (all->count >= all->most)
+        return err_set(e, "too many different subscriptions; see option max_subscriptions");
+    bool limited = l && all->most_per_ip && !str_eq(l->peer->name, STR("unix"));
+    if (limited && l->peer->cohorts >= all->most_per_ip)
+        return err_set(e, "too many different subscriptions of your address; see option max_subscriptions_per_ip");
+    if (l && all->most_per_user && l->user != l->peer && l->user->cohorts >= all->most_per_user)
+        return err_set(e, "too many different subscriptions of yours; see option max_subscriptions_per_user");
+    return true;
+}
+
+static void cohorts_count(struct cohort *c, uint32_t one)
+{
+    for (size_t i = 0; i < 2 && c->owners[i]; i++)
+        c->owners[i]->cohorts += one;
+}
+
+struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, const struct listener *l, struct err *e)
+{
+    struct err why;
     for (struct cohort *c = all->first; c; c = c->next)
         if (strcmp(c->subscription.key, wanted->key) == 0)
             return c;
-    if (all->count >= all->most)
+    if (!cohorts_may_add(all, l, &why))
         cohorts_free_empty(all);
-    if (all->count >= all->most) {
-        err_set(e, "too many different subscriptions; see option max_subscriptions");
+    if (!cohorts_may_add(all, l, e))
         return NULL;
-    }
     struct cohort *c = cohort_new(wanted, all->ring_bytes, &all->held, &all->tally, e);
     if (!c)
         return NULL;
@@ -54,33 +72,10 @@ struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, str
     all->first = c;
     all->count++;
     cohorts_index(all, c);
+    c->owners[0] = l ? l->peer : NULL;
+    c->owners[1] = l && l->user != l->peer ? l->user : NULL;
+    cohorts_count(c, 1);
     return c;
-}
-
-/* Would it be one too many? */
-static bool cohorts_has_most(const struct cohorts *all, const char *key, struct str address, size_t most)
-{
-    size_t count = 0;
-    for (const struct cohort *c = all->first; c; c = c->next) {
-        if (strcmp(c->subscription.key, key) == 0)
-            return false;
-        count += c->asker && str_eq(str_of(c->asker), address);
-    }
-    return count >= most;
-}
-
-bool cohorts_allow(struct cohorts *all, const struct subscription *wanted, struct str address, size_t most)
-{
-    if (str_eq(address, STR("unix")) || !cohorts_has_most(all, wanted->key, address, most))
-        return true;
-    cohorts_free_empty(all);
-    return !cohorts_has_most(all, wanted->key, address, most);
-}
-
-void cohorts_asked(struct cohort *c, struct str address)
-{
-    if (!c->asker)
-        c->asker = str_dup(address);
 }
 
 /* Takes it out of the list of those with news. */
@@ -106,6 +101,7 @@ void cohorts_free_empty(struct cohorts *all)
         all->count--;
         cohorts_unlist(all, c);
         filter_index_remove(all->index, c->number);
+        cohorts_count(c, UINT32_MAX); /* one less */
         cohort_free(c);
     }
 }

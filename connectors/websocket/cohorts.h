@@ -5,9 +5,11 @@
 #include "bridge/event/filter_index.h"
 #include "connectors/websocket/cohort.h"
 #include "connectors/websocket/pace.h"
+#include "connectors/websocket/peers.h"
 
 struct cohorts {                        /* begins with cohorts_open */
     size_t ring_bytes, most, most_held; /* of each cohort's ring; cohorts; bytes in all rings together */
+    int64_t most_per_ip, most_per_user; /* cohorts because of one address or user; 0: no limit */
     struct cohort *first;
     struct cohort *dirty;       /* those with news */
     struct filter_index *index; /* of their filters */
@@ -22,12 +24,9 @@ struct cohorts {                        /* begins with cohorts_open */
 
 void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t most_held);
 void cohorts_close(struct cohorts *all); /* without listeners; zeroed is fine */
-/* The cohort of that subscription, a new one if need be, which takes it over. NULL with *e: there are too many. */
-struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, struct err *e);
-/* May the address have that subscription? Not when it would be a new one, and `most` stand there that it asked for first;
- * "unix" has no limit. */
-bool cohorts_allow(struct cohorts *all, const struct subscription *wanted, struct str address, size_t most);
-void cohorts_asked(struct cohort *c, struct str address); /* by that one, if nobody did before */
+/* The cohort of that subscription, a new one if need be, which takes it over and counts as the listener's (NULL: nobody's).
+ * NULL with *e: there are too many. */
+struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, const struct listener *l, struct err *e);
 /* Frees those without listeners; now and then, and by itself when there are too many. */
 void cohorts_free_empty(struct cohorts *all);
 /* Calls each() with every cohort that wants the event. */

@@ -8,12 +8,14 @@ void frames_open(struct frames *f, size_t longest)
 {
     *f = (struct frames){ .frame = buf_new(longest + WS_HEAD),
                           .blocks = { buf_new(longest), buf_new(longest) },
-                          .deflated = { buf_new(longest + WS_HEAD), buf_new(longest + WS_HEAD) } };
+                          .deflated = { buf_new(longest + WS_HEAD), buf_new(longest + WS_HEAD) },
+                          .op = buf_new(longest + WS_HEAD) };
 }
 
 void frames_close(struct frames *f)
 {
     buf_free(&f->frame);
+    buf_free(&f->op);
     for (int i = 0; i < 2; i++) {
         buf_free(&f->blocks[i]);
         buf_free(&f->deflated[i]);
@@ -55,6 +57,25 @@ struct str frames_deflated(struct frames *f, enum ws_window window)
     buf_add(b, head, ws_head(head, WS_TEXT | WS_DEFLATED, payload.n));
     buf_add_str(b, payload);
     return buf_str(b);
+}
+
+struct str frames_op(struct frames *f, const char *sub)
+{
+    unsigned char head[WS_HEAD] = { 0 };
+    if (!f->json.at)
+        return STR_ABSENT;
+    buf_reset(&f->op);
+    buf_add(&f->op, head, WS_HEAD);
+    buf_printf(&f->op, "{\"op\":\"ev\",\"sub\":%s,\"d\":[", sub);
+    buf_add_str(&f->op, f->json);
+    buf_add_c(&f->op, "]}");
+    if (f->op.failed)
+        return STR_ABSENT;
+    /* As above. */
+    size_t n = ws_head(head, WS_TEXT, f->op.n - WS_HEAD);
+    char *at = f->op.at + WS_HEAD - n;
+    memcpy(at, head, n);
+    return (struct str){ at, n + f->op.n - WS_HEAD };
 }
 
 /* JSON may contain line breaks, between its values; each line is a field of its own. */

@@ -9,6 +9,7 @@ struct frames {                  /* of one event at a time */
     struct buf frame, blocks[2]; /* [1]: with a name */
     struct str plain, json;      /* in the frame */
     struct buf deflated[2];      /* [1]: with a small window */
+    struct buf op;               /* of aqueduct.v1 */
     struct ws_deflater *deflaters[2];
 };
 
@@ -21,3 +22,5 @@ struct str frames_deflated(struct frames *f, enum ws_window window);
 /* The same event with its position as `id:`; named: and with its type as `event:`,
  * but for names that a browser's EventSource uses itself. */
 struct str frames_sse(struct frames *f, const struct message *m, bool named);
+/* The same event as `{"op":"ev","sub":..,"d":[..]}`. Lives until the next call. */
+struct str frames_op(struct frames *f, const char *sub);

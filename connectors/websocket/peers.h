@@ -11,8 +11,10 @@ struct peer { /* one address, or user */
     struct peer *next;
     struct str name;
     uint32_t listeners, publishing; /* publishing: events that are not answered */
-    size_t bytes;                   /* of those */
-    int64_t full_us;                /* when it may publish a whole burst again (bridge/lib/bucket.h) */
+    uint32_t cohorts;               /* that are there because of it */
+    size_t bytes;                   /* of what it publishes */
+    /* When it may do a whole burst again (bridge/lib/bucket.h): publish; subscribe. */
+    int64_t full_us, subscribe_full_us;
 };
 
 struct peers { /* zeroed to start; empty again when everybody has left */

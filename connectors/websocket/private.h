@@ -6,7 +6,8 @@
  *   refuse.c         a request is answered with a problem
  *   access.c         who may listen; peers.c: how many of one address
  *   subscription.c   what a listener asks for
- *   talk.c           what listeners say, and what they are answered (protocol.c)
+ *   talk.c           what listeners say (op.c), and what they are answered (protocol.c)
+ *   subs.c           several subscriptions of one of them
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   pull*.c          who comes for events by plain requests
  *   page.c           a page that shows the events, and the client in JavaScript
@@ -24,6 +25,7 @@
 #include "connectors/websocket/peers.h"
 #include "connectors/websocket/publish.h"
 #include "connectors/websocket/pulls.h"
+#include "connectors/websocket/subs.h"
 
 struct websocket_sink {
     struct sink base;
@@ -33,7 +35,8 @@ struct websocket_sink {
     struct verify_options verify_options;
     bool open, token_in_query, deflate, page;
     struct strings origins;
-    int64_t max_listeners_per_ip, max_subscriptions, max_subscriptions_per_ip;
+    int64_t max_listeners_per_ip, max_listeners_per_user;
+    int64_t max_subscriptions, max_subscriptions_per_ip, max_subscriptions_per_user, max_subscriptions_per_listener;
     struct bytes buffer, max_buffered;
     /* from here on: not options */
     struct http_server *server;
@@ -42,6 +45,7 @@ struct websocket_sink {
     struct cohorts cohorts;
     struct publisher publisher; /* with the options of publish */
     struct peers peers, users;
+    struct talk *talks; /* connections that speak aqueduct.v1 */
     int64_t swept_ms;
     struct pull pull;
     struct frames frames;
@@ -71,10 +75,17 @@ void refuse_request(struct websocket_sink *s, const struct http_request *r, int 
 
 /* ---- talk.c ---- */
 
+/* The listener speaks aqueduct.v1 from now on: it is welcome, and has no subscription yet. */
+void talk_begin(struct websocket_sink *s, struct listener *l);
+void talk_end(struct websocket_sink *s, struct listener *l); /* it has gone */
+/* Takes leave of all of them. */
+void talk_drain(struct websocket_sink *s);
 /* A message of a WebSocket listener. */
 void talk_message(struct websocket_sink *s, struct listener *l, bool text, struct str payload);
 /* An event by POST, of somebody who was let in; key: whose token it is, or absent. */
 void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key);
+/* The kernel takes bytes for it again. */
+void talk_writable(struct listener *l);
 /* Tells listeners what became of their events. */
 void talk_answers(struct websocket_sink *s);
 

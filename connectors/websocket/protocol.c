@@ -43,3 +43,23 @@ void protocol_refused(struct buf *out, const struct asked *a, struct str event_i
     protocol_add_text(out, a->op ? "msg" : "why", str_of(why));
     buf_printf(out, ",\"temp\":%s}", code_is_temporary(code) ? "true" : "false");
 }
+
+void protocol_ok(struct buf *out, const struct asked *a, const char *sub)
+{
+    protocol_begin(out, a, "ok", "");
+    if (*sub)
+        buf_printf(out, ",\"sub\":%s", sub);
+    buf_add_char(out, '}');
+}
+
+void protocol_welcome(struct buf *out, const struct asked *a, int64_t ping_ms, int64_t max_message, int64_t subs)
+{
+    protocol_begin(out, a, "welcome", "");
+    buf_printf(out, ",\"ping_ms\":%lld,\"limits\":{\"message\":%lld,\"subs\":%lld}}", (long long)ping_ms,
+               (long long)max_message, (long long)subs);
+}
+
+void protocol_drain(struct buf *out, uint32_t reconnect_ms)
+{
+    buf_printf(out, "{\"op\":\"drain\",\"reconnect_ms\":%u}", reconnect_ms);
+}

@@ -11,9 +11,13 @@
 #include "bridge/lib/str.h"
 
 enum code {
+    CODE_UNKNOWN_OP = 4004,
     CODE_MALFORMED = 4400,
+    CODE_UNVERIFIED = 4401,
     CODE_FORBIDDEN = 4403,
-    CODE_CONFLICT = 4409,
+    CODE_UNKNOWN = 4404,  /* a topic or subscription of that name */
+    CODE_CONFLICT = 4409, /* of ids of events, or names of subscriptions */
+    CODE_BAD_FILTER = 4412,
     CODE_TOO_LONG = 4413,
     CODE_INVALID = 4422, /* it is an event, and none that can be stored */
     CODE_TOO_MANY = 4429,
@@ -27,7 +31,14 @@ struct asked {         /* by whom, and as what, an answer is known */
     char id[ASKED_ID]; /* JSON as the client wrote it; "": it gave none */
 };
 
+/* A connection begins; limits of its messages, and of its subscriptions. */
+void protocol_welcome(struct buf *out, const struct asked *a, int64_t ping_ms, int64_t max_message, int64_t subs);
+/* It will end, and may come back after that time. */
+void protocol_drain(struct buf *out, uint32_t reconnect_ms);
+
 /* Appends the frame's text. note: "" or absent, or a sentence ("stored before"). */
 void protocol_stored(struct buf *out, const struct asked *a, struct str event_id, const char *note);
+/* Of an op that is done; sub: the subscription's name in JSON, or "". */
+void protocol_ok(struct buf *out, const struct asked *a, const char *sub);
 /* event_id absent: it is not known. */
 void protocol_refused(struct buf *out, const struct asked *a, struct str event_id, enum code code, const char *why);

@@ -21,23 +21,29 @@ static bool subscription_is_known(const struct strings *known, struct str topic)
     return !known || known->count == 0 || strings_have(known, topic);
 }
 
-static bool subscription_add_topics(struct parsing *p, struct str list)
+static bool subscription_add_topic(struct parsing *p, struct str one)
 {
     struct strings *t = &p->s->topics;
+    if (one.n == 0)
+        return err_set(p->e, "topics: there is an empty name");
+    if (!subscription_is_known(p->known, one))
+        return err_set(p->e, "topics: \"%.*s\" is not served here", (int)(one.n < 100 ? one.n : 100), one.at);
+    if (t->count == TOPICS)
+        return err_set(p->e, "topics: more than %d", TOPICS);
+    for (size_t i = 0; i < t->count; i++)
+        if (str_eq(str_of(t->at[i]), one))
+            return err_set(p->e, "topics: \"%.100s\" is there twice", t->at[i]);
+    t->at = mem_grow(t->at, t->count + 1, sizeof *t->at);
+    t->at[t->count++] = str_dup(one);
+    return true;
+}
+
+static bool subscription_add_topics(struct parsing *p, struct str list)
+{
     struct str one;
-    while (str_cut(&list, ',', &one)) {
-        if (one.n == 0)
-            return err_set(p->e, "topics: there is an empty name");
-        if (!subscription_is_known(p->known, one))
-            return err_set(p->e, "topics: \"%.*s\" is not served here", (int)(one.n < 100 ? one.n : 100), one.at);
-        if (t->count == TOPICS)
-            return err_set(p->e, "topics: more than %d", TOPICS);
-        for (size_t i = 0; i < t->count; i++)
-            if (str_eq(str_of(t->at[i]), one))
-                return err_set(p->e, "topics: \"%.100s\" is there twice", t->at[i]);
-        t->at = mem_grow(t->at, t->count + 1, sizeof *t->at);
-        t->at[t->count++] = str_dup(one);
-    }
+    while (str_cut(&list, ',', &one))
+        if (!subscription_add_topic(p, one))
+            return false;
     return true;
 }
 
@@ -149,6 +155,8 @@ static bool subscription_finish(struct parsing *p)
         qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, subscription_by_name);
     struct buf key = buf_new(KEY_BYTES);
     buf_add_c(&key, s->named ? "sse, named\n" : s->sse ? "sse\n" : "websocket\n");
+    if (s->sub)
+        buf_printf(&key, "%s\n", s->sub);
     for (size_t i = 0; i < s->topics.count; i++)
         buf_printf(&key, "%s,", s->topics.at[i]);
     buf_add_char(&key, '\n');
@@ -178,6 +186,74 @@ bool subscription_parse(struct subscription *s, struct str query, bool sse, cons
     return good;
 }
 
+/* ---- by an op ---- */
+
+static enum code subscription_take_topics(struct parsing *p, const struct op *o)
+{
+    const struct jscan_value *topics = op_member(o, "topics");
+    struct jscan_value one;
+    if (!topics)
+        return 0;
+    if (topics->type != JSCAN_ARRAY) {
+        err_set(p->e, "topics: is no list");
+        return CODE_MALFORMED;
+    }
+    struct buf name = buf_new(VALUE_BYTES);
+    enum code code = 0;
+    for (const char *at = topics->raw.at; !code && jscan_next(*topics, &at, &one);) {
+        buf_reset(&name);
+        if (one.type != JSCAN_STRING) {
+            err_set(p->e, "topics: a name is no text");
+            code = CODE_MALFORMED;
+            break;
+        }
+        jscan_unescape(&name, one.raw);
+        code = subscription_add_topic(p, buf_str(&name)) ? 0 : CODE_UNKNOWN;
+    }
+    if (!code && p->s->topics.count == 0) {
+        err_set(p->e, "topics: is an empty list; leave it out for all topics");
+        code = CODE_MALFORMED;
+    }
+    buf_free(&name);
+    return code;
+}
+
+static enum code subscription_take_conditions(struct parsing *p, const struct op *o)
+{
+    static const char *const attributes[] = { "type", "subject", "source" };
+    struct buf value = buf_new(VALUE_BYTES);
+    bool good = true;
+    for (size_t i = 0; i < sizeof attributes / sizeof *attributes && good; i++) {
+        buf_reset(&value);
+        if (!op_member(o, attributes[i]))
+            continue;
+        good = op_text(o, attributes[i], VALUE_BYTES, &value, p->e);
+        if (good)
+            subscription_add_attribute(p, attributes[i], buf_str(&value));
+    }
+    buf_free(&value);
+    const struct jscan_value *filter = op_member(o, "filter");
+    if (!good)
+        return CODE_MALFORMED;
+    return !filter || subscription_add_filter(p, filter->raw) ? 0 : CODE_BAD_FILTER;
+}
+
+enum code subscription_of_op(struct subscription *s, const struct op *o, const char *name, const struct strings *known,
+                             struct err *e)
+{
+    *s = (struct subscription){ .sub = str_dup(str_of(name)) };
+    struct parsing p = { .s = s, .known = known, .conditions = json_array(), .e = e };
+    enum code code = subscription_take_topics(&p, o);
+    if (!code)
+        code = subscription_take_conditions(&p, o);
+    if (!code && !subscription_finish(&p))
+        code = CODE_BAD_FILTER;
+    json_decref(p.conditions);
+    if (code)
+        subscription_free(s);
+    return code;
+}
+
 void subscription_deflate(struct subscription *s, enum ws_window window)
 {
     struct buf key = buf_new(SIZE_MAX);
@@ -196,6 +272,7 @@ void subscription_free(struct subscription *s)
         free(s->topics.at[i]);
     free(s->topics.at);
     filter_free(s->filter);
+    free(s->sub);
     free(s->key);
     *s = (struct subscription){ 0 };
 }

@@ -9,10 +9,12 @@
 #include "bridge/event/filter.h"
 #include "bridge/lib/option.h"
 #include "bridge/net/ws_deflate.h"
+#include "connectors/websocket/op.h"
 
 struct subscription {
     bool sse;               /* server-sent events; else WebSocket frames */
     bool named;             /* of these: each has its type as name */
+    char *sub;              /* aqueduct.v1: its name in JSON; NULL: plain */
     enum ws_window deflate; /* of WebSocket frames */
     struct strings topics;  /* sorted; empty: all that the sink gets */
     struct filter *filter;  /* NULL: everything */
@@ -23,6 +25,9 @@ struct subscription {
  * here, and no text of ours shows its value; NULL: there is none. */
 bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known,
                         bool (*is_secret)(const void *ctx, struct str name), const void *ctx, struct err *e);
+/* The same of an op `sub`, whose name is `name` (subs.h): topics is a list, filter a condition or a list of them. */
+enum code subscription_of_op(struct subscription *s, const struct op *o, const char *name, const struct strings *known,
+                             struct err *e);
 /* Its frames are deflated, so that it is another one. */
 void subscription_deflate(struct subscription *s, enum ws_window window);
 void subscription_free(struct subscription *s); /* also fit for a zeroed one */

@@ -57,9 +57,15 @@ static const struct option websocket_options[] = {
         .doc =
             "Most different subscriptions (topics, filter, format) at a time; beyond: 503. Each may hold `buffer` bytes, all together `max_buffered`."),
     OPTION(
-        struct websocket_sink, max_subscriptions_per_ip, .fallback = "256", .min = 1, .max = 100000,
+        struct websocket_sink, max_subscriptions_per_ip, .fallback = "256", .max = 100000,
         .doc =
-            "Most of these that one address (IPv6: one /64) was the first to ask for; beyond: 429. Unix sockets have no such limit."),
+            "Most of these that one address (IPv6: one /64) was the first to ask for; beyond: 429. 0: no limit. Unix sockets have no such limit."),
+    OPTION(struct websocket_sink, max_subscriptions_per_user, .fallback = "0", .max = 100000,
+           .doc = "The same of one user (whose token it is; who share a token are one). 0: no limit."),
+    OPTION(struct websocket_sink, max_listeners_per_user, .fallback = "0", .max = 1000000,
+           .doc = "Most listeners of one user; beyond: 429. 0: no limit."),
+    OPTION(struct websocket_sink, max_subscriptions_per_listener, .fallback = "64", .min = 1, .max = 10000,
+           .doc = "Most subscriptions of one connection, with the subprotocol aqueduct.v1+json."),
     OPTION(struct websocket_sink, buffer, .fallback = "4MiB", .min = 4096, .max = 1 << 30,
            .doc = "How far a listener may lag behind before it is closed as too slow; also the longest event."),
     OPTION(
@@ -134,7 +140,8 @@ static void websocket_offer(void *ctx, struct cohort *c)
     o->built = true;
     if (!o->wire[format].at && o->wire[WIRE_TEXT].at)
         o->wire[format] = websocket_build(o->s, o->m, format);
-    o->too_long |= !o->wire[format].at || !cohort_add(c, o->wire[format]);
+    struct str frame = c->subscription.sub ? frames_op(&o->s->frames, c->subscription.sub) : o->wire[format];
+    o->too_long |= !frame.at || !cohort_add(c, frame);
     cohorts_relieve(&o->s->cohorts);
 }
 
@@ -212,6 +219,7 @@ static void websocket_drain(struct sink *base, struct duration limit)
     talk_answers(s); /* the source has ended: these are the last */
     cohorts_flush(&s->cohorts, true);
     pull_drain(s);
+    talk_drain(s);
     for (struct cohort *c = s->cohorts.first; c; c = c->next)
         while (c->count) {
             listener_close(c->seats[c->count - 1]->listener, 1012, "restarting");
@@ -307,6 +315,8 @@ static void websocket_prepare(struct websocket_sink *s)
 {
     frames_open(&s->frames, (size_t)s->buffer.n);
     cohorts_open(&s->cohorts, (size_t)s->buffer.n, (size_t)s->max_subscriptions, (size_t)s->max_buffered.n);
+    s->cohorts.most_per_ip = s->max_subscriptions_per_ip;
+    s->cohorts.most_per_user = s->max_subscriptions_per_user;
     s->by_browser_alone = websocket_asks(s) != ASKS_WHO && !s->open
                           && !str_starts(str_of(s->server_options.listen), STR("unix:"));
 }

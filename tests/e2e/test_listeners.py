@@ -81,8 +81,8 @@ def test_tokens(bridge):
     def protocol(token):
         return "base64url.bearer.aqueduct." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
     good = [Listener(port, headers={"Authorization": f"Bearer {GOOD_TOKEN}"}), Listener(port, headers={"Authorization": "Bearer another-token-while-rotating"}),
-            Listener(port, subprotocols=[protocol(GOOD_TOKEN), "aqueduct.v1+json"]), SseListener(port, headers={"Authorization": f"Bearer {GOOD_TOKEN}"})]
-    assert good[2].protocol == "aqueduct.v1+json"
+            Listener(port, subprotocols=[protocol(GOOD_TOKEN), "cloudevents.json"]), SseListener(port, headers={"Authorization": f"Bearer {GOOD_TOKEN}"})]
+    assert good[2].protocol == "cloudevents.json"
     listening(daemon, 4)
     bad = [Listener(port), Listener(port, headers={"Authorization": "Bearer wrong"}), Listener(port, headers={"Authorization": f"Basic {GOOD_TOKEN}"}),
            Listener(port, subprotocols=[protocol("wrong")]), Listener(port, f"?token={GOOD_TOKEN}"), SseListener(port)]

@@ -85,3 +85,28 @@ def test_what_was_acknowledged_survives_kill(bridge, receiver):
     receiver.delivered({e["id"] for e in said})
     ids = receiver.ids()
     assert len(set(ids)) == 200
+
+
+def test_several_subscriptions_of_one_connection(local_bridge):
+    daemon = local_bridge.run(LIVE % ", max_subscriptions_per_listener: 2")
+    one = Talker(daemon.port("live"), subprotocols=["aqueduct.v1+json"])
+    topic = local_bridge.topic("events")
+    one.say({"op": "sub", "id": 1, "sub": "a", "topics": [topic], "type": "chat.*"},
+            {"op": "sub", "id": 2, "sub": "b", "filter": {"exact": {"subject": "s-1"}}},
+            {"op": "sub", "id": 3, "sub": "c"}, {"op": "sub", "id": 4, "sub": "d", "topics": ["other"]}, {"op": "jump", "id": 5}, "{",
+            {"op": "pub", "id": 6, "event": event("first", "thing.happened", subject="s-1")},
+            {"op": "pub", "id": 7, "event": {"type": "chat.message", "event_id": "second", "sessionId": "s-2"}},
+            {"op": "pub", "id": 8, "event": {"type": "user.deleted"}})
+    wait_for(lambda: {"first", "second"} <= {e.get("event") for e in one.events}, why=lambda: one.events)
+    answers = {e.get("id"): (e["op"], e.get("code")) for e in one.events if e["op"] in ("ok", "err")}
+    assert answers == {1: ("ok", None), 2: ("ok", None), 3: ("err", 4413), 4: ("err", 4413), 5: ("err", 4004), None: ("err", 4400),
+                       6: ("ok", None), 7: ("ok", None), 8: ("err", 4403)}
+
+    def heard(name):
+        return [d["id"] for e in one.events if e["op"] == "ev" and e["sub"] == name for d in e["d"]]
+    wait_for(lambda: heard("a") == ["second"] and heard("b") == ["first"], why=lambda: one.events)
+    one.say({"op": "unsub", "id": 9, "sub": "a"}, {"op": "pub", "id": 10, "event": {"type": "chat.x", "event_id": "third", "sessionId": "s-1"}})
+    wait_for(lambda: heard("b") == ["first", "third"])
+    assert heard("a") == ["second"]
+    daemon.stop()
+    assert one.ended.wait(30) and one.code == 1012 and one.events[-1]["op"] == "drain"

@@ -253,6 +253,32 @@ TEST(subscriptions_of_one_address)
     client_close(&again);
 }
 
+/* Nobody can take all subscriptions: those that are there because of one address, or user, are limited. */
+TEST(different_subscriptions_of_one_address_or_user)
+{
+    live_open_tcp("max_subscriptions_per_ip: 2\nmax_subscriptions_per_user: 1\nmax_listeners_per_user: 3\n"
+                  "tokens: [{name: anna, secret: the-token-of-anna-x}, {name: bob, secret: the-token-of-bob-xx}]");
+#define ANNA UPGRADE "Authorization: Bearer the-token-of-anna-x\r\n"
+#define BOB  UPGRADE "Authorization: Bearer the-token-of-bob-xx\r\n"
+    struct client a = live_listener("/?type=a", ANNA, 101), b = live_listener("/?type=b", BOB, 101);
+    live_refused("/?type=c", ANNA, 429, "max_subscriptions_per_ip");
+    struct client shared = live_listener("/?type=b", ANNA, 101);
+    client_close(&b); /* the subscription stays bob's: anna only joined it */
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    live_refused("/?type=c", BOB, 429, "max_subscriptions_per_ip");
+    client_close(&a);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    live_refused("/?type=d", BOB, 429, "max_subscriptions_per_user");
+    a = live_listener("/?type=a", ANNA, 101);
+    b = live_listener("/?type=a", ANNA, 101);
+    live_refused("/?type=a", ANNA, 429, "max_listeners_per_user");
+    client_close(&a);
+    client_close(&b);
+    client_close(&shared);
+}
+
 TEST(bad_options)
 {
     static const struct {
@@ -292,6 +318,7 @@ int main(void)
         LIVE(origins),
         LIVE(limits),
         LIVE(subscriptions_of_one_address),
+        LIVE(different_subscriptions_of_one_address_or_user),
         LIVE(unix_sockets_have_no_limit_per_address),
         LIVE(bad_options),
     };

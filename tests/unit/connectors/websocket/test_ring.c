@@ -213,7 +213,7 @@ static void ring_second_seat(struct seat *t, const char *query)
     struct listener *l = all->first->seats[0]->listener;
     assert_true(subscription_parse(&wanted, str_of(query), false, NULL, NULL, NULL, &e));
     seat_take(t, l);
-    cohort_join(cohorts_get(all, &wanted, &e), t);
+    cohort_join(cohorts_get(all, &wanted, NULL, &e), t);
 }
 
 /* Two subscriptions of one connection, which stops reading: every frame is whole, and each subscription in its order. */

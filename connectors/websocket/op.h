@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What a client says in the subprotocol aqueduct.v1+json: one JSON object a message, {"op":"sub","id":2,...}.
+ *
+ *   hello    id?                                                  welcome
+ *   sub      id?, sub, topics?, type?, subject?, source?, filter?   ok, or err
+ *   unsub    id?, sub                                             ok: nothing more of it follows
+ *   pub      id?, event                                           ok when it is stored
+ *   ping     id?                                                  ok
+ *
+ * Whatever the message is, it is answered, and never a reason to close. An op points into the message. */
+#pragma once
+#include "bridge/lib/jscan.h"
+#include "connectors/websocket/protocol.h"
+
+enum op_kind { OP_HELLO = 1, OP_SUB, OP_UNSUB, OP_PUB, OP_PING };
+enum { OP_MEMBERS = 16, OP_NAME = 64 };
+
+struct op {
+    enum op_kind kind;
+    struct asked asked;
+    struct jscan_member members[OP_MEMBERS];
+    size_t count;
+};
+
+/* 0; or what is wrong, with *e: out->asked is set as far as it can be read. */
+enum code op_parse(struct str json, struct op *out, struct err *e);
+/* NULL: there is none. */
+const struct jscan_value *op_member(const struct op *o, const char *name);
+/* Appends the text of a member. False with *e: it is missing, none, empty, or longer than `most`. */
+bool op_text(const struct op *o, const char *name, size_t most, struct buf *out, struct err *e);

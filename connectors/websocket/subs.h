@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The subscriptions of a connection that speaks aqueduct.v1+json: each has a name that the client gave it, and a seat in the
+ * cohort of what it asks for.
+ *
+ *   subs_add -> [live] -> subs_drop -> gone at once, or once the frame of it that is on its way has ended: subs_turn
+ *
+ * One thread. */
+#pragma once
+#include "connectors/websocket/cohorts.h"
+#include "connectors/websocket/op.h"
+
+struct sub {
+    struct seat seat;
+    struct sub *next;
+    char *name; /* in JSON, with quotes */
+    bool ending;
+    struct asked asked; /* by which it ends */
+};
+
+struct talk { /* a connection */
+    struct talk *next, *before;
+    struct listener *listener;
+    struct sub *subs;
+    int64_t count;
+};
+
+enum code subs_add(struct talk *t, struct cohorts *all, const struct op *o, const struct strings *topics, int64_t most,
+                   struct err *e);
+/* 0: it ends, and subs_turn says when it has. */
+enum code subs_drop(struct talk *t, const struct op *o, struct err *e);
+/* Frees what has ended; tell() hears of each. After subs_drop, and when a frame that went out in part may be whole. */
+void subs_turn(struct talk *t, void (*tell)(struct talk *t, const struct sub *s));
+void subs_close(struct talk *t); /* all of them: the connection has gone */
