@@ -7,6 +7,7 @@ static void combined_pass(struct verifier *v, const struct verifier *part)
 {
     v->passed = part->passed;
     v->key = part->key;
+    v->claims = part->claims;
 }
 
 /* The part said no, and why. */
@@ -73,6 +74,8 @@ static enum refusal all_check(struct verifier *v, const struct http_request *r)
         }
         if (!v->key.n)
             v->key = part->key;
+        if (!v->claims)
+            v->claims = part->claims;
         if (part->passed->style && (!v->passed->style || part->passed->covers > v->passed->covers))
             v->passed = part->passed;
     }

@@ -22,6 +22,7 @@ struct jwt {
     struct issuer *issuer; /* NULL: no URL, or not started */
     struct jwt_claims *claims;
     struct buf part, subject; /* of the token at hand */
+    json_t *told;             /* its claims, when it was good; NULL */
 };
 
 static const struct option_value jwt_guards[] = {
@@ -228,6 +229,7 @@ void jwt_free(struct jwt *j)
     jwt_claims_free(j->claims);
     buf_free(&j->part);
     buf_free(&j->subject);
+    json_decref(j->told);
     free(j);
 }
 
@@ -365,8 +367,10 @@ static enum jwt_verdict jwt_check_parts(struct jwt *j, const struct jwt_parts *p
         return JWT_MALFORMED;
     }
     verdict = jwt_claims_check(j->claims, claims, (double)clock_wall_ms() / 1000, why);
-    if (verdict == JWT_GOOD)
+    if (verdict == JWT_GOOD) {
         jwt_keep_subject(j, claims);
+        j->told = json_incref(claims);
+    }
     json_decref(claims);
     return verdict;
 }
@@ -378,6 +382,8 @@ enum jwt_verdict jwt_check(struct jwt *j, struct str token, const char **why)
     enum jwt_verdict verdict = JWT_MALFORMED;
     *why = NULL;
     buf_reset(&j->subject);
+    json_decref(j->told);
+    j->told = NULL;
     jwt_turn(j);
     if (!jwt_cut(token, &parts))
         *why = token.n > JWT_BYTES ? "it is too long" : "it has not three parts with a dot between them";
@@ -392,6 +398,11 @@ enum jwt_verdict jwt_check(struct jwt *j, struct str token, const char **why)
 struct str jwt_subject(const struct jwt *j)
 {
     return j->subject.n ? buf_str(&j->subject) : STR_ABSENT;
+}
+
+const json_t *jwt_told(const struct jwt *j)
+{
+    return j->told;
 }
 
 bool jwt_ready(const struct jwt *j, struct err *why)

@@ -10,6 +10,7 @@
  * Whatever could be read in two ways is refused: a repeated member, padding, bits left over. How long checking takes says
  * nothing of a secret. jwt_check is one thread's, jwt_ready any one's. Nothing here logs a token or quotes it. */
 #pragma once
+#include <jansson.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/err.h"
 #include "bridge/verify/jwt_options.h"
@@ -26,5 +27,7 @@ enum jwt_verdict jwt_check(struct jwt *j, struct str token, const char **why);
 /* The `sub` of the last token that was good: until the next one is checked. Absent: it has none that is 1 to JWT_SUBJECT
  * bytes of text that can be shown. */
 struct str jwt_subject(const struct jwt *j);
+/* All that it says; NULL: the last token was not good. As long. */
+const json_t *jwt_told(const struct jwt *j);
 /* False with *why: there are no keys yet. */
 bool jwt_ready(const struct jwt *j, struct err *why);

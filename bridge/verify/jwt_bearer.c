@@ -50,6 +50,7 @@ static enum refusal jwt_bearer_check(struct verifier *v, const struct http_reque
         return no;
     no = jwt_bearer_refusal(jwt_check(v->own, token, &v->why));
     v->key = jwt_subject(v->own);
+    v->claims = jwt_told(v->own);
     if (!no && !v->key.at)
         scheme_set_unnamed(v, "jwt");
     return no;

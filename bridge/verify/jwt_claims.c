@@ -67,8 +67,7 @@ static const json_t *jwt_claims_member(const json_t *of, struct str token)
     return found;
 }
 
-/* By its name, or by a JSON pointer; NULL: there is none. */
-static const json_t *jwt_claims_find(const json_t *claims, const char *name)
+const json_t *jwt_claims_find(const json_t *claims, const char *name)
 {
     struct str rest = str_of(name), token;
     if (*name != '/' || json_object_get(claims, name))

@@ -59,6 +59,7 @@ enum refusal scheme_check(struct verifier *v, const struct http_request *r)
 {
     scheme_turn(v);
     v->key = STR_ABSENT;
+    v->claims = NULL;
     v->why = NULL;
     return v->scheme->check(v, r);
 }

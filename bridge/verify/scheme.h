@@ -5,6 +5,7 @@
  * options, `aqueduct help`, the JSON Schema and the fuzzer. The styles of signatures need no code: they are rows of
  * bridge/auth/signature.c, all verified by signed.c. `any` and `all` are schemes as well, whose verifier has parts. */
 #pragma once
+#include <jansson.h>
 #include "bridge/auth/secret_files.h"
 #include "bridge/auth/signature.h"
 #include "bridge/lib/err.h"
@@ -53,6 +54,7 @@ struct verifier { /* a scheme with its secrets, or some of them together */
     const char *name;               /* of the scheme; NULL: it has parts */
     const char *why;            /* of the last request that was refused, beside the reason; check() sets it; or NULL */
     struct str key;             /* whose request that was (struct verified); check() sets it */
+    const json_t *claims;       /* of its JSON Web Token; check() sets it; NULL: it showed none */
     char number[VERIFY_NUMBER]; /* which part this is: "2", "2.1", ""; and, where it has no name, which key */
     size_t number_length;       /* of the part alone */
     struct buf challenge;       /* of the whole, for WWW-Authenticate */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
+#include "bridge/verify/jwt_claims.h"
 #include "bridge/verify/scheme.h"
 
 enum {
@@ -343,6 +344,11 @@ bool verifier_vouches(const struct verifier *v, const struct http_request *r, co
     case COVER_REQUEST: return true;
     }
     return false;
+}
+
+const json_t *verifier_claim(const struct verifier *v, const char *name)
+{
+    return v->claims ? jwt_claims_find(v->claims, name) : NULL;
 }
 
 /* ---- what holds for every request ---- */

@@ -8,6 +8,7 @@
  * a scheme is tried, always all of them, in constant time; one that has ended (until) only tells why a request is refused. One
  * thread per verifier; its options stay borrowed. */
 #pragma once
+#include <jansson.h>
 #include "bridge/net/http/http.h"
 #include "bridge/verify/options.h"
 #include "bridge/verify/refusal.h"
@@ -49,6 +50,9 @@ bool verifier_explain(struct verifier *v, const struct http_request *r, struct e
 struct str verifier_id(const struct verifier *v, const struct http_request *r);
 /* Is what this header says the sender's word? Else whoever saw a request can send it again with another value. */
 bool verifier_vouches(const struct verifier *v, const struct http_request *r, const char *header);
+
+/* A claim of the JSON Web Token that it showed, by name or JSON pointer; NULL: there is none. Until the next check. */
+const json_t *verifier_claim(const struct verifier *v, const char *name);
 
 /* ---- of every request ---- */
 

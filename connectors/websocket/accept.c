@@ -7,32 +7,71 @@
 #include "connectors/websocket/access.h"
 #include "connectors/websocket/private.h"
 
-METRIC_COUNTER(aqueduct_listeners_refused_total,
-               "Listeners refused because of what they showed to be let in, by reason.", "sink", "reason");
-
 enum {
     RETRY_LEAST_MS = 3000,
     RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
     STREAM_HEADERS = 3 + ACCESS_CORS,
+    KNOCK_BURST = 1000,
+    NAMELESS_PER_ADDRESS = 16,
+    NAMELESS_SHARE = 4, /* of all listeners */
 };
 
-/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. *key: whose it is. */
-static bool accept_is_verified(struct websocket_sink *s, const struct http_request *r, struct str *key)
+/* Who comes in, and what he may. */
+struct entry {
+    struct str key; /* whose token it is; absent: nobody's in particular */
+    struct rights rights;
+    bool nameless; /* it has shown nothing yet, and may do so in its first message */
+};
+
+static bool accept_talks(const struct http_request *r);
+
+/* May it show later what it must? */
+static bool accept_may_be_nameless(struct websocket_sink *s, const struct http_request *r, enum refusal no)
 {
+    bool few = peers_get(&s->peers, r->network)->nameless < NAMELESS_PER_ADDRESS || str_eq(r->network, STR("unix"));
+    return no == REFUSAL_MISSING && str_eq(r->path, str_of(s->path)) && accept_talks(r) && few
+           && s->nameless < s->server_options.max_connections / NAMELESS_SHARE + 1;
+}
+
+/* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
+static bool accept_is_verified(struct websocket_sink *s, const struct http_request *r, struct entry *out)
+{
+    struct err e;
     struct verified is = { .no = REFUSAL_NONE };
     if (s->verifier)
-        is = access_check(s->verifier, r, s->token_in_query);
-    *key = is.key;
-    if (!is.no)
+        is = access_check(s->verifier, r, s->token_cookie, s->token_in_query);
+    out->key = is.key;
+    out->nameless = is.no && accept_may_be_nameless(s, r, is.no);
+    if (out->nameless)
         return true;
-    metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is.no))), 1);
+    if (!is.no && rights_take(&out->rights, &s->claims, s->verifier, &e))
+        return true;
+    if (!is.no) {
+        refuse_request(s, r, 403, e.text);
+        return false;
+    }
     int status = is.no == REFUSAL_AWAITED ? 503 : 401;
-    refuse_log(s, r->peer, status, is.why ? is.why : refusal_text(is.no));
+    refuse_unverified(s, r->peer, &is, status);
     refuse_answer(s, r, status,
                   status == 503     ? "the keys that requests are verified with are not there yet"
                   : s->tokens.count ? "a valid token is needed"
                                     : "the request could not be verified");
     return false;
+}
+
+/* So many at once, and then so many a second, of one address. */
+static bool accept_may_knock(struct websocket_sink *s, const struct http_request *r)
+{
+    int64_t burst = s->max_listeners_per_ip > KNOCK_BURST ? s->max_listeners_per_ip : KNOCK_BURST;
+    const struct bucket_size size = { (double)s->handshake_rate, (double)burst };
+    struct peer *p = peers_get(&s->peers, r->network);
+    int64_t now = clock_mono_us();
+    if (str_eq(r->network, STR("unix")))
+        return true;
+    if (bucket_wait(p->connect_full_us, &size, 1, now) > 0)
+        return false;
+    p->connect_full_us = bucket_take(p->connect_full_us, &size, 1, now);
+    return true;
 }
 
 /* Before a browser sends a script's request to another site, it asks whether it may, without a token. */
@@ -52,19 +91,20 @@ static bool accept_is_post(const struct websocket_sink *s, const struct http_req
     return s->publisher.inward && str_eq(r->method, STR("POST"));
 }
 
-/* False: the request is answered. *key: whose it is; absent: nobody's in particular. */
-static bool accept_may_enter(struct websocket_sink *s, const struct http_request *r, struct str *key)
+/* False: the request is answered. */
+static bool accept_may_enter(struct websocket_sink *s, const struct http_request *r, struct entry *out)
 {
     bool pulls = pull_is_path(s, r->path);
-    *key = STR_ABSENT;
-    if (!str_eq(r->path, str_of(s->path)) && !pulls)
+    if (!accept_may_knock(s, r))
+        refuse_request(s, r, 429, "too many requests of this address; see option handshake_rate");
+    else if (!str_eq(r->path, str_of(s->path)) && !pulls)
         refuse_request(s, r, 404, "there is nothing at this path");
     else if (str_eq(r->method, STR("OPTIONS")) && access_origin_ok(r, &s->origins))
         accept_preflight(s, r);
     else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD")) && !pulls && !accept_is_post(s, r))
         refuse_request(s, r, 405,
                        s->publisher.inward ? "listeners come by GET, events by POST" : "listeners come by GET");
-    else if (!accept_is_verified(s, r, key))
+    else if (!accept_is_verified(s, r, out))
         return false;
     else if (s->by_browser_alone && !access_host_ok(r, &s->origins))
         refuse_request(
@@ -93,7 +133,9 @@ static struct str accept_subprotocol(const struct http_request *r)
 
 static bool accept_talks(const struct http_request *r)
 {
-    return str_eq(accept_subprotocol(r), STR("aqueduct.v1+json"));
+    return str_eq(r->method, STR("GET")) && access_header_has(r, "Upgrade", STR("websocket"))
+           && !access_header_has(r, "Accept", STR("text/event-stream"))
+           && str_eq(accept_subprotocol(r), STR("aqueduct.v1+json"));
 }
 
 /* Whether its frames are deflated, and how. */
@@ -139,6 +181,7 @@ static struct http_stream *accept_take_events(struct websocket_sink *s, const st
 static void accept_leave(struct websocket_sink *s, struct listener *l)
 {
     int64_t now = clock_mono_us();
+    ticket_drop(&s->tickets, l);
     if (l->user != l->peer)
         peers_leave(&s->users, l->user, now);
     peers_leave(&s->peers, l->peer, now);
@@ -146,7 +189,7 @@ static void accept_leave(struct websocket_sink *s, struct listener *l)
 }
 
 /* Its address and user count it; NULL: it is answered. */
-static struct listener *accept_enter(struct websocket_sink *s, const struct http_request *r, struct str key)
+static struct listener *accept_enter(struct websocket_sink *s, const struct http_request *r, struct entry *in)
 {
     struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
     if (!peer) {
@@ -154,7 +197,7 @@ static struct listener *accept_enter(struct websocket_sink *s, const struct http
         return NULL;
     }
     int64_t most = s->max_listeners_per_user ? s->max_listeners_per_user : INT64_MAX;
-    struct peer *user = key.at ? peers_enter(&s->users, key, most) : peer;
+    struct peer *user = in->key.at ? peers_enter(&s->users, in->key, most) : peer;
     if (!user) {
         peers_leave(&s->peers, peer, clock_mono_us());
         refuse_request(s, r, 429, "too many listeners of this user; see option max_listeners_per_user");
@@ -163,16 +206,17 @@ static struct listener *accept_enter(struct websocket_sink *s, const struct http
     struct listener *l = mem_alloc(sizeof *l);
     l->peer = peer;
     l->user = user;
+    ticket_give(&s->tickets, l, &in->rights);
     return l;
 }
 
 /* Makes the client a listener in the cohort of its subscription, which may be taken over; or one that talks, in none. */
-static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct str key,
+static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct entry *in,
                           struct subscription *wanted)
 {
     struct err e;
-    bool sse = wanted->sse, talks = !sse && accept_talks(r);
-    struct listener *l = accept_enter(s, r, key);
+    bool sse = wanted->sse, talks = accept_talks(r);
+    struct listener *l = accept_enter(s, r, in);
     if (!l)
         return;
     struct cohort *c = talks ? NULL : cohorts_get(&s->cohorts, wanted, l, &e);
@@ -188,9 +232,11 @@ static void accept_listen(struct websocket_sink *s, const struct http_request *r
     metric_set(s->connected[sse], ++s->listeners[sse]);
     l->stream = sse ? accept_take_events(s, r, l) : accept_take_frames(s, r, l);
     if (l->stream && talks)
-        talk_begin(s, l);
-    if (l->stream)
+        talk_begin(s, l, in->nameless);
+    if (l->stream) {
+        refuse_audit(s, l, "listener came", c ? c->subscription.key : "");
         return;
+    }
     metric_set(s->connected[sse], --s->listeners[sse]);
     listener_leave(l);
     accept_leave(s, l);
@@ -209,38 +255,59 @@ static bool accept_is_secret(const void *ctx, struct str name)
     return access_is_secret(&s->verify, s->token_in_query, name);
 }
 
-static void accept_on_request(void *ctx, const struct http_request *r)
+/* What it asks for, within its rights; false: it is answered. */
+static bool accept_subscription(struct websocket_sink *s, const struct http_request *r, const struct entry *in,
+                                struct subscription *wanted)
 {
-    struct websocket_sink *s = ctx;
-    struct subscription wanted;
     struct err e;
-    struct str key;
-    if (page_answer(s, r) || !accept_may_enter(s, r, &key))
+    bool sse = access_header_has(r, "Accept", STR("text/event-stream"));
+    if (!sse && !access_header_has(r, "Upgrade", STR("websocket"))) {
+        refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
+        return false;
+    }
+    if (!subscription_parse(wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e)) {
+        refuse_request(s, r, 400, e.text);
+        return false;
+    }
+    bool talks = accept_talks(r);
+    if (talks && (wanted->topics.count || wanted->filter))
+        refuse_request(s, r, 400, "with aqueduct.v1+json it is op sub that asks for topics and filters, not the URL");
+    else if (!talks && rights_narrow(&in->rights, wanted, s->base.topics, &e))
+        refuse_request(s, r, 403, e.text);
+    else
+        return true;
+    subscription_free(wanted);
+    return false;
+}
+
+static void accept_request(struct websocket_sink *s, const struct http_request *r, struct entry *in)
+{
+    struct subscription wanted;
+    if (page_answer(s, r) || !accept_may_enter(s, r, in))
         return;
     if (pull_is_path(s, r->path)) {
-        pull_request(s, r);
+        pull_request(s, r, &in->rights);
         return;
     }
     if (str_eq(r->method, STR("POST"))) {
-        talk_post(s, r, key);
+        talk_post(s, r, in->key, &in->rights);
         return;
     }
-    bool sse = access_header_has(r, "Accept", STR("text/event-stream"));
-    if (!sse && !access_header_has(r, "Upgrade", STR("websocket")))
-        refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
-    else if (!subscription_parse(&wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e))
-        refuse_request(s, r, 400, e.text);
-    else if (!sse && accept_talks(r) && (wanted.topics.count || wanted.filter)) {
-        refuse_request(s, r, 400, "with aqueduct.v1+json it is op sub that asks for topics and filters, not the URL");
-        subscription_free(&wanted);
-    } else {
-        subscription_deflate(&wanted, sse ? WS_WINDOW_NONE : accept_deflate(s, r));
-        if (sse && str_eq(r->method, STR("HEAD")))
-            accept_show_head(s, r);
-        else
-            accept_listen(s, r, key, &wanted);
-        subscription_free(&wanted);
-    }
+    if (!accept_subscription(s, r, in, &wanted))
+        return;
+    subscription_deflate(&wanted, wanted.sse ? WS_WINDOW_NONE : accept_deflate(s, r));
+    if (wanted.sse && str_eq(r->method, STR("HEAD")))
+        accept_show_head(s, r);
+    else
+        accept_listen(s, r, in, &wanted);
+    subscription_free(&wanted);
+}
+
+static void accept_on_request(void *ctx, const struct http_request *r)
+{
+    struct entry in = { .key = STR_ABSENT };
+    accept_request(ctx, r, &in);
+    rights_free(&in.rights);
 }
 
 /* ---- and go ---- */
@@ -253,6 +320,7 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
     metric_set(s->connected[sse], --s->listeners[sse]);
     if (!l->sent_away)
         metric_add(s->gone, 1);
+    refuse_audit(s, l, "listener went", l->sent_away ? "sent away" : "gone");
     listener_leave(l);
     talk_end(s, l);
     if (l->user->publishing)

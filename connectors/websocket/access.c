@@ -30,8 +30,19 @@ static bool access_subprotocol_token(const struct http_request *r, struct buf *t
     return false;
 }
 
-/* Checks the request as if the token stood in its Authorization header. */
-static struct verified access_check_token(struct verifier *v, const struct http_request *r, struct str token)
+/* The value of the cookie; absent: there is none. */
+static struct str access_cookie(const struct http_request *r, const char *name)
+{
+    struct str rest = name && *name ? http_header(r, "Cookie", NULL) : STR_ABSENT, one, key;
+    while (str_cut(&rest, ';', &one)) {
+        one = str_trim(one);
+        if (str_cut(&one, '=', &key) && one.at && str_eq(key, str_of(name)))
+            return one;
+    }
+    return STR_ABSENT;
+}
+
+struct verified access_check_token(struct verifier *v, const struct http_request *r, struct str token)
 {
     struct buf value = buf_new(2 * TOKEN_BYTES);
     struct header *headers = mem_alloc((r->header_count + 1) * sizeof *headers);
@@ -51,7 +62,7 @@ static struct verified access_check_token(struct verifier *v, const struct http_
     return is;
 }
 
-struct verified access_check(struct verifier *v, const struct http_request *r, bool in_query)
+struct verified access_check(struct verifier *v, const struct http_request *r, const char *cookie, bool in_query)
 {
     size_t count = 0;
     struct str presented = token_of_authorization(http_header(r, "Authorization", &count), "Bearer");
@@ -59,7 +70,10 @@ struct verified access_check(struct verifier *v, const struct http_request *r, b
     if (!is.no || count > 1 || presented.at)
         return is;
     struct buf token = buf_new(TOKEN_BYTES);
-    if (access_subprotocol_token(r, &token))
+    struct str of_cookie = access_cookie(r, cookie);
+    if (of_cookie.n && of_cookie.n <= TOKEN_BYTES)
+        is = access_check_token(v, r, of_cookie);
+    if (is.no && access_subprotocol_token(r, &token))
         is = access_check_token(v, r, buf_str(&token));
     if (is.no && in_query && query_value(r->query, STR("token"), &token, NULL))
         is = access_check_token(v, r, buf_str(&token));

@@ -6,8 +6,11 @@
 #include "bridge/verify/verify.h"
 
 /* Besides in the Authorization header a request may carry its token as a WebSocket subprotocol
- * "base64url.bearer.aqueduct.<base64url of the token>", or, only if in_query, as the parameter `token`. */
-struct verified access_check(struct verifier *v, const struct http_request *r, bool in_query);
+ * "base64url.bearer.aqueduct.<base64url of the token>"; in the cookie of that name, unless that is NULL or ""; or, only if
+ * in_query, as the parameter `token`. REFUSAL_MISSING: it shows nothing. */
+struct verified access_check(struct verifier *v, const struct http_request *r, const char *cookie, bool in_query);
+/* The same of a token that came later, as if that stood in the header of the request. */
+struct verified access_check_token(struct verifier *v, const struct http_request *r, struct str token);
 
 /* A browser always says which site its script is from. No Origin: no browser. */
 bool access_origin_ok(const struct http_request *r, const struct strings *origins);

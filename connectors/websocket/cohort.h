@@ -36,6 +36,7 @@ struct seat {
 struct listener {
     struct http_stream *stream; /* NULL: not yet */
     struct peer *peer, *user;   /* its address; whose token it showed, or the address as well */
+    struct ticket *ticket;      /* what its token allows (ticket.h); NULL: everything, for ever */
     struct talk *talk;          /* it speaks aqueduct.v1 (subs.h); NULL: plain */
     struct seat *seats;         /* all of them, the latest first */
     struct seat *unfinished;    /* a frame of this one went out in part; NULL: the next byte begins a frame */

@@ -8,10 +8,11 @@ static const struct op_form {
     enum op_kind kind;
     const char *members[9]; /* besides op and id; ends with NULL */
 } op_forms[] = {
-    { "hello", OP_HELLO, { NULL } },
+    { "hello", OP_HELLO, { "token", NULL } },
     { "sub", OP_SUB, { "sub", "topics", "type", "subject", "source", "filter", NULL } },
     { "unsub", OP_UNSUB, { "sub", NULL } },
     { "pub", OP_PUB, { "event", NULL } },
+    { "refresh", OP_REFRESH, { "token", NULL } },
     { "ping", OP_PING, { NULL } },
 };
 
@@ -99,7 +100,7 @@ enum code op_parse(struct str json, struct op *out, struct err *e)
         return CODE_MALFORMED;
     const struct op_form *form = op_form_of(shown);
     if (!form) {
-        err_set(e, "there is no op \"%.*s\"; there are hello, sub, unsub, pub and ping", STR_ARG(shown));
+        err_set(e, "there is no op \"%.*s\"; there are hello, sub, unsub, pub, refresh and ping", STR_ARG(shown));
         return CODE_UNKNOWN_OP;
     }
     out->kind = form->kind;

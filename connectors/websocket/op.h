@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What a client says in the subprotocol aqueduct.v1+json: one JSON object a message, {"op":"sub","id":2,...}.
  *
- *   hello    id?                                                  welcome
+ *   hello    id?, token?                                          welcome
  *   sub      id?, sub, topics?, type?, subject?, source?, filter?   ok, or err
  *   unsub    id?, sub                                             ok: nothing more of it follows
  *   pub      id?, event                                           ok when it is stored
+ *   refresh  id?, token                                           ok
  *   ping     id?                                                  ok
  *
  * Whatever the message is, it is answered, and never a reason to close. An op points into the message. */
@@ -12,7 +13,7 @@
 #include "bridge/lib/jscan.h"
 #include "connectors/websocket/protocol.h"
 
-enum op_kind { OP_HELLO = 1, OP_SUB, OP_UNSUB, OP_PUB, OP_PING };
+enum op_kind { OP_HELLO = 1, OP_SUB, OP_UNSUB, OP_PUB, OP_REFRESH, OP_PING };
 enum { OP_MEMBERS = 16, OP_NAME = 64 };
 
 struct op {

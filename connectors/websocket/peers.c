@@ -38,7 +38,7 @@ static void peers_free(struct peer **at)
 static bool peers_is_idle(const struct peer *one, int64_t now_us)
 {
     return !one->listeners && !one->publishing && !one->cohorts && one->full_us <= now_us
-           && one->subscribe_full_us <= now_us;
+           && one->subscribe_full_us <= now_us && one->connect_full_us <= now_us;
 }
 
 static void peers_sweep_bucket(struct peer **at, int64_t now_us)

@@ -11,10 +11,12 @@ struct peer { /* one address, or user */
     struct peer *next;
     struct str name;
     uint32_t listeners, publishing; /* publishing: events that are not answered */
+    uint32_t nameless;              /* of its listeners: have shown nothing yet */
     uint32_t cohorts;               /* that are there because of it */
     size_t bytes;                   /* of what it publishes */
-    /* When it may do a whole burst again (bridge/lib/bucket.h): publish; subscribe. */
-    int64_t full_us, subscribe_full_us;
+    /* When it may do a whole burst again (bridge/lib/bucket.h): publish; subscribe;
+     * connect. */
+    int64_t full_us, subscribe_full_us, connect_full_us;
 };
 
 struct peers { /* zeroed to start; empty again when everybody has left */

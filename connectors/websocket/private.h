@@ -8,6 +8,7 @@
  *   subscription.c   what a listener asks for
  *   talk.c           what listeners say (op.c), and what they are answered (protocol.c)
  *   subs.c           several subscriptions of one of them
+ *   rights.c         what the claims of a token allow; ticket.c: that tokens expire
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   pull*.c          who comes for events by plain requests
  *   page.c           a page that shows the events, and the client in JavaScript
@@ -26,6 +27,7 @@
 #include "connectors/websocket/publish.h"
 #include "connectors/websocket/pulls.h"
 #include "connectors/websocket/subs.h"
+#include "connectors/websocket/ticket.h"
 
 struct websocket_sink {
     struct sink base;
@@ -33,7 +35,10 @@ struct websocket_sink {
     char *path;
     struct secrets tokens;
     struct verify_options verify_options;
-    bool open, token_in_query, deflate, page;
+    bool open, token_in_query, audit, deflate, page;
+    char *token_cookie;
+    struct claims_options claims;
+    int64_t handshake_rate;
     struct strings origins;
     int64_t max_listeners_per_ip, max_listeners_per_user;
     int64_t max_subscriptions, max_subscriptions_per_ip, max_subscriptions_per_user, max_subscriptions_per_listener;
@@ -45,6 +50,8 @@ struct websocket_sink {
     struct cohorts cohorts;
     struct publisher publisher; /* with the options of publish */
     struct peers peers, users;
+    struct ticket *tickets;
+    int64_t nameless;   /* listeners that have shown nothing yet */
     struct talk *talks; /* connections that speak aqueduct.v1 */
     int64_t swept_ms;
     struct pull pull;
@@ -70,20 +77,26 @@ enum { REFUSE_BYTES = 4096 };
 void refuse_text(struct buf *out, int status, const char *detail);
 /* Answers with one. */
 void refuse_answer(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
+/* Counts one that did not show what it must, and says so. */
+void refuse_unverified(struct websocket_sink *s, struct str peer, const struct verified *is, int status);
+/* A line about a listener, with option audit: what happened, and more of it, or "". */
+void refuse_audit(const struct websocket_sink *s, const struct listener *l, const char *what, const char *more);
 /* Both. */
 void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail);
 
 /* ---- talk.c ---- */
 
 /* The listener speaks aqueduct.v1 from now on: it is welcome, and has no subscription yet. */
-void talk_begin(struct websocket_sink *s, struct listener *l);
+void talk_begin(struct websocket_sink *s, struct listener *l, bool nameless);
 void talk_end(struct websocket_sink *s, struct listener *l); /* it has gone */
+/* Now and then: tokens expire, and who has shown nothing has to go. */
+void talk_turn(struct websocket_sink *s);
 /* Takes leave of all of them. */
 void talk_drain(struct websocket_sink *s);
 /* A message of a WebSocket listener. */
 void talk_message(struct websocket_sink *s, struct listener *l, bool text, struct str payload);
 /* An event by POST, of somebody who was let in; key: whose token it is, or absent. */
-void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key);
+void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key, const struct rights *rights);
 /* The kernel takes bytes for it again. */
 void talk_writable(struct listener *l);
 /* Tells listeners what became of their events. */
@@ -95,7 +108,7 @@ void pull_open(struct websocket_sink *s);
 /* Is it one of our paths? */
 bool pull_is_path(const struct websocket_sink *s, struct str path);
 /* A request for one, of a client that was let in; answered now or later. */
-void pull_request(struct websocket_sink *s, const struct http_request *r);
+void pull_request(struct websocket_sink *s, const struct http_request *r, const struct rights *rights);
 /* In work(): goes on with them. Returns in how many ms it is to be called again at the latest; -1: no matter. */
 int64_t pull_turn(struct websocket_sink *s);
 /* Answers those that wait with what they have. */

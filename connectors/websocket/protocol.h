@@ -15,8 +15,10 @@ enum code {
     CODE_MALFORMED = 4400,
     CODE_UNVERIFIED = 4401,
     CODE_FORBIDDEN = 4403,
-    CODE_UNKNOWN = 4404,  /* a topic or subscription of that name */
+    CODE_UNKNOWN = 4404, /* a topic or subscription of that name */
+    CODE_NO_HELLO = 4408,
     CODE_CONFLICT = 4409, /* of ids of events, or names of subscriptions */
+    CODE_EXPIRED = 4410,  /* the token */
     CODE_BAD_FILTER = 4412,
     CODE_TOO_LONG = 4413,
     CODE_INVALID = 4422, /* it is an event, and none that can be stored */

@@ -111,9 +111,10 @@ static bool publish_fits(const struct strings *patterns, struct str text)
     return false;
 }
 
-static bool publish_is_allowed(const struct publisher *p, const struct event *ev, struct err *e)
+static bool publish_is_allowed(const struct publisher *p, const struct rights *rights, const struct event *ev,
+                               struct err *e)
 {
-    if (!publish_fits(&p->o.types, ev->type))
+    if (!publish_fits(&p->o.types, ev->type) || (rights && !rights_let_publish(rights, ev->type)))
         return err_set(e, "type \"%.*s\" may not be published here", (int)(ev->type.n < 100 ? ev->type.n : 100),
                        ev->type.at);
     if (p->o.subjects.count && !publish_fits(&p->o.subjects, ev->subject))
@@ -180,7 +181,7 @@ enum code publish_message(struct publisher *p, const char *sink_id, const struct
         buf_free(&whose);
         free(scope);
     }
-    if (!code && !publish_is_allowed(p, pe.event, e)) {
+    if (!code && !publish_is_allowed(p, c->rights, pe.event, e)) {
         event_unref(pe.event);
         free(pe.scope);
         code = CODE_FORBIDDEN;

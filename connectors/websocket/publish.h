@@ -10,6 +10,7 @@
 #include "connectors/websocket/inward.h"
 #include "connectors/websocket/peers.h"
 #include "connectors/websocket/protocol.h"
+#include "connectors/websocket/rights.h"
 
 struct publish_options {
     struct strings types, subjects;
@@ -51,7 +52,8 @@ struct publish_call {
     struct listener *listener; /* or */
     uint64_t request;
     struct peer *user;
-    struct str name; /* the user's; absent: nobody in particular */
+    struct str name;             /* the user's; absent: nobody in particular */
+    const struct rights *rights; /* NULL: all */
     struct asked asked;
 };
 /* 0: it is on its way, and its answer will come. Else why not, with *e. */

@@ -220,7 +220,8 @@ static void pull_queue(struct websocket_sink *s, struct pulling *p)
 }
 
 /* What it asks for. False: it is answered. */
-static bool pull_begin(struct pulling *p, struct websocket_sink *s, const struct http_request *r, struct str rest)
+static bool pull_begin(struct pulling *p, struct websocket_sink *s, const struct http_request *r, struct str rest,
+                       const struct rights *rights)
 {
     struct err e;
     if (!s->base.log || !s->base.bookmarks) {
@@ -237,13 +238,17 @@ static bool pull_begin(struct pulling *p, struct websocket_sink *s, const struct
         pull_fail(s, p, 400, e.text);
         return false;
     }
+    if (rights_narrow(rights, &p->wanted, s->base.topics, &e)) {
+        pull_fail(s, p, 403, e.text);
+        return false;
+    }
     if (p->head) /* changes nothing and waits for nothing */
         pull_reply(s, p, 200, NULL, 0, STR(""));
     p->state = p->ack ? PULL_KEEPS : PULL_ASKS;
     return !p->head;
 }
 
-void pull_request(struct websocket_sink *s, const struct http_request *r)
+void pull_request(struct websocket_sink *s, const struct http_request *r, const struct rights *rights)
 {
     struct str rest = STR_ABSENT;
     pull_rest(s, r->path, &rest);
@@ -253,7 +258,7 @@ void pull_request(struct websocket_sink *s, const struct http_request *r)
         return;
     }
     struct pulling *p = pull_new(r, peer);
-    if (pull_begin(p, s, r, rest))
+    if (pull_begin(p, s, r, rest, rights))
         pull_queue(s, p);
     else
         pull_free(p, s);

@@ -7,7 +7,7 @@
 void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail)
 {
     int64_t left_out;
-    bool pass = log_limit_pass(&s->log_limit, &left_out);
+    bool pass = log_limit_pass(&s->log_limit, &left_out) || s->audit;
     if (left_out)
         LOG(INFO, "more listeners refused", LOG_C("sink", s->base.id), LOG_INT("lines_left_out", left_out));
     if (pass)
@@ -42,6 +42,22 @@ void refuse_answer(struct websocket_sink *s, const struct http_request *r, int s
         headers[n++] = (struct header){ STR("Retry-After"), STR("10") };
     http_server_reply(s->server, r->id, status, headers, n, buf_str(&body));
     buf_free(&body);
+}
+
+METRIC_COUNTER(aqueduct_listeners_refused_total,
+               "Listeners refused because of what they showed to be let in, by reason.", "sink", "reason");
+
+void refuse_unverified(struct websocket_sink *s, struct str peer, const struct verified *is, int status)
+{
+    metric_add(metric_get(&aqueduct_listeners_refused_total, LABELS(s->base.id, refusal_text(is->no))), 1);
+    refuse_log(s, peer, status, is->why ? is->why : refusal_text(is->no));
+}
+
+void refuse_audit(const struct websocket_sink *s, const struct listener *l, const char *what, const char *more)
+{
+    if (s->audit)
+        LOG(INFO, what, LOG_C("sink", s->base.id), LOG_STR("peer", l->peer->name),
+            LOG_STR("user", l->user == l->peer ? STR("-") : l->user->name), LOG_C("what", *more ? more : "-"));
 }
 
 void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/mem.h"
+#include "connectors/websocket/ticket.h"
 
 enum { SUBS_NAME = 64 }; /* longest */
 
@@ -63,6 +64,8 @@ enum code subs_add(struct talk *t, struct cohorts *all, const struct op *o, cons
     }
     if (!code)
         code = subscription_of_op(&wanted, o, name, topics, e);
+    if (!code && ticket_rights(t->listener))
+        code = rights_narrow(ticket_rights(t->listener), &wanted, topics, e);
     if (code)
         free(name);
     else

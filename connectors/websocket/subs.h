@@ -22,8 +22,10 @@ struct talk { /* a connection */
     struct listener *listener;
     struct sub *subs;
     int64_t count;
+    int64_t hello_by_ms; /* it has shown nothing, and must by then; 0: it has */
 };
 
+/* What was asked for is narrowed to the rights of the listener's token. */
 enum code subs_add(struct talk *t, struct cohorts *all, const struct op *o, const struct strings *topics, int64_t most,
                    struct err *e);
 /* 0: it ends, and subs_turn says when it has. */

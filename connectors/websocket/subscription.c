@@ -142,18 +142,12 @@ static int subscription_by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Makes the filter and the key of all conditions. */
-static bool subscription_finish(struct parsing *p)
+/* Equal subscriptions have equal keys. */
+static bool subscription_make_key(struct subscription *s, struct err *e)
 {
-    struct subscription *s = p->s;
-    if (json_array_size(p->conditions) > 0) {
-        s->filter = filter_new(p->conditions, p->e);
-        if (!s->filter)
-            return err_prefix(p->e, "filter");
-    }
+    struct buf key = buf_new(KEY_BYTES);
     if (s->topics.count)
         qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, subscription_by_name);
-    struct buf key = buf_new(KEY_BYTES);
     buf_add_c(&key, s->named ? "sse, named\n" : s->sse ? "sse\n" : "websocket\n");
     if (s->sub)
         buf_printf(&key, "%s\n", s->sub);
@@ -165,9 +159,22 @@ static bool subscription_finish(struct parsing *p)
         buf_add_c(&key, text);
         free(text);
     }
+    free(s->key);
     s->key = key.failed ? NULL : str_dup(buf_str(&key));
     buf_free(&key);
-    return s->key || err_set(p->e, "the subscription is too long");
+    return s->key || err_set(e, "the subscription is too long");
+}
+
+/* Makes the filter and the key of all conditions. */
+static bool subscription_finish(struct parsing *p)
+{
+    struct subscription *s = p->s;
+    if (json_array_size(p->conditions) > 0) {
+        s->filter = filter_new(p->conditions, p->e);
+        if (!s->filter)
+            return err_prefix(p->e, "filter");
+    }
+    return subscription_make_key(s, p->e);
 }
 
 bool subscription_parse(struct subscription *s, struct str query, bool sse, const struct strings *known,
@@ -264,6 +271,53 @@ void subscription_deflate(struct subscription *s, enum ws_window window)
     s->key = str_dup(buf_str(&key));
     s->deflate = window;
     buf_free(&key);
+}
+
+/* ---- narrowed ---- */
+
+/* Of a subscription to all topics: those that are known and that may() lets be. */
+static void subscription_list_topics(struct subscription *s, const struct strings *known,
+                                     bool (*may)(const void *ctx, struct str topic), const void *ctx)
+{
+    for (size_t i = 0; known && i < known->count; i++)
+        if (may(ctx, str_of(known->at[i]))) {
+            s->topics.at = mem_grow(s->topics.at, s->topics.count + 1, sizeof *s->topics.at);
+            s->topics.at[s->topics.count++] = str_dup(str_of(known->at[i]));
+        }
+}
+
+bool subscription_keep_topics(struct subscription *s, const struct strings *known,
+                              bool (*may)(const void *ctx, struct str topic), const void *ctx, struct err *e)
+{
+    for (size_t i = 0; i < s->topics.count; i++)
+        if (!may(ctx, str_of(s->topics.at[i])))
+            return err_set(e, "topics: \"%.100s\" may not be seen with this token", s->topics.at[i]);
+    if (s->topics.count == 0)
+        subscription_list_topics(s, known, may, ctx);
+    if (s->topics.count == 0)
+        return err_set(e, "topics: none may be seen with this token");
+    return subscription_make_key(s, e);
+}
+
+bool subscription_add_condition(struct subscription *s, const json_t *filter, struct err *e)
+{
+    char *text = s->filter ? filter_text(s->filter) : NULL;
+    json_t *all = json_array(), *own = text ? json_loads(text, 0, NULL) : NULL;
+    CHECK(!text == !own);
+    free(text);
+    if (own)
+        json_array_append_new(all, own);
+    if (json_is_array(filter))
+        json_array_extend(all, (json_t *)(uintptr_t)filter);
+    else
+        json_array_append(all, (json_t *)(uintptr_t)filter);
+    struct filter *both = filter_new(all, e);
+    json_decref(all);
+    if (!both)
+        return err_prefix(e, "filter, with that of the token");
+    filter_free(s->filter);
+    s->filter = both;
+    return subscription_make_key(s, e);
 }
 
 void subscription_free(struct subscription *s)

@@ -30,5 +30,10 @@ enum code subscription_of_op(struct subscription *s, const struct op *o, const c
                              struct err *e);
 /* Its frames are deflated, so that it is another one. */
 void subscription_deflate(struct subscription *s, enum ws_window window);
+/* Narrows it to topics for which may() is true. False with *e: one that it names is not, or none is left. */
+bool subscription_keep_topics(struct subscription *s, const struct strings *known,
+                              bool (*may)(const void *ctx, struct str topic), const void *ctx, struct err *e);
+/* One more condition, or a list of them, must hold. */
+bool subscription_add_condition(struct subscription *s, const json_t *filter, struct err *e);
 void subscription_free(struct subscription *s); /* also fit for a zeroed one */
 bool subscription_has_topic(const struct subscription *s, struct str topic);

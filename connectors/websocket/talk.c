@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
+#include "connectors/websocket/access.h"
 #include "connectors/websocket/private.h"
 
 enum {
@@ -11,6 +12,8 @@ enum {
     RECONNECT_MOST_MS = 5000,
     SUBSCRIBE_RATE = 50, /* of one user */
     SUBSCRIBE_BURST = 500,
+    HELLO_MS = 5000,
+    TALK_TOKEN = 16 * 1024,
 };
 
 /* ---- answers ---- */
@@ -40,6 +43,8 @@ static int talk_status(enum code code)
     case CODE_UNKNOWN_OP:
     case CODE_BAD_FILTER:
     case CODE_MALFORMED: return 400;
+    case CODE_NO_HELLO:
+    case CODE_EXPIRED:
     case CODE_UNVERIFIED: return 401;
     case CODE_FORBIDDEN: return 403;
     case CODE_UNKNOWN: return 404;
@@ -114,19 +119,34 @@ void talk_answers(struct websocket_sink *s)
 
 void talk_writable(struct listener *l)
 {
+    if (l->ticket && l->ticket->paused)
+        return; /* until it is refreshed */
     listener_writable(l);
     if (l->talk)
         subs_turn(l->talk, talk_ended);
 }
 
-void talk_begin(struct websocket_sink *s, struct listener *l)
+/* Counts who has shown nothing. */
+static void talk_set_nameless(struct websocket_sink *s, struct listener *l, bool nameless)
+{
+    struct talk *t = l->talk;
+    if (nameless == (t->hello_by_ms != 0))
+        return;
+    t->hello_by_ms = nameless ? clock_mono_ms() + HELLO_MS : 0;
+    s->nameless += nameless ? 1 : -1;
+    l->peer->nameless += nameless ? 1 : UINT32_MAX; /* one less */
+}
+
+void talk_begin(struct websocket_sink *s, struct listener *l, bool nameless)
 {
     struct talk *t = mem_alloc(sizeof *t);
     *t = (struct talk){ .next = s->talks, .listener = l };
     if (t->next)
         t->next->before = t;
     s->talks = l->talk = t;
-    talk_welcome(s, l, &(struct asked){ .op = true });
+    talk_set_nameless(s, l, nameless);
+    if (!nameless)
+        talk_welcome(s, l, &(struct asked){ .op = true });
 }
 
 void talk_end(struct websocket_sink *s, struct listener *l)
@@ -140,9 +160,107 @@ void talk_end(struct websocket_sink *s, struct listener *l)
         s->talks = t->next;
     if (t->next)
         t->next->before = t->before;
+    talk_set_nameless(s, l, false);
     subs_close(t);
     free(t);
     l->talk = NULL;
+}
+
+/* ---- tokens ---- */
+
+static void talk_expired(struct listener *l)
+{
+    talk_refuse(l, &(struct asked){ .op = true }, CODE_EXPIRED,
+                "the token has expired; op refresh within 30 seconds goes on");
+}
+
+static void talk_end_expired(struct listener *l)
+{
+    listener_close(l, CODE_EXPIRED, "the token has expired");
+}
+
+void talk_turn(struct websocket_sink *s)
+{
+    int64_t now = clock_mono_ms();
+    tickets_turn(s->tickets, clock_wall_ms(), talk_expired, talk_end_expired);
+    for (struct talk *t = s->talks, *next; t; t = next) {
+        next = t->next;
+        if (t->hello_by_ms && now >= t->hello_by_ms && !t->listener->sent_away)
+            listener_close(t->listener, CODE_NO_HELLO, "no hello with a token came");
+    }
+}
+
+/* Whose token is it, and what does it allow? */
+static enum code talk_verify(struct websocket_sink *s, struct listener *l, struct str token, struct str *key,
+                             struct rights *rights, struct err *e)
+{
+    const struct http_request r = { .method = STR("GET"),
+                                    .target = str_of(s->path),
+                                    .path = str_of(s->path),
+                                    .peer = l->peer->name,
+                                    .network = l->peer->name };
+    struct verified is = { .no = REFUSAL_NONE };
+    if (s->verifier)
+        is = access_check_token(s->verifier, &r, token);
+    *key = is.key;
+    if (is.no == REFUSAL_AWAITED) {
+        err_set(e, "the keys that tokens are verified with are not there yet");
+        return CODE_UNAVAILABLE;
+    }
+    if (is.no) {
+        refuse_unverified(s, l->peer->name, &is, CODE_UNVERIFIED);
+        err_set(e, "a valid token is needed");
+        return CODE_UNVERIFIED;
+    }
+    return rights_take(rights, &s->claims, s->verifier, e) ? 0 : CODE_FORBIDDEN;
+}
+
+/* The first token of a connection that had shown nothing. */
+static enum code talk_enter(struct websocket_sink *s, struct listener *l, struct str key, struct rights *rights,
+                            struct err *e)
+{
+    int64_t most = s->max_listeners_per_user ? s->max_listeners_per_user : INT64_MAX;
+    struct peer *user = key.at ? peers_enter(&s->users, key, most) : l->peer;
+    if (!user) {
+        err_set(e, "too many listeners of this user; see option max_listeners_per_user");
+        return CODE_TOO_MANY;
+    }
+    l->user = user;
+    talk_set_nameless(s, l, false);
+    ticket_give(&s->tickets, l, rights);
+    refuse_audit(s, l, "listener has shown who it is", "");
+    return 0;
+}
+
+/* Another token of the same user, with the same rights. */
+static enum code talk_refresh(struct websocket_sink *s, struct listener *l, struct str key, struct rights *rights,
+                              struct err *e)
+{
+    static const struct rights all;
+    bool same = key.at ? l->user != l->peer && str_eq(key, l->user->name) : l->user == l->peer;
+    if (!same || !rights_are_same(rights, l->ticket ? &l->ticket->rights : &all)) {
+        err_set(e, "the token is of another user, or allows something else; connect anew with it");
+        return CODE_FORBIDDEN;
+    }
+    ticket_give(&s->tickets, l, rights);
+    return 0;
+}
+
+static enum code talk_take_token(struct websocket_sink *s, struct listener *l, const struct op *o, struct err *e)
+{
+    struct buf token = buf_new(TALK_TOKEN);
+    struct rights rights = { 0 };
+    struct str key;
+    enum code code = op_text(o, "token", TALK_TOKEN - 1, &token, e) ? 0 : CODE_MALFORMED;
+    if (!code)
+        code = talk_verify(s, l, buf_str(&token), &key, &rights, e);
+    if (!code)
+        code = l->talk->hello_by_ms ? talk_enter(s, l, key, &rights, e) : talk_refresh(s, l, key, &rights, e);
+    rights_free(&rights);
+    if (token.at)
+        crypto_wipe(token.at, token.cap);
+    buf_free(&token);
+    return code;
 }
 
 void talk_drain(struct websocket_sink *s)
@@ -193,19 +311,50 @@ static enum code talk_may_subscribe(const struct listener *l, struct err *e)
     return 0;
 }
 
+/* Who has shown nothing, or whose token has expired, may do little. */
+static enum code talk_may(const struct listener *l, const struct op *o, struct err *e)
+{
+    if (l->talk->hello_by_ms && o->kind != OP_HELLO) {
+        err_set(e, "first comes a hello with a token");
+        return CODE_UNVERIFIED;
+    }
+    if (l->ticket && l->ticket->paused && (o->kind == OP_SUB || o->kind == OP_PUB)) {
+        err_set(e, "the token has expired");
+        return CODE_EXPIRED;
+    }
+    return 0;
+}
+
+static enum code talk_hello(struct websocket_sink *s, struct listener *l, const struct op *o, struct err *e)
+{
+    enum code code = l->talk->hello_by_ms || op_member(o, "token") ? talk_take_token(s, l, o, e) : 0;
+    if (!code)
+        talk_welcome(s, l, &o->asked);
+    return code;
+}
+
 static enum code talk_do(struct websocket_sink *s, struct listener *l, const struct op *o, struct err *e)
 {
     const struct jscan_value *event = op_member(o, "event");
-    enum code code = 0;
+    enum code code = talk_may(l, o, e);
+    if (code)
+        return code;
     switch (o->kind) {
-    case OP_HELLO: talk_welcome(s, l, &o->asked); return 0;
+    case OP_HELLO: return talk_hello(s, l, o, e);
     case OP_PING: talk_ok(l, &o->asked, ""); return 0;
+    case OP_REFRESH:
+        code = talk_take_token(s, l, o, e);
+        if (!code)
+            talk_ok(l, &o->asked, "");
+        return code;
     case OP_SUB:
         code = talk_may_subscribe(l, e);
         if (!code)
             code = subs_add(l->talk, &s->cohorts, o, s->base.topics, s->max_subscriptions_per_listener, e);
         if (!code)
             talk_ok(l, &o->asked, l->talk->subs->name);
+        if (!code)
+            refuse_audit(s, l, "listener subscribed", l->talk->subs->seat.cohort->subscription.key);
         return code;
     case OP_UNSUB:
         code = subs_drop(l->talk, o, e);
@@ -219,6 +368,7 @@ static enum code talk_do(struct websocket_sink *s, struct listener *l, const str
                                                     .listener = l,
                                                     .user = l->user,
                                                     .name = talk_name(l),
+                                                    .rights = ticket_rights(l),
                                                     .asked = o->asked });
         return event ? 0 : CODE_MALFORMED;
     }
@@ -234,6 +384,8 @@ static void talk_op(struct websocket_sink *s, struct listener *l, struct str pay
         code = talk_do(s, l, &o, &e);
     if (code)
         talk_refuse(l, &o.asked, code, e.text);
+    if (code == CODE_UNVERIFIED && o.kind == OP_HELLO)
+        listener_close(l, CODE_UNVERIFIED, "a valid token is needed");
 }
 
 void talk_message(struct websocket_sink *s, struct listener *l, bool text, struct str payload)
@@ -244,13 +396,17 @@ void talk_message(struct websocket_sink *s, struct listener *l, bool text, struc
     else if (l->talk)
         talk_op(s, l, payload);
     else
-        talk_publish(s, &(struct publish_call){
-                            .json = payload, .listener = l, .user = l->user, .name = talk_name(l), .asked = asked });
+        talk_publish(s, &(struct publish_call){ .json = payload,
+                                                .listener = l,
+                                                .user = l->user,
+                                                .name = talk_name(l),
+                                                .rights = ticket_rights(l),
+                                                .asked = asked });
 }
 
-void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key)
+void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key, const struct rights *rights)
 {
-    struct publish_call c = { .json = r->body, .request = r->id, .name = key };
+    struct publish_call c = { .json = r->body, .request = r->id, .name = key, .rights = rights };
     c.user = key.at ? peers_get(&s->users, key) : peers_get(&s->peers, r->network);
     talk_publish(s, &c);
 }

@@ -46,12 +46,24 @@ static const struct option websocket_options[] = {
     OPTION(struct websocket_sink, token_in_query, .fallback = "false",
            .doc = "Also take the token from the URL (?token=), where others may log it."),
     OPTION(
+        struct websocket_sink, token_cookie,
+        .doc =
+            "Also take the token from the cookie of this name; scripts of the listener's own host and of `origins` alone may then connect."),
+    OPTION_GROUP(struct websocket_sink, claims, claims_rows,
+                 .doc = "Which claims of JSON Web Tokens limit what their listeners see and publish."),
+    OPTION(struct websocket_sink, audit, .fallback = "false",
+           .doc = "Log each listener that comes, subscribes, is refused or goes, however many there are."),
+    OPTION(
         struct websocket_sink, origins,
         .doc =
             "Sites whose scripts may connect (https://app.example.com, or *); the listener's own host always may. Where nobody shows who it is and open is not set, a TCP listener is also reached only by an address, localhost or these sites' host names."),
     HTTP_ROW_AS(struct websocket_sink, "max_listeners", max_connections, HTTP_DEFAULT_TEXT(max_connections)),
     OPTION(struct websocket_sink, max_listeners_per_ip, .fallback = "1000", .min = 1, .max = 1000000,
            .doc = "Most listeners of one address (IPv6: one /64); beyond: 429. Unix sockets have no such limit."),
+    OPTION(
+        struct websocket_sink, handshake_rate, .fallback = "200", .max = 1000000,
+        .doc =
+            "Most requests a second of one address (IPv6: one /64), once it has had 1000, or max_listeners_per_ip, of them at once; beyond: 429. 0: no limit. Unix sockets have none."),
     OPTION(
         struct websocket_sink, max_subscriptions, .fallback = "1000", .min = 1, .max = 100000,
         .doc =
@@ -180,6 +192,7 @@ static void websocket_sweep(struct websocket_sink *s)
     if (now - s->swept_ms < SWEEP_MS)
         return;
     s->swept_ms = now;
+    talk_turn(s);
     peers_sweep(&s->peers, now * 1000);
     peers_sweep(&s->users, now * 1000);
 }
@@ -298,6 +311,10 @@ static bool websocket_check(const struct sink *base, struct err *e)
     if (!asks && !s->open && !tls_demands(&tls) && !listen_is_private(s->server_options.listen))
         return err_set(e, "listen: %.100s can be reached by others, so give tokens or verify, or say open: true",
                        s->server_options.listen);
+    if (s->token_cookie && *s->token_cookie && strings_have(&s->origins, STR("*")))
+        return err_set(e, "token_cookie and origins: [\"*\"] together let the scripts of any site in; name the sites");
+    if (claims_are_set(&s->claims) && !asks)
+        return err_set(e, "claims: nobody shows a token: say verify: {scheme: jwt, ...}");
     if (asks && s->open)
         return err_set(e, "open: true and %s contradict each other", s->tokens.count ? "tokens" : "verify");
     return true;

@@ -206,6 +206,7 @@ TOKENS = {      # that are JSON Web Tokens
     "http": {"listen": "127.0.0.1:0", "paths": [{"path": "/v1", "verify": {"scheme": "jwt", "jwt": {"secrets": [SHARED]}}}]},
     "websocket": RIGHT["websocket"] | {"verify": {"scheme": "jwt", "jwt": {"secrets": [SHARED]}}},
 }
+LISTENERS["claims"] = TOKENS["websocket"]
 OF_TOKENS = re.compile(r"(paths\[\]\.)?verify\.jwt")
 OF_MAP = re.compile(r"capture\[\]\.(map|data|join|part|content_columns)|content|personal|raw|"
                     r"paths\[\]\.(map|data|each|part|app|content(?!_type)|personal|raw|mask|unmapped)")

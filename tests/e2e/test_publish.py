@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Listeners publish: what is acknowledged is stored, in order, whatever ends the daemon."""
 import asyncio
+import base64
+import hmac
 import json
+import re
+import time
 
 import pytest
 import requests
@@ -110,3 +114,27 @@ def test_several_subscriptions_of_one_connection(local_bridge):
     assert heard("a") == ["second"]
     daemon.stop()
     assert one.ended.wait(30) and one.code == 1012 and one.events[-1]["op"] == "drain"
+
+
+def test_a_browser_shows_its_token_in_the_first_message(local_bridge):
+    def part(what):
+        return base64.urlsafe_b64encode(json.dumps(what).encode()).rstrip(b"=")
+
+    def token(**claims):
+        text = part({"alg": "HS256"}) + b"." + part(claims)
+        return (text + b"." + base64.urlsafe_b64encode(hmac.digest(SHARED.encode(), text, "sha256")).rstrip(b"=")).decode()
+    SHARED, soon = "a-secret-for-tokens-that-is-long-enough-0123", int(time.time()) + 3600
+    daemon = local_bridge.run(LIVE % f", verify: {{scheme: jwt, jwt: {{secrets: [{SHARED}]}}}}, claims: {{filter: may_see}}, audit: true")
+    port, anna = daemon.port("live"), {"sub": "anna", "exp": soon, "may_see": {"exact": {"subject": "s-anna"}}}
+    assert Listener(port).refused == 401
+    one, other = (Talker(port, subprotocols=["aqueduct.v1+json"]) for _ in range(2))
+    other.say({"op": "hello", "token": "x"})
+    assert other.ended.wait(30) and other.code == 4401
+    one.say({"op": "hello", "id": 1, "token": token(**anna)}, {"op": "sub", "id": 2, "sub": "a"},
+            *({"op": "pub", "id": i, "event": {"type": "chat.x", "event_id": f"e{i}", "sessionId": f"s-{who}"}} for i, who in [(3, "bob"), (4, "anna")]))
+    wait_for(lambda: any(e["op"] == "ev" for e in one.events), why=lambda: one.events)
+    assert one.events[0]["op"] == "welcome" and [d["id"] for e in one.events if e["op"] == "ev" for d in e["d"]] == ["e4"]
+    one.say({"op": "refresh", "id": 5, "token": token(**anna)}, {"op": "refresh", "id": 6, "token": token(**{**anna, "sub": "bob"})})
+    wait_for(lambda: {(e["op"], e.get("id"), e.get("code")) for e in one.events} >= {("ok", 5, None), ("err", 6, 4403)}, why=lambda: one.events)
+    assert re.search(r"msg=\"listener subscribed\" sink=live .*user=anna", daemon.log()), daemon.log()
+    assert token(**anna) not in daemon.log()

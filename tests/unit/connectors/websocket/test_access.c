@@ -78,6 +78,48 @@ TEST(tokens)
     client_close(&c);
 }
 
+TEST(token_in_a_cookie)
+{
+    live_open("tokens: [\"t/w?o-of-enough-length\"]\ntoken_cookie: __Secure-live");
+    live_refused("/", UPGRADE "Cookie: live=t/w?o-of-enough-length\r\n", 401, "token");
+    live_refused("/", UPGRADE "Cookie: __Secure-live=wrong\r\n", 401, "token");
+    live_refused("/", UPGRADE "Cookie: __Secure-live=t/w?o-of-enough-length\r\nOrigin: https://evil.example.com\r\n",
+                 403, "origin");
+    struct client c = live_listener("/",
+                                    UPGRADE
+                                    "Cookie: a=b; __Secure-live=t/w?o-of-enough-length ;c\r\nOrigin: http://here:1\r\n",
+                                    101);
+    client_close(&c);
+}
+
+/* A flood of handshakes of one address takes no time of others. */
+TEST(handshakes_of_one_address)
+{
+    clock_fake(100000, 1600000000000);
+    live_open_tcp("handshake_rate: 1\npath: /live\nopen: true");
+    struct client c = live_client();
+    struct buf many = buf_new(1 << 20);
+    for (int i = 0; i < 1000; i++)
+        buf_add_c(&many, "GET / HTTP/1.1\r\nHost: here\r\n\r\n");
+    for (size_t i = 0; i < many.n;) {
+        size_t n = many.n - i < 4096 ? many.n - i : 4096;
+        client_write(&c, (struct str){ many.at + i, n });
+        i += n;
+        live_turn();
+        client_read(&c);
+    }
+    for (int i = 0; i < 200; i++) {
+        live_turn();
+        client_read(&c);
+    }
+    client_close(&c);
+    buf_free(&many);
+    live_refused("/live", UPGRADE, 429, "handshake_rate");
+    clock_fake_advance(2000);
+    c = live_listener("/live", UPGRADE, 101);
+    client_close(&c);
+}
+
 TEST(token_in_query)
 {
     live_open("tokens: [\"t/w?o-of-enough-length\"]\ntoken_in_query: true");
@@ -297,6 +339,9 @@ TEST(bad_options)
           "open: true and verify contradict" },
         { "listen: 127.0.0.1:0\ntokens: [Bearer a-token-of-enough-length]", "tokens[0]: begins with the word Bearer" },
         { "listen: nowhere\nopen: true", "nowhere" },
+        { "listen: 127.0.0.1:0\nclaims: {topics: x}", "claims: nobody shows a token" },
+        { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length]\ntoken_cookie: a\norigins: [\"*\"]",
+          "let the scripts of any site in" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_says(sink_refused(&websocket_sink, cases[i].yaml).text, cases[i].expected);
@@ -314,6 +359,8 @@ int main(void)
         LIVE(json_web_tokens),
         LIVE(addresses_do_not_show_who_it_is),
         LIVE(token_in_query),
+        LIVE(token_in_a_cookie),
+        LIVE(handshakes_of_one_address),
         LIVE(host_names),
         LIVE(origins),
         LIVE(limits),

@@ -2,6 +2,7 @@
 /* The subprotocol aqueduct.v1+json: what is said, and what is answered. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "tests/support/live.h"
 #include "tests/support/metric.h"
@@ -179,6 +180,206 @@ TEST(an_end_waits_for_the_end_of_a_frame)
     client_close(&c);
 }
 
+/* ---- tokens ---- */
+
+#define SECRET "a-secret-of-these-tokens-which-is-long-enough-01"
+#define VERIFY "verify: {scheme: jwt, jwt: {secrets: [" SECRET "], needs_exp: false}}\n"
+#define ANNA   "\"sub\":\"anna\""
+
+/* A JSON Web Token with these claims; free() it. */
+static char *token(const char *claims)
+{
+    unsigned char mac[SHA256_BYTES];
+    struct buf b = buf_new(8192);
+    struct hmac *h = hmac_new(STR(SECRET));
+    base64url_add(&b, STR("{\"alg\":\"HS256\"}"));
+    buf_add_char(&b, '.');
+    base64url_add(&b, str_of(claims));
+    const struct str all = buf_str(&b);
+    hmac_sign(h, &all, 1, mac);
+    hmac_free(h);
+    buf_add_char(&b, '.');
+    base64url_add(&b, (struct str){ (const char *)mac, sizeof mac });
+    char *text = str_dup(buf_str(&b));
+    buf_free(&b);
+    return text;
+}
+
+/* Says an op with a token of these claims. */
+static void say_token(struct client *c, const char *op, const char *claims)
+{
+    char *text = token(claims), said[4096];
+    snprintf(said, sizeof said, "{\"op\":\"%s\",\"id\":1,\"token\":\"%s\"}", op, text);
+    live_say(c, said);
+    free(text);
+}
+
+static void closed_with(struct client *c, int code)
+{
+    int opcode;
+    char *text = live_next(c, &opcode);
+    if (opcode != 0x88 || ((unsigned char)text[0] << 8 | (unsigned char)text[1]) != code)
+        fail_msg("%x %s, not %d", (unsigned)opcode, text, code);
+    free(text);
+}
+
+static char headers[8192];
+static const char *with_token(const char *before, const char *claims)
+{
+    char *text = token(claims);
+    snprintf(headers, sizeof headers, "%sAuthorization: Bearer %s\r\n", before, text);
+    free(text);
+    return headers;
+}
+
+TEST(a_token_may_come_in_the_first_message)
+{
+    clock_fake(100000, 1600000000000);
+    live_open(VERIFY "publish: {types: [t]}");
+    live_refused("/", UPGRADE, 401, "could not be verified");
+    live_refused("/", TALK "Authorization: Bearer x\r\n", 401, "could not be verified");
+    /* Only who will say hello may come so. */
+    live_refused("/", TALK EVENTS, 401, "could not be verified");
+    live_refused("/", EVENTS "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n", 401, "could not be verified");
+    live_refused("/events", TALK, 401, "could not be verified");
+    struct client post = live_client();
+    client_write(&post, STR("POST / HTTP/1.1\r\nHost: here:1\r\n" TALK "Content-Length: 12\r\n\r\n{\"type\":\"t\"}"));
+    char *head = live_head(&post);
+    assert_non_null(strstr(head, " 401 "));
+    free(head);
+    client_close(&post);
+    struct client c = live_listener("/", TALK, 101), silent = live_listener("/", TALK, 101),
+                  wrong = live_listener("/", TALK, 101);
+    live_silent(&c);
+    dialogue(&c, "{\"op\":\"sub\",\"id\":3,\"sub\":\"a\"}",
+             "{\"op\":\"err\",\"id\":3,\"code\":4401,\"msg\":\"first comes a hello with a token\",\"temp\":false}");
+    dialogue(&c, "{\"op\":\"hello\"}", "{\"op\":\"err\",\"code\":4400,\"msg\":\"token: is missing\",\"temp\":false}");
+    say_token(&c, "hello", "{" ANNA "}");
+    char welcome[256];
+    snprintf(welcome, sizeof welcome, WELCOME, ",\"id\":1", 64);
+    live_expect(&c, welcome);
+    dialogue(&c, "{\"op\":\"sub\",\"sub\":\"a\"}", "{\"op\":\"ok\",\"sub\":\"a\"}");
+    dialogue(&wrong, "{\"op\":\"hello\",\"token\":\"x\"}",
+             "{\"op\":\"err\",\"code\":4401,\"msg\":\"a valid token is needed\",\"temp\":false}");
+    closed_with(&wrong, 4401);
+    clock_fake_advance(5000);
+    closed_with(&silent, 4408);
+    live_send("ai.chats", "1", "t", NULL, "1");
+    live_expect(&c, EV("a", "1", "t", ",\"data\":1"));
+    client_close(&c);
+    client_close(&silent);
+    client_close(&wrong);
+}
+
+/* Those who have shown nothing cannot take the places of others. */
+TEST(who_has_shown_nothing_has_few_places)
+{
+    live_open_tcp(VERIFY);
+    struct client many[17];
+    for (int i = 0; i < 16; i++)
+        many[i] = live_listener("/", TALK, 101);
+    live_refused("/", TALK, 401, "could not be verified");
+    say_token(&many[0], "hello", "{" ANNA "}");
+    int opcode;
+    free(live_next(&many[0], &opcode));
+    many[16] = live_listener("/", TALK, 101);
+    for (int i = 0; i < 17; i++)
+        client_close(&many[i]);
+}
+
+TEST(an_expired_token_pauses_until_it_is_refreshed)
+{
+    clock_fake(100000, 1600000000000);
+    live_open(VERIFY "publish: {types: [\"*\"]}\nping: 10m\nidle: 20m");
+    struct client c = live_listener("/", with_token(TALK, "{" ANNA ",\"exp\":1600000100}"), 101),
+                  lost = live_listener("/", with_token(TALK, "{" ANNA ",\"exp\":1600000100}"), 101),
+                  plain = live_listener("/", with_token(UPGRADE, "{" ANNA ",\"exp\":1600000100}"), 101);
+    int opcode;
+    free(live_next(&c, &opcode));
+    free(live_next(&lost, &opcode));
+    dialogue(&c, "{\"op\":\"sub\",\"sub\":\"a\"}", "{\"op\":\"ok\",\"sub\":\"a\"}");
+    clock_fake_advance(99000);
+    live_send("ai.chats", "1", "t", NULL, "1");
+    live_expect(&c, EV("a", "1", "t", ",\"data\":1"));
+    live_expect(&plain, JSON("1", "t", ",\"data\":1"));
+    clock_fake_advance(2000);
+    live_expect(&c,
+                "{\"op\":\"err\",\"code\":4410,\"msg\":\"the token has expired; op refresh within 30 seconds goes on\","
+                "\"temp\":false}");
+    closed_with(&plain, 4410);
+    live_send("ai.chats", "2", "t", NULL, "2");
+    live_silent(&c);
+    dialogue(&c, "{\"op\":\"sub\",\"sub\":\"b\"}",
+             "{\"op\":\"err\",\"code\":4410,\"msg\":\"the token has expired\",\"temp\":false}");
+    dialogue(&c, "{\"op\":\"pub\",\"event\":{\"type\":\"t\"}}",
+             "{\"op\":\"err\",\"code\":4410,\"msg\":\"the token has expired\",\"temp\":false}");
+    say_token(&c, "refresh", "{\"sub\":\"bob\"}");
+    live_expect(
+        &c,
+        "{\"op\":\"err\",\"id\":1,\"code\":4403,\"msg\":\"the token is of another user, or allows something else; connect "
+        "anew with it\",\"temp\":false}");
+    say_token(&c, "refresh", "{" ANNA ",\"exp\":1600000500}");
+    bool ok = false, event = false;
+    for (int i = 0; i < 2; i++) {
+        char *text = live_next(&c, &opcode);
+        ok |= strcmp(text, "{\"op\":\"ok\",\"id\":1}") == 0;
+        event |= strcmp(text, EV("a", "2", "t", ",\"data\":2")) == 0;
+        free(text);
+    }
+    assert_true(ok && event);
+    free(live_next(&lost, &opcode)); /* 4410 */
+    clock_fake_advance(30000);
+    closed_with(&lost, 4410);
+    live_send("ai.chats", "3", "t", NULL, "3");
+    live_expect(&c, EV("a", "3", "t", ",\"data\":3"));
+    client_close(&c);
+    client_close(&lost);
+    client_close(&plain);
+}
+
+TEST(claims_limit_what_is_seen_and_published)
+{
+    live_open(VERIFY "claims: {topics: may_see, filter: /app/filter, publish: may_say}\npublish: {types: [\"a*\", b]}");
+#define CLAIMS                                                                                                         \
+    "{" ANNA ",\"may_see\":[\"ai.ch*\"],\"app\":{\"filter\":{\"prefix\":{\"subject\":\"s/1\"}}},\"may_say\":\"a1 b\"}"
+    live_refused("/", with_token(UPGRADE, "{" ANNA "}"), 403, "no claim may_see");
+    live_refused("/", with_token(UPGRADE, "{\"may_see\":[],\"app\":{\"filter\":{\"x\":1}},\"may_say\":[]}"), 403,
+                 "/app/filter");
+    live_refused("/?topics=ai.events", with_token(UPGRADE, CLAIMS), 403, "may not be seen with this token");
+    live_refused("/",
+                 with_token(EVENTS,
+                            "{\"may_see\":[\"x\"],\"app\":{\"filter\":{\"prefix\":{\"type\":\"t\"}}},\"may_say\":[]}"),
+                 403, "none may be seen");
+    struct client plain = live_listener("/?type=t*", with_token(UPGRADE, CLAIMS), 101),
+                  stream = live_listener("/?topics=ai.chats", with_token(EVENTS, CLAIMS), 200),
+                  c = live_listener("/", with_token(TALK, CLAIMS), 101);
+    int opcode;
+    free(live_next(&c, &opcode));
+    dialogue(
+        &c, "{\"op\":\"sub\",\"sub\":\"e\",\"topics\":[\"ai.events\"]}",
+        "{\"op\":\"err\",\"code\":4403,\"msg\":\"topics: \\\"ai.events\\\" may not be seen with this token\",\"temp\":false}");
+    dialogue(&c, "{\"op\":\"sub\",\"sub\":\"a\"}", "{\"op\":\"ok\",\"sub\":\"a\"}");
+    live_send("ai.events", "1", "t", "s/1", "1");
+    live_send("ai.chats", "2", "t", "s/2", "2");
+    live_send("ai.chats", "3", "u", "s/1", "3");
+    live_send("ai.chats", "4", "t", "s/17", "4");
+    live_expect(&c, EV("a", "3", "u", ",\"subject\":\"s/1\",\"data\":3"));
+    live_expect(&c, EV("a", "4", "t", ",\"subject\":\"s/17\",\"data\":4"));
+    live_expect(&plain, JSON("4", "t", ",\"subject\":\"s/17\",\"data\":4"));
+    client_read(&stream);
+    assert_null(strstr(buf_c(&stream.in), "\"id\":\"2\""));
+    assert_non_null(strstr(buf_c(&stream.in), "\"id\":\"4\""));
+    dialogue(&c, "{\"op\":\"pub\",\"event\":{\"type\":\"a2\"}}",
+             "{\"op\":\"err\",\"code\":4403,\"msg\":\"type \\\"a2\\\" may not be published here\",\"temp\":false}");
+    live_say(&c, "{\"op\":\"pub\",\"event\":{\"type\":\"a1\",\"event_id\":\"7\"}}");
+    live_settle(1, OUTCOME_STORED, NULL);
+    live_expect(&c, "{\"op\":\"ok\",\"event\":\"7\"}");
+    assert_true(str_eq(event_attribute(live_emitted[0].event, STR("authid")), STR("anna")));
+    client_close(&c);
+    client_close(&plain);
+    client_close(&stream);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
@@ -188,6 +389,10 @@ int main(void)
         LIVE(the_url_asks_for_nothing),
         LIVE(leave_is_taken),
         LIVE(an_end_waits_for_the_end_of_a_frame),
+        LIVE(a_token_may_come_in_the_first_message),
+        LIVE(who_has_shown_nothing_has_few_places),
+        LIVE(an_expired_token_pauses_until_it_is_refreshed),
+        LIVE(claims_limit_what_is_seen_and_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
