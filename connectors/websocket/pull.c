@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/mem.h"
+#include "bridge/lib/query.h"
 #include "connectors/websocket/pull_private.h"
 
 METRIC_COUNTER(aqueduct_pulled_answers_total, "Requests for events that were answered with some or none.", "sink");
@@ -219,11 +220,25 @@ static void pull_queue(struct websocket_sink *s, struct pulling *p)
     *at = p;
 }
 
+/* A name is the sink's: who may not see all events could move it past what others have not got. */
+static bool pull_may_name(const struct http_request *r, struct str rest, const struct rights *rights)
+{
+    struct buf value = buf_new(PULL_NAME_BYTES + 1);
+    size_t count = 0;
+    query_value(r->query, STR("position"), &value, &count);
+    buf_free(&value);
+    return (rest.n == 0 && count == 0) || (!rights->topics && !rights->filter);
+}
+
 /* What it asks for. False: it is answered. */
 static bool pull_begin(struct pulling *p, struct websocket_sink *s, const struct http_request *r, struct str rest,
                        const struct rights *rights)
 {
     struct err e;
+    if (!pull_may_name(r, rest, rights)) {
+        pull_fail(s, p, 403, "names of positions are for tokens that may see all events");
+        return false;
+    }
     if (!s->base.log || !s->base.bookmarks) {
         pull_fail(s, p, 503, "the log of this broker cannot be read from a position");
         return false;

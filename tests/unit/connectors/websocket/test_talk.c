@@ -350,6 +350,9 @@ TEST(claims_limit_what_is_seen_and_published)
                  with_token(EVENTS,
                             "{\"may_see\":[\"x\"],\"app\":{\"filter\":{\"prefix\":{\"type\":\"t\"}}},\"may_say\":[]}"),
                  403, "none may be seen");
+    live_refused("/events/positions", with_token("", CLAIMS), 403, "for tokens that may see all events");
+    live_refused("/events?position=n", with_token("", CLAIMS), 403, "for tokens that may see all events");
+    live_refused("/events", with_token("", CLAIMS), 503, "cannot be read from a position");
     struct client plain = live_listener("/?type=t*", with_token(UPGRADE, CLAIMS), 101),
                   stream = live_listener("/?topics=ai.chats", with_token(EVENTS, CLAIMS), 200),
                   c = live_listener("/", with_token(TALK, CLAIMS), 101);
