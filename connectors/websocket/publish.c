@@ -213,21 +213,26 @@ static enum code publish_code(enum outcome o)
     return CODE_UNAVAILABLE;
 }
 
+static void publish_answer_one(struct publisher *p, const struct notice *n,
+                               void (*tell)(void *ctx, const struct publish_answer *a), void *ctx)
+{
+    struct publishing *one = (struct publishing *)(uintptr_t)n->tag;
+    enum code code = publish_code((enum outcome)n->code);
+    metric_add(code ? p->refused : p->stored, 1);
+    tell(ctx, &(struct publish_answer){ .listener = one->listener,
+                                        .request = one->request,
+                                        .asked = &one->asked,
+                                        .event_id = one->base.event->id,
+                                        .code = code,
+                                        .why = n->why });
+    publish_end(p, one);
+}
+
 void publish_answers(struct publisher *p, void (*tell)(void *ctx, const struct publish_answer *a), void *ctx)
 {
     struct notice notices[PUBLISH_TAKEN];
     wake_clear(p->wake_fd);
-    size_t n = mailbox_take(&p->answers, notices, PUBLISH_TAKEN);
-    for (size_t i = 0; i < n; i++) {
-        struct publishing *one = (struct publishing *)(uintptr_t)notices[i].tag;
-        enum code code = publish_code((enum outcome)notices[i].code);
-        metric_add(code ? p->refused : p->stored, 1);
-        tell(ctx, &(struct publish_answer){ .listener = one->listener,
-                                            .request = one->request,
-                                            .asked = &one->asked,
-                                            .event_id = one->base.event->id,
-                                            .code = code,
-                                            .why = notices[i].why });
-        publish_end(p, one);
-    }
+    for (size_t n; (n = mailbox_take(&p->answers, notices, PUBLISH_TAKEN)) > 0;)
+        for (size_t i = 0; i < n; i++)
+            publish_answer_one(p, &notices[i], tell, ctx);
 }

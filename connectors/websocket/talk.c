@@ -166,6 +166,20 @@ void talk_end(struct websocket_sink *s, struct listener *l)
     l->talk = NULL;
 }
 
+/* Subscriptions and tokens cost more than other messages: so many in a second. */
+static enum code talk_may_subscribe(const struct listener *l, struct err *e)
+{
+    static const struct bucket_size size = { SUBSCRIBE_RATE, SUBSCRIBE_BURST };
+    int64_t now = clock_mono_us(), wait = bucket_wait(l->user->subscribe_full_us, &size, 1, now);
+    if (wait > 0) {
+        err_set(e, "too many subscriptions and tokens a second; the next one is taken in %lld ms",
+                (long long)(wait + 999) / 1000);
+        return CODE_TOO_MANY;
+    }
+    l->user->subscribe_full_us = bucket_take(l->user->subscribe_full_us, &size, 1, now);
+    return 0;
+}
+
 /* ---- tokens ---- */
 
 static void talk_expired(struct listener *l)
@@ -253,6 +267,8 @@ static enum code talk_take_token(struct websocket_sink *s, struct listener *l, c
     struct str key;
     enum code code = op_text(o, "token", TALK_TOKEN - 1, &token, e) ? 0 : CODE_MALFORMED;
     if (!code)
+        code = talk_may_subscribe(l, e);
+    if (!code)
         code = talk_verify(s, l, buf_str(&token), &key, &rights, e);
     if (!code)
         code = l->talk->hello_by_ms ? talk_enter(s, l, key, &rights, e) : talk_refresh(s, l, key, &rights, e);
@@ -296,19 +312,6 @@ static void talk_publish(struct websocket_sink *s, struct publish_call *c)
 static struct str talk_name(const struct listener *l)
 {
     return l->user == l->peer ? STR_ABSENT : l->user->name;
-}
-
-/* Subscriptions cost more than other messages: so many in a second. */
-static enum code talk_may_subscribe(const struct listener *l, struct err *e)
-{
-    static const struct bucket_size size = { SUBSCRIBE_RATE, SUBSCRIBE_BURST };
-    int64_t now = clock_mono_us(), wait = bucket_wait(l->user->subscribe_full_us, &size, 1, now);
-    if (wait > 0) {
-        err_set(e, "too many subscriptions a second; the next one is taken in %lld ms", (long long)(wait + 999) / 1000);
-        return CODE_TOO_MANY;
-    }
-    l->user->subscribe_full_us = bucket_take(l->user->subscribe_full_us, &size, 1, now);
-    return 0;
 }
 
 /* Who has shown nothing, or whose token has expired, may do little. */

@@ -136,5 +136,9 @@ def test_a_browser_shows_its_token_in_the_first_message(local_bridge):
     assert one.events[0]["op"] == "welcome" and [d["id"] for e in one.events if e["op"] == "ev" for d in e["d"]] == ["e4"]
     one.say({"op": "refresh", "id": 5, "token": token(**anna)}, {"op": "refresh", "id": 6, "token": token(**{**anna, "sub": "bob"})})
     wait_for(lambda: {(e["op"], e.get("id"), e.get("code")) for e in one.events} >= {("ok", 5, None), ("err", 6, 4403)}, why=lambda: one.events)
+    pulled = requests.get(f"http://127.0.0.1:{port}/events?from=earliest", headers={"Authorization": f"Bearer {token(**anna)}"}, timeout=30)
+    assert pulled.status_code == 200 and [e["id"] for e in pulled.json()["events"]] == ["e4"], pulled.text
+    refused = requests.get(f"http://127.0.0.1:{port}/events?from=earliest", headers={"Authorization": f"Bearer {token(sub='anna', exp=soon)}"}, timeout=30)
+    assert refused.status_code == 403
     assert re.search(r"msg=\"listener subscribed\" sink=live .*user=anna", daemon.log()), daemon.log()
     assert token(**anna) not in daemon.log()

@@ -184,6 +184,31 @@ TEST(answers_that_nobody_reads_are_bounded)
     client_close(&c);
 }
 
+/* Of what is stored before the end, everybody hears. */
+TEST(all_answers_come_before_the_end)
+{
+    live_open("publish: {types: [\"*\"], per_second: 0, in_flight: 1000}");
+    struct client c = live_listener("/", UPGRADE, 101);
+    for (int i = 0; i < 160; i++)
+        live_say(&c, "{\"type\":\"t\"}");
+    live_silent(&c);
+    struct err e;
+    struct emission taken[160];
+    assert_int_equal(live_source->ops->read(live_source, -1, taken, 160, &e), 160);
+    for (int i = 0; i < 160; i++) {
+        live_source->ops->settle(live_source, taken[i].tag, OUTCOME_STORED, NULL);
+        event_unref(taken[i].event);
+    }
+    websocket_sink.drain(live_sink, (struct duration){ 1 });
+    for (int i = 0; i < 160; i++) {
+        int opcode;
+        char *text = live_next(&c, &opcode);
+        assert_int_equal(opcode, 0x81);
+        free(text);
+    }
+    client_close(&c);
+}
+
 TEST(events_by_post)
 {
     live_open("publish: {types: [t]}");
@@ -232,6 +257,7 @@ int main(void)
         LIVE(a_user_has_so_much_on_its_way),
         LIVE(what_the_core_takes_no_more_is_refused),
         LIVE(answers_that_nobody_reads_are_bounded),
+        LIVE(all_answers_come_before_the_end),
         LIVE(events_by_post),
         LIVE(bad_options),
     };
