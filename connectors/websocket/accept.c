@@ -10,7 +10,8 @@
 enum {
     RETRY_LEAST_MS = 3000,
     RETRY_MOST_MS = 8000, /* when an event stream comes back, so that not all do at once */
-    STREAM_HEADERS = 3 + ACCESS_CORS,
+    STREAM_HEADERS = 4 + ACCESS_CORS,
+    RESUME_TEXT = 64,
     KNOCK_BURST = 1000,
     NAMELESS_PER_ADDRESS = 16,
     NAMELESS_SHARE = 4, /* of all listeners */
@@ -144,38 +145,91 @@ static enum ws_window accept_deflate(const struct websocket_sink *s, const struc
     return s->deflate ? http_request_deflate(r) : WS_WINDOW_NONE;
 }
 
-static struct http_stream *accept_take_frames(struct websocket_sink *s, const struct http_request *r,
-                                              struct listener *l)
+/* What an event stream begins with; `resume` (may be empty) is what became of the position. Returns how many. */
+static size_t accept_stream_headers(const struct http_request *r, struct str resume,
+                                    struct header headers[STREAM_HEADERS])
 {
-    return http_server_upgrade(s->server, r, accept_subprotocol(r), accept_deflate(s, r), l);
+    size_t n = 0;
+    headers[n++] = (struct header){ STR("Content-Type"), STR("text/event-stream") };
+    headers[n++] = (struct header){ STR("Cache-Control"), STR("no-store") };
+    headers[n++] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
+    if (resume.n)
+        headers[n++] = (struct header){ STR("Aqueduct-Resume"), resume };
+    return n + access_cors(http_header(r, "Origin", NULL), headers + n);
 }
 
-/* What an event stream begins with. Returns how many. */
-static size_t accept_stream_headers(const struct http_request *r, struct header headers[STREAM_HEADERS])
+/* One that comes in. */
+struct arrival {
+    const struct http_request *r;
+    struct entry in;
+    struct subscription subscription; /* zeroed once a cohort has it */
+    bool talks;                       /* it speaks aqueduct.v1, and subscribes later */
+    struct wish wish;
+    enum grant grant;
+    struct granted granted;
+};
+
+/* The time after which the client shall come back when the stream breaks, and the position that it begins at. */
+static void accept_begin_stream(struct websocket_sink *s, const struct arrival *a, const struct cohort *c,
+                                struct buf *out)
 {
-    headers[0] = (struct header){ STR("Content-Type"), STR("text/event-stream") };
-    headers[1] = (struct header){ STR("Cache-Control"), STR("no-store") };
-    headers[2] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
-    return 3 + access_cors(http_header(r, "Origin", NULL), headers + 3);
+    uint32_t random;
+    struct position position = { 0 };
+    struct buf cursor = buf_new(CURSOR_TEXT_MAX);
+    crypto_random(&random, sizeof random);
+    buf_printf(out, "retry: %u\n", RETRY_LEAST_MS + random % (RETRY_MOST_MS - RETRY_LEAST_MS));
+    const struct spot *at = a->grant == GRANT_YES ? a->granted.spot : NULL;
+    if (at && s->places.settled
+        && position_add(&position, &s->places, &c->subscription, at->next, at->count, 0, &cursor))
+        buf_printf(out, "id: %.*s\n", STR_ARG(buf_str(&cursor)));
+    buf_add_char(out, '\n');
+    position_close(&position);
+    buf_free(&cursor);
 }
 
-/* Begins an event stream with the time after which the client shall come back when it breaks. */
-static struct http_stream *accept_take_events(struct websocket_sink *s, const struct http_request *r,
-                                              struct listener *l)
+/* What the listener gets before any event. */
+static void accept_tell(struct websocket_sink *s, const struct arrival *a, const struct cohort *c, struct buf *out)
+{
+    if (c->subscription.sse)
+        accept_begin_stream(s, a, c, out);
+    if (a->grant == GRANT_YES && a->wish.start.from != CURSOR_LATEST)
+        told_add(out, &c->subscription,
+                 &(struct told){ .resume = a->granted.resume, .places = &s->places, .lost = a->granted.lost });
+}
+
+/* Begins an event stream. */
+static struct http_stream *accept_take_events(struct websocket_sink *s, const struct arrival *a, struct listener *l)
 {
     struct header headers[STREAM_HEADERS];
-    size_t n = accept_stream_headers(r, headers);
-    struct http_stream *st = http_server_stream(s->server, r, 200, headers, n, l);
-    if (!st)
-        return NULL;
-    uint32_t random;
-    crypto_random(&random, sizeof random);
-    char retry[32];
-    int length = snprintf(retry, sizeof retry, "retry: %u\n\n",
-                          RETRY_LEAST_MS + random % (RETRY_MOST_MS - RETRY_LEAST_MS));
-    if (http_stream_write(st, retry, (size_t)length, true) != length)
-        http_stream_close(st, 1011, "the first bytes did not go out");
-    return st;
+    char text[RESUME_TEXT] = "";
+    if (a->grant == GRANT_YES && a->granted.lost_total)
+        snprintf(text, sizeof text, "%s; lost=%lld", resume_text(a->granted.resume), (long long)a->granted.lost_total);
+    else if (a->grant == GRANT_YES && s->places.log)
+        snprintf(text, sizeof text, "%s", resume_text(a->granted.resume));
+    return http_server_stream(s->server, a->r, 200, headers, accept_stream_headers(a->r, str_of(text), headers), l);
+}
+
+/* Gives the seat its place: in the ring, behind, or in doubt. */
+static void accept_seat(struct websocket_sink *s, struct arrival *a, struct cohort *c, struct listener *l)
+{
+    struct buf told = buf_new(TOLD_BYTES + CURSOR_TEXT_MAX);
+    accept_tell(s, a, c, &told);
+    l->first.slow = (unsigned)a->wish.slow & SEAT_SLOW;
+    bool live = a->grant == GRANT_YES && a->wish.start.from == CURSOR_LATEST;
+    if (a->grant != GRANT_YES)
+        replay_ask(&s->replay, c, &l->first, &a->wish, buf_str(&told));
+    else if (!live)
+        replay_begin(&s->replay, c, &l->first, spot_ref(a->granted.spot), buf_str(&told));
+    else
+        cohort_join(c, &l->first);
+    /* The stream has no position yet: it gets one as soon as it is known. */
+    if (live && c->subscription.sse && !(s->places.key && position_ready(&c->position, &s->places, &c->subscription)))
+        c->unplaced += s->places.log != NULL;
+    if (a->grant == GRANT_YES && s->places.log)
+        replay_note(&s->replay, &a->granted);
+    if (live && told.n && http_stream_write(l->stream, told.at, told.n, true) != (long)told.n)
+        listener_close(l, 1011, "the first bytes did not go out");
+    buf_free(&told);
 }
 
 static void accept_leave(struct websocket_sink *s, struct listener *l)
@@ -210,43 +264,66 @@ static struct listener *accept_enter(struct websocket_sink *s, const struct http
     return l;
 }
 
-/* Makes the client a listener in the cohort of its subscription, which may be taken over; or one that talks, in none. */
-static void accept_listen(struct websocket_sink *s, const struct http_request *r, struct entry *in,
-                          struct subscription *wanted)
+/* Takes the connection over. */
+static bool accept_take(struct websocket_sink *s, const struct arrival *a, struct listener *l)
+{
+    const struct http_request *r = a->r;
+    l->stream = a->subscription.sse ? accept_take_events(s, a, l)
+                                    : http_server_upgrade(s->server, r, accept_subprotocol(r), accept_deflate(s, r), l);
+    return l->stream;
+}
+
+/* Makes the client a listener in the cohort of its subscription; or one that talks, in none. */
+static void accept_listen(struct websocket_sink *s, struct arrival *a)
 {
     struct err e;
-    bool sse = wanted->sse, talks = accept_talks(r);
-    struct listener *l = accept_enter(s, r, in);
+    bool sse = a->subscription.sse;
+    struct listener *l = accept_enter(s, a->r, &a->in);
     if (!l)
         return;
-    struct cohort *c = talks ? NULL : cohorts_get(&s->cohorts, wanted, l, &e);
-    if (!c && !talks) {
+    struct cohort *c = a->talks ? NULL : cohorts_get(&s->cohorts, &a->subscription, l, &e);
+    if (!c && !a->talks) {
         accept_leave(s, l);
-        refuse_request(s, r, s->cohorts.count >= s->cohorts.most ? 503 : 429, e.text);
+        refuse_request(s, a->r, s->cohorts.count >= s->cohorts.most ? 503 : 429, e.text);
         return;
     }
-    if (c) {
-        seat_take(&l->first, l);
-        cohort_join(c, &l->first);
+    a->subscription.sse = sse; /* the cohort has the rest */
+    if (!accept_take(s, a, l)) {
+        accept_leave(s, l);
+        return;
     }
     metric_set(s->connected[sse], ++s->listeners[sse]);
-    l->stream = sse ? accept_take_events(s, r, l) : accept_take_frames(s, r, l);
-    if (l->stream && talks)
-        talk_begin(s, l, in->nameless);
-    if (l->stream) {
-        refuse_audit(s, l, "listener came", c ? c->subscription.key : "");
-        return;
-    }
-    metric_set(s->connected[sse], --s->listeners[sse]);
-    listener_leave(l);
-    accept_leave(s, l);
+    if (c)
+        seat_take(&l->first, l);
+    refuse_audit(s, l, "listener came", c ? c->subscription.key : "");
+    if (c)
+        accept_seat(s, a, c, l);
+    else
+        talk_begin(s, l, a->in.nameless);
+}
+
+/* May it begin where it wants to? Else it is answered. */
+static bool accept_may_begin(struct websocket_sink *s, struct arrival *a)
+{
+    struct err e;
+    bool latest = a->wish.start.from == CURSOR_LATEST;
+    if (!latest || a->subscription.sse)
+        places_look(&s->places);
+    a->grant = wish_grant(&a->wish, &s->places, &a->subscription, &a->granted, &e);
+    if (a->grant == GRANT_NO)
+        refuse_request(s, a->r, 400, e.text);
+    else if (!latest && !replay_has_room(&s->replay))
+        refuse_request(s, a->r, 503, "too many listeners catch up with the log; see option max_catching_up");
+    else
+        return true;
+    return false;
 }
 
 /* HEAD: what GET would begin with. */
 static void accept_show_head(struct websocket_sink *s, const struct http_request *r)
 {
     struct header headers[STREAM_HEADERS];
-    http_server_reply(s->server, r->id, 200, headers, accept_stream_headers(r, headers), STR(""));
+    http_server_reply(s->server, r->id, 200, headers, accept_stream_headers(r, STR(""), headers), STR(""));
 }
 
 static bool accept_is_secret(const void *ctx, struct str name)
@@ -256,58 +333,56 @@ static bool accept_is_secret(const void *ctx, struct str name)
 }
 
 /* What it asks for, within its rights; false: it is answered. */
-static bool accept_subscription(struct websocket_sink *s, const struct http_request *r, const struct entry *in,
-                                struct subscription *wanted)
+static bool accept_subscription(struct websocket_sink *s, struct arrival *a)
 {
     struct err e;
+    const struct http_request *r = a->r;
+    struct subscription *wanted = &a->subscription;
     bool sse = access_header_has(r, "Accept", STR("text/event-stream"));
-    if (!sse && !access_header_has(r, "Upgrade", STR("websocket"))) {
+    a->talks = accept_talks(r);
+    if (!sse && !access_header_has(r, "Upgrade", STR("websocket")))
         refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
-        return false;
-    }
-    if (!subscription_parse(wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e)) {
+    else if (!subscription_parse(wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e)
+             || !wish_parse(&a->wish, r->query, http_header(r, "Last-Event-ID", NULL), &e))
         refuse_request(s, r, 400, e.text);
-        return false;
-    }
-    bool talks = accept_talks(r);
-    if (talks && (wanted->topics.count || wanted->filter))
-        refuse_request(s, r, 400, "with aqueduct.v1+json it is op sub that asks for topics and filters, not the URL");
-    else if (!talks && rights_narrow(&in->rights, wanted, s->base.topics, &e))
+    else if (a->talks && (wanted->topics.count || wanted->filter || a->wish.start.from != CURSOR_LATEST))
+        refuse_request(
+            s, r, 400,
+            "with aqueduct.v1+json it is op sub that asks for topics and filters, not the URL, and events come live");
+    else if (!a->talks && rights_narrow(&a->in.rights, wanted, s->base.topics, &e))
         refuse_request(s, r, 403, e.text);
     else
         return true;
-    subscription_free(wanted);
     return false;
 }
 
-static void accept_request(struct websocket_sink *s, const struct http_request *r, struct entry *in)
+static void accept_request(struct websocket_sink *s, struct arrival *a)
 {
-    struct subscription wanted;
-    if (page_answer(s, r) || !accept_may_enter(s, r, in))
+    const struct http_request *r = a->r;
+    if (page_answer(s, r) || !accept_may_enter(s, r, &a->in))
         return;
-    if (pull_is_path(s, r->path)) {
-        pull_request(s, r, &in->rights);
+    if (pull_is_path(s, r->path))
+        pull_request(s, r, &a->in.rights);
+    else if (str_eq(r->method, STR("POST")))
+        talk_post(s, r, a->in.key, &a->in.rights);
+    else if (!accept_subscription(s, a))
         return;
-    }
-    if (str_eq(r->method, STR("POST"))) {
-        talk_post(s, r, in->key, &in->rights);
-        return;
-    }
-    if (!accept_subscription(s, r, in, &wanted))
-        return;
-    subscription_deflate(&wanted, wanted.sse ? WS_WINDOW_NONE : accept_deflate(s, r));
-    if (wanted.sse && str_eq(r->method, STR("HEAD")))
+    else if (a->subscription.sse && str_eq(r->method, STR("HEAD")))
         accept_show_head(s, r);
-    else
-        accept_listen(s, r, in, &wanted);
-    subscription_free(&wanted);
+    else if (accept_may_begin(s, a)) {
+        subscription_deflate(&a->subscription, a->subscription.sse ? WS_WINDOW_NONE : accept_deflate(s, r));
+        accept_listen(s, a);
+    }
 }
 
 static void accept_on_request(void *ctx, const struct http_request *r)
 {
-    struct entry in = { .key = STR_ABSENT };
-    accept_request(ctx, r, &in);
-    rights_free(&in.rights);
+    struct arrival a = { .r = r, .in = { .key = STR_ABSENT } };
+    accept_request(ctx, &a);
+    subscription_free(&a.subscription);
+    wish_free(&a.wish);
+    granted_free(&a.granted);
+    rights_free(&a.in.rights);
 }
 
 /* ---- and go ---- */

@@ -20,8 +20,12 @@ struct cohort *cohort_new(struct subscription *s, size_t ring_size, size_t *held
 
 void cohort_free(struct cohort *c)
 {
-    CHECK(c->count == 0);
+    if (c->fallback)
+        c->fallback->end(c->fallback->ctx, c);
+    CHECK(c->count == 0 && c->away == 0 && c->awaited == 0);
     ring_close(&c->ring);
+    marks_free(&c->marks);
+    position_close(&c->position);
     subscription_free(&c->subscription);
     free(c->seats);
     free(c);
@@ -30,9 +34,10 @@ void cohort_free(struct cohort *c)
 /* When all are level the ring can start over. */
 static void cohort_rewind_if_level(struct cohort *c)
 {
-    if (c->dirty || c->behind)
+    if (c->dirty || c->behind || c->awaited)
         return;
     ring_rewind(&c->ring);
+    marks_drop(&c->marks, c->ring.head);
     c->low = c->ring.head;
 }
 
@@ -47,8 +52,18 @@ static void cohort_advance(struct seat *t, uint64_t position)
     t->position = position;
     if (position < c->ring.head)
         return;
-    c->tally->frames += (uint32_t)c->frames - t->frames;
-    t->frames = (uint32_t)c->frames;
+    c->tally->frames += (int64_t)((c->frames - t->frames) & SEAT_FRAMES);
+    t->frames = c->frames & SEAT_FRAMES;
+}
+
+void listener_took(struct listener *l, struct seat *t, size_t taken, size_t pending)
+{
+    bool blocked = taken < pending;
+    if (blocked && (taken || !l->blocked))
+        l->moved_s = (uint32_t)(clock_mono_ms() / 1000);
+    l->blocked = blocked;
+    if (taken)
+        l->unfinished = blocked ? t : NULL;
 }
 
 /* One write for all that is pending. The head is always the end of a frame. */
@@ -62,17 +77,16 @@ static void cohort_push(struct seat *t)
         listener_leave(l);
         return;
     }
-    l->blocked = (size_t)taken < pending;
+    listener_took(l, t, (size_t)taken, pending);
     if (taken == 0)
         return;
-    l->unfinished = l->blocked ? t : NULL;
     c->tally->bytes += taken;
     cohort_advance(t, t->position + (uint64_t)taken);
 }
 
 static bool cohort_is_behind(const struct seat *t)
 {
-    return t->cohort && t->position < t->cohort->ring.head;
+    return t->cohort && t->index != SEAT_BEHIND && t->position < t->cohort->ring.head;
 }
 
 /* Counts who is behind the head. */
@@ -110,7 +124,9 @@ void listener_writable(struct listener *l)
     l->blocked = false;
     do {
         struct cohort *c = t->cohort;
-        if (cohort_is_behind(t))
+        if (c && t->index == SEAT_BEHIND)
+            c->fallback->writable(c->fallback->ctx, t);
+        else if (cohort_is_behind(t))
             cohort_push(t);
         if (c)
             cohort_rewind_if_level(c);
@@ -126,7 +142,19 @@ void seat_take(struct seat *t, struct listener *l)
     l->seats = t;
 }
 
-void cohort_join(struct cohort *c, struct seat *t)
+/* There is something to be sent. */
+static void cohort_set_dirty(struct cohort *c)
+{
+    c->dirty = true;
+    if (c->is_listed)
+        return;
+    c->is_listed = true;
+    c->next_dirty = *c->dirty_cohorts;
+    *c->dirty_cohorts = c;
+}
+
+/* Puts the seat into the list. */
+static void cohort_place(struct cohort *c, struct seat *t, uint64_t position)
 {
     if (c->count == c->cap) {
         c->cap = c->cap ? c->cap + c->cap / 2 : 4;
@@ -134,9 +162,45 @@ void cohort_join(struct cohort *c, struct seat *t)
     }
     t->cohort = c;
     t->index = c->count;
-    t->position = c->ring.head;
-    t->frames = (uint32_t)c->frames;
+    t->position = position;
+    t->frames = c->frames & SEAT_FRAMES;
     c->seats[c->count++] = t;
+}
+
+void cohort_join(struct cohort *c, struct seat *t)
+{
+    cohort_place(c, t, c->ring.head);
+}
+
+void cohort_return(struct seat *t, uint64_t position)
+{
+    struct cohort *c = t->cohort;
+    CHECK(cohort_has(c, position));
+    c->away--;
+    cohort_place(c, t, position);
+    t->frames = (c->frames - marks_after(&c->marks, position)) & SEAT_FRAMES;
+    c->behind += position < c->flushed;
+    c->low = position < c->low ? position : c->low;
+    if (position < c->ring.head)
+        cohort_set_dirty(c);
+}
+
+/* Out of the list. */
+static void cohort_remove(struct seat *t)
+{
+    struct cohort *c = t->cohort;
+    c->seats[t->index] = c->seats[--c->count];
+    c->seats[t->index]->index = t->index;
+    c->behind -= t->position < c->flushed;
+}
+
+void cohort_away(struct seat *t, struct behind *b)
+{
+    if (t->index != SEAT_BEHIND)
+        cohort_remove(t);
+    t->index = SEAT_BEHIND;
+    t->behind = b;
+    t->cohort->away++;
 }
 
 void seat_leave(struct seat *t)
@@ -144,9 +208,12 @@ void seat_leave(struct seat *t)
     struct cohort *c = t->cohort;
     if (!c)
         return;
-    c->seats[t->index] = c->seats[--c->count];
-    c->seats[t->index]->index = t->index;
-    c->behind -= t->position < c->flushed;
+    if (t->index == SEAT_BEHIND) {
+        c->fallback->leave(c->fallback->ctx, t);
+        c->away--;
+    } else {
+        cohort_remove(t);
+    }
     t->cohort = NULL;
     cohort_rewind_if_level(c);
 }
@@ -177,12 +244,32 @@ void listener_close(struct listener *l, int code, const char *text)
     http_stream_close(l->stream, code, text);
 }
 
+void listener_close_stalled(struct listener *l)
+{
+    for (struct seat *t = l->seats; t; t = t->next)
+        if (t->cohort) {
+            t->cohort->tally->stalled++;
+            break;
+        }
+    listener_close(l, 1013, "nothing was read for too long");
+}
+
+void cohort_close_stalled(struct cohort *c, uint32_t now_s, uint32_t stall_s)
+{
+    for (uint32_t i = c->behind ? c->count : 0; i-- > 0;)
+        if (i < c->count && c->seats[i]->listener->blocked && now_s - c->seats[i]->listener->moved_s >= stall_s)
+            listener_close_stalled(c->seats[i]->listener);
+}
+
 /* ---- memory ---- */
 
-/* Closes a listener one of whose seats lags too far behind. */
-static void cohort_close_slow(struct seat *t)
+/* A seat lags too far: it falls behind, or its listener is closed. */
+static void cohort_drop(struct seat *t)
 {
-    t->cohort->tally->slow++;
+    struct cohort *c = t->cohort;
+    if (c->fallback && c->fallback->fell(c->fallback->ctx, t))
+        return;
+    c->tally->slow++;
     listener_close(t->listener, 1013, "too slow");
 }
 
@@ -196,12 +283,12 @@ static uint64_t cohort_lowest(const struct cohort *c)
     return low;
 }
 
-/* Closes those whose position is below `low`. */
-static void cohort_close_below(struct cohort *c, uint64_t low)
+/* Those whose position is below `low` have to go. */
+static void cohort_drop_below(struct cohort *c, uint64_t low)
 {
     for (uint32_t i = c->count; i-- > 0;)
         if (i < c->count && c->seats[i]->position < low)
-            cohort_close_slow(c->seats[i]);
+            cohort_drop(c->seats[i]);
 }
 
 size_t cohort_trim(struct cohort *c)
@@ -209,14 +296,28 @@ size_t cohort_trim(struct cohort *c)
     cohort_flush(c);
     c->low = cohort_lowest(c);
     ring_trim(&c->ring, c->low);
+    marks_drop(&c->marks, c->low);
     return (size_t)(c->ring.head - c->low);
 }
 
 void cohort_relieve(struct cohort *c)
 {
-    cohort_close_below(c, c->ring.head);
+    cohort_drop_below(c, c->ring.head);
     c->low = c->ring.head;
     ring_give_back(&c->ring);
+    marks_drop(&c->marks, c->low);
+}
+
+bool cohort_has(const struct cohort *c, uint64_t position)
+{
+    return position <= c->ring.head && position >= c->ring.origin && c->ring.head - position <= c->ring.size;
+}
+
+void cohort_where(const struct seat *t, struct str *rest, int64_t *next)
+{
+    const struct cohort *c = t->cohort;
+    uint64_t boundary = marks_back(&c->marks, t->position, next);
+    *rest = (struct str){ ring_bytes(&c->ring, t->position), (size_t)(boundary - t->position) };
 }
 
 /* Room for n more bytes: what can still be sent is sent, and who is a whole ring behind even then has to go. */
@@ -224,41 +325,45 @@ static void cohort_make_room(struct cohort *c, size_t n)
 {
     cohort_flush(c);
     if (c->ring.head + n > c->ring.size)
-        cohort_close_below(c, c->ring.head + n - c->ring.size);
+        cohort_drop_below(c, c->ring.head + n - c->ring.size);
     c->low = cohort_lowest(c);
 }
 
-/* There is something to be sent. */
-static void cohort_set_dirty(struct cohort *c)
+/* Puts a frame behind the head; makes room first if somebody still needs what it overwrites. */
+static void cohort_append(struct cohort *c, const struct wire *frame, struct mark mark)
 {
-    c->dirty = true;
-    if (c->is_listed)
-        return;
-    c->is_listed = true;
-    c->next_dirty = *c->dirty_cohorts;
-    *c->dirty_cohorts = c;
-}
-
-/* Puts bytes behind the head; makes room first if somebody still needs what they overwrite. */
-static void cohort_append(struct cohort *c, struct str bytes)
-{
-    if (c->ring.head + bytes.n - c->low > c->ring.size)
-        cohort_make_room(c, bytes.n);
-    ring_add(&c->ring, bytes);
+    uint64_t end = c->ring.head + mark.bytes;
+    if (end - c->low > c->ring.size)
+        cohort_make_room(c, mark.bytes);
+    if (end > c->ring.size)
+        marks_drop(&c->marks, end - c->ring.size);
+    ring_add(&c->ring, frame->head);
+    ring_add(&c->ring, frame->body);
+    marks_add(&c->marks, mark);
     cohort_set_dirty(c);
     c->added_ms = clock_mono_ms();
 }
 
-bool cohort_add(struct cohort *c, struct str frame)
+bool cohort_add(struct cohort *c, const struct wire *frame, uint32_t place, int64_t offset)
 {
-    if (frame.n > c->ring.size)
+    size_t n = frame->head.n + frame->body.n;
+    if (n > c->ring.size)
         return false;
-    cohort_append(c, frame);
+    cohort_append(c, frame, (struct mark){ (uint32_t)n, place, offset });
     c->frames++;
     return true;
 }
 
+void cohort_skip(struct cohort *c)
+{
+    CHECK(c->count == 0 && c->awaited == 0);
+    c->ring.head++;
+    ring_rewind(&c->ring);
+    marks_free(&c->marks);
+    c->marks.begin = c->marks.end = c->flushed = c->low = c->ring.head;
+}
+
 void cohort_comment(struct cohort *c, struct str bytes)
 {
-    cohort_append(c, bytes);
+    cohort_append(c, &(struct wire){ STR(""), bytes }, (struct mark){ (uint32_t)bytes.n, UINT32_MAX, 0 });
 }

@@ -16,22 +16,43 @@
  *      +----------------+  +----------------------+
  *         seat_give_up           seat_leave
  *
- * There is no queue per seat. When the next byte of one would be overwritten, its listener is too slow: it is closed, and
- * nobody else notices. One thread. */
+ * There is no queue per seat. One whose next byte would be overwritten is too slow for the ring, which nobody else notices:
+ * it goes behind (connectors/websocket/replay.h) and is fed from the log until it can come back; or its listener is
+ * closed, if it wants that or there is no log to read. One thread. */
 #pragma once
 #include "bridge/net/http/http.h"
+#include "connectors/websocket/frames.h"
+#include "connectors/websocket/marks.h"
+#include "connectors/websocket/position.h"
 #include "connectors/websocket/ring.h"
 #include "connectors/websocket/subscription.h"
+
+enum slow { /* what becomes of a seat that is too slow */
+            SLOW_CATCHUP = 1,
+            SLOW_LATEST,           /* goes on with what comes now */
+            SLOW_CONFLATE_SUBJECT, /* gets the newest event of each subject */
+            SLOW_CONFLATE_KEY,     /* of each record key */
+            SLOW_CLOSE,
+};
+
+struct behind;
 
 /* One subscription of a listener. */
 struct seat {
     struct listener *listener;
     struct seat *next;     /* of the same listener */
     struct cohort *cohort; /* NULL: in none */
-    uint64_t position;     /* in the cohort's ring */
-    uint32_t index;        /* in the cohort's list */
-    uint32_t frames;       /* of the cohort when this one was last level with it; only the difference counts */
+    union {
+        uint64_t position;     /* in the cohort's ring */
+        struct behind *behind; /* if it is */
+    };
+    uint32_t index;       /* in the cohort's list; SEAT_BEHIND: it is not there, but behind */
+    unsigned slow : 3;    /* enum slow */
+    unsigned frames : 29; /* of the cohort when this one was last level with it; only the difference counts */
 };
+#define SEAT_SLOW   7u
+#define SEAT_FRAMES 0x1fffffffu
+#define SEAT_BEHIND UINT32_MAX
 
 struct listener {
     struct http_stream *stream; /* NULL: not yet */
@@ -41,13 +62,26 @@ struct listener {
     struct seat *seats;         /* all of them, the latest first */
     struct seat *unfinished;    /* a frame of this one went out in part; NULL: the next byte begins a frame */
     struct seat first;
-    bool blocked;   /* the kernel takes no more for now */
-    bool sent_away; /* we closed it; else the other side went */
+    uint32_t moved_s; /* blocked: when the kernel last took something (clock_mono_ms() / 1000) */
+    bool blocked;     /* the kernel takes no more for now */
+    bool sent_away;   /* we closed it; else the other side went */
 };
 
 struct tally {             /* since somebody looked */
     int64_t frames, bytes; /* handed to the kernel */
     int64_t slow;          /* listeners closed as too slow */
+    int64_t stalled;       /* closed because they took nothing */
+};
+
+/* What to do with seats that go behind, for all cohorts of a sink. */
+struct fallback {
+    /* A seat stands where its next bytes are about to go (cohort_where tells): true: it is behind now, or its listener is
+     * closed; false: close it as too slow. */
+    bool (*fell)(void *ctx, struct seat *t);
+    void (*leave)(void *ctx, struct seat *t);    /* a seat that is behind leaves its cohort */
+    void (*writable)(void *ctx, struct seat *t); /* the kernel takes bytes for a seat that is behind */
+    void (*end)(void *ctx, struct cohort *c);    /* the cohort ends */
+    void *ctx;
 };
 
 struct cohort {
@@ -58,43 +92,66 @@ struct cohort {
     bool is_listed;
     struct subscription subscription;
     struct ring ring;
-    uint64_t frames;  /* ever added */
-    uint64_t low;     /* no seat's position is below */
-    int64_t added_ms; /* when the last frame was */
+    struct marks marks; /* of what is in the ring */
+    uint64_t frames;    /* ever added */
+    uint64_t low;       /* no seat's position is below */
+    int64_t added_ms;   /* when the last frame was */
     struct seat **seats;
     uint32_t count, cap;
+    uint32_t away; /* its seats that are behind */
+    uint32_t
+        awaited; /* how often somebody means to come back to a place between low and head: it does not start over */
     uint64_t flushed;       /* the head at the last flush */
     uint32_t behind;        /* seats whose position is below it: their listener was blocked */
     bool dirty;             /* bytes were added since then */
     struct peer *owners[2]; /* address and user for whom it was made: it counts as theirs */
     struct tally *tally;
+    const struct fallback *fallback;
+    struct position position;
+    uint32_t unplaced; /* event streams: what went out since the last position, without one */
+    int64_t placed_ms; /* when that was */
 };
 
 /* Takes the subscription over on success. NULL with *e when there is no memory for the ring. */
 struct cohort *cohort_new(struct subscription *s, size_t ring_size, size_t *held, struct tally *t, struct err *e);
 void cohort_free(struct cohort *c); /* without seats */
-/* Adds one whole frame; false: it is longer than the ring. Listeners with a seat that it overwrites are closed as too
- * slow. */
-bool cohort_add(struct cohort *c, struct str frame);
+/* Adds one whole frame; false: it is longer than the ring. Seats that it overwrites fall behind. */
+bool cohort_add(struct cohort *c, const struct wire *frame, uint32_t place, int64_t offset);
+/* An event that the cohort wants comes while nobody is in the ring or means to come back to it: no place in it leads on from
+ * here. */
+void cohort_skip(struct cohort *c);
 /* Adds bytes that are no event (a comment in an event stream). */
 void cohort_comment(struct cohort *c, struct str bytes);
 void cohort_flush(struct cohort *c);
+/* Closes listeners that are blocked and took nothing for so long. */
+void cohort_close_stalled(struct cohort *c, uint32_t now_s, uint32_t stall_s);
 /* Sends what can be sent and keeps memory only for what somebody still waits for; returns how many bytes that are. */
 size_t cohort_trim(struct cohort *c);
-/* Gives the rest of the ring's memory back: whoever waits for it is closed as too slow. Right after cohort_trim. */
+/* Gives the rest of the ring's memory back: whoever waits for it falls behind. Right after cohort_trim. */
 void cohort_relieve(struct cohort *c);
+/* Is what begins at that position of the ring still there? */
+bool cohort_has(const struct cohort *c, uint64_t position);
+/* Where a seat in the ring stands in the log: *spot is the position of the ring's head on entry, and the seat's once *rest
+ * has gone out, the end of a frame that it got in part. */
+void cohort_where(const struct seat *t, struct str *rest, int64_t *next);
 
 /* ---- seats ---- */
 
 void seat_take(struct seat *t, struct listener *l); /* in no cohort */
 void cohort_join(struct cohort *c, struct seat *t); /* from the head on */
+/* From behind: at a position that cohort_has. */
+void cohort_return(struct seat *t, uint64_t position);
+void cohort_away(struct seat *t, struct behind *b); /* goes behind, from the ring or from none */
 void seat_leave(struct seat *t);                    /* out of its cohort, still the listener's */
 /* Off the listener, which keeps others; not while it is the one that is unfinished. */
 void seat_give_up(struct seat *t);
 
 /* ---- listeners ---- */
 
-void listener_writable(struct listener *l); /* the kernel takes bytes again */
-void listener_leave(struct listener *l);    /* all its seats leave */
+/* Of `pending` bytes of that seat (NULL: none's) the kernel took so many. */
+void listener_took(struct listener *l, struct seat *t, size_t taken, size_t pending);
+void listener_writable(struct listener *l);      /* the kernel takes bytes again */
+void listener_leave(struct listener *l);         /* all its seats leave */
+void listener_close_stalled(struct listener *l); /* who took nothing for too long */
 /* Takes the listener out and ends its stream; `l` may be gone afterwards. */
 void listener_close(struct listener *l, int code, const char *text);

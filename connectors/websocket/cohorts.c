@@ -8,6 +8,8 @@
 enum {
     HEARTBEAT_MS = 20 * 1000, /* of silence */
     HEARTBEAT_CHECK_MS = 1000,
+    UNPLACED_MOST = 64,
+    PLACE_MS = 100, /* what a listener may get once more after it broke, where not each event has a position */
 };
 
 void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t most_held)
@@ -68,6 +70,7 @@ struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, con
     if (!c)
         return NULL;
     c->dirty_cohorts = &all->dirty;
+    c->fallback = all->fallback;
     c->next = all->first;
     all->first = c;
     all->count++;
@@ -93,7 +96,7 @@ void cohorts_free_empty(struct cohorts *all)
 {
     for (struct cohort **at = &all->first; *at;) {
         struct cohort *c = *at;
-        if (c->count) {
+        if (c->count || c->away) {
             at = &c->next;
             continue;
         }
@@ -118,8 +121,12 @@ static void cohorts_found(void *ctx, size_t number)
 {
     struct cohorts_search *s = ctx;
     struct cohort *c = s->all->numbered[number];
-    if (c->count && subscription_has_topic(&c->subscription, s->topic))
+    if (!subscription_has_topic(&c->subscription, s->topic))
+        return;
+    if (c->count || c->awaited)
         s->each(s->ctx, c);
+    else
+        cohort_skip(c);
 }
 
 void cohorts_find(struct cohorts *all, const struct message *m, void (*each)(void *ctx, struct cohort *c), void *ctx)
@@ -160,14 +167,44 @@ void cohorts_relieve(struct cohorts *all)
     }
 }
 
-void cohorts_heartbeat(struct cohorts *all)
+/* Adds the position after all that the ring has as a block without data, which sets a client's last id and no more; or a
+ * comment if that cannot be said. */
+static void cohorts_place(struct cohort *c, struct places *p)
+{
+    struct buf block = buf_new(CURSOR_TEXT_MAX + sizeof "id: \n\n");
+    buf_add_c(&block, "id: ");
+    if (position_add(&c->position, p, &c->subscription, NULL, 0, 0, &block))
+        buf_add_c(&block, "\n\n");
+    cohort_comment(c, block.n > 4 && !block.failed ? buf_str(&block) : STR(":\n\n"));
+    buf_free(&block);
+    c->unplaced = 0;
+    c->placed_ms = c->added_ms;
+}
+
+/* Did events go out without a position, since there are too many partitions or it was not known, and is one due? */
+static bool cohorts_place_is_due(struct cohort *c, struct places *p, int64_t now)
+{
+    const struct subscription *s = &c->subscription;
+    if (!c->unplaced || !s->sse || !position_goes_out(p, s) || !position_ready(&c->position, p, s))
+        return false;
+    return position_on_each(p, s) || c->unplaced >= UNPLACED_MOST || now - c->placed_ms >= PLACE_MS;
+}
+
+void cohorts_heartbeat(struct cohorts *all, struct places *p)
 {
     int64_t now = clock_mono_ms();
-    if (now - all->heartbeat_ms < HEARTBEAT_CHECK_MS)
-        return;
-    all->heartbeat_ms = now;
-    cohorts_free_empty(all);
-    for (struct cohort *c = all->first; c; c = c->next)
-        if (c->subscription.sse && now - c->added_ms >= HEARTBEAT_MS)
-            cohort_comment(c, STR(":\n\n"));
+    bool look = now - all->heartbeat_ms >= HEARTBEAT_CHECK_MS, looked = false;
+    if (look) {
+        all->heartbeat_ms = now;
+        cohorts_free_empty(all);
+    }
+    for (struct cohort *c = all->first; c; c = c->next) {
+        bool quiet = look && c->subscription.sse && now - c->added_ms >= HEARTBEAT_MS;
+        if (!quiet && !cohorts_place_is_due(c, p, now))
+            continue;
+        if (!looked)
+            places_look(p);
+        looked = true;
+        cohorts_place(c, p);
+    }
 }

@@ -10,6 +10,7 @@
 struct cohorts {                        /* begins with cohorts_open */
     size_t ring_bytes, most, most_held; /* of each cohort's ring; cohorts; bytes in all rings together */
     int64_t most_per_ip, most_per_user; /* cohorts because of one address or user; 0: no limit */
+    const struct fallback *fallback;    /* NULL: there is no log to fall back to */
     struct cohort *first;
     struct cohort *dirty;       /* those with news */
     struct filter_index *index; /* of their filters */
@@ -38,5 +39,6 @@ int64_t cohorts_flush(struct cohorts *all, bool now);
 /* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits for
  * goes back; if that is not enough, those who lag behind in the subscription that lags most have to go. */
 void cohorts_relieve(struct cohorts *all);
-/* Quiet event streams get a comment, so that proxies keep them. */
-void cohorts_heartbeat(struct cohorts *all);
+/* Quiet event streams get their position, or a comment, so that proxies keep them and they need not look again at what was not
+ * for them; those whose events have none get it soon after these. Outside of send(). */
+void cohorts_heartbeat(struct cohorts *all, struct places *p);

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames and blocks from an event's JSON. */
 #include "connectors/websocket/frames.h"
+#include <string.h>
 #include "bridge/event/event.h"
 #include "bridge/net/ws.h"
+
+enum { CURSOR_ROOM = 64 * 1024 }; /* for a position */
 
 void frames_open(struct frames *f, size_t longest)
 {
     *f = (struct frames){ .frame = buf_new(longest + WS_HEAD),
                           .blocks = { buf_new(longest), buf_new(longest) },
+                          .placed = buf_new(longest + WS_HEAD + CURSOR_ROOM),
+                          .placed_deflated = buf_new(longest + WS_HEAD + CURSOR_ROOM),
                           .deflated = { buf_new(longest + WS_HEAD), buf_new(longest + WS_HEAD) },
                           .op = buf_new(longest + WS_HEAD) };
 }
@@ -16,6 +21,8 @@ void frames_close(struct frames *f)
 {
     buf_free(&f->frame);
     buf_free(&f->op);
+    buf_free(&f->placed);
+    buf_free(&f->placed_deflated);
     for (int i = 0; i < 2; i++) {
         buf_free(&f->blocks[i]);
         buf_free(&f->deflated[i]);
@@ -23,59 +30,100 @@ void frames_close(struct frames *f)
     }
 }
 
-struct str frames_websocket(struct frames *f, const struct event *ev)
+void frames_begin(struct frames *f, const struct event *ev)
 {
-    unsigned char head[WS_HEAD] = { 0 };
-    f->json = STR_ABSENT;
-    buf_reset(&f->frame);
-    buf_add(&f->frame, head, WS_HEAD);
-    event_to_json(ev, &f->frame);
-    if (f->frame.failed)
-        return STR_ABSENT;
-    f->json = str_from(buf_str(&f->frame), WS_HEAD);
-    /* The head is written backwards from where the JSON begins. */
-    size_t n = ws_head(head, WS_TEXT, f->json.n);
-    char *at = f->frame.at + WS_HEAD - n;
-    memcpy(at, head, n);
-    f->plain = (struct str){ at, n + f->json.n };
-    return f->plain;
+    f->event = ev;
+    f->json = f->plain = STR_ABSENT;
+    f->made = f->block_made[0] = f->block_made[1] = f->deflated_made[0] = f->deflated_made[1] = false;
 }
 
-struct str frames_deflated(struct frames *f, enum ws_window window)
+/* Ends a text frame whose payload stands in the buffer behind room for a head, which is written backwards from there. */
+static struct str frames_head(struct buf *b)
+{
+    unsigned char head[WS_HEAD];
+    size_t n = ws_head(head, WS_TEXT, b->n - WS_HEAD);
+    char *at = b->at + WS_HEAD - n;
+    memcpy(at, head, n);
+    return (struct str){ at, b->n - WS_HEAD + n };
+}
+
+static void frames_begin_payload(struct buf *b)
+{
+    static const char room[WS_HEAD];
+    buf_reset(b);
+    buf_add(b, room, WS_HEAD);
+}
+
+/* Makes the event JSON, once. */
+static bool frames_make(struct frames *f)
+{
+    if (f->made)
+        return f->json.at;
+    f->made = true;
+    frames_begin_payload(&f->frame);
+    event_to_json(f->event, &f->frame);
+    if (f->frame.failed)
+        return false;
+    f->json = str_from(buf_str(&f->frame), WS_HEAD);
+    f->plain = frames_head(&f->frame);
+    return true;
+}
+
+/* The frame with the JSON deflated, in `b`; as it is when that is no shorter. */
+static struct str frames_deflate(struct frames *f, struct buf *b, enum ws_window window, struct str json,
+                                 struct str plain)
 {
     bool small = window == WS_WINDOW_SMALL;
-    struct buf *b = &f->deflated[small];
     unsigned char head[WS_HEAD];
-    if (!f->json.at)
-        return STR_ABSENT;
     if (!f->deflaters[small])
         f->deflaters[small] = ws_deflater_new(window);
-    struct str payload = ws_deflate(f->deflaters[small], f->json);
+    struct str payload = ws_deflate(f->deflaters[small], json);
     if (!payload.at)
-        return f->plain;
+        return plain;
     buf_reset(b);
     buf_add(b, head, ws_head(head, WS_TEXT | WS_DEFLATED, payload.n));
     buf_add_str(b, payload);
     return buf_str(b);
 }
 
-struct str frames_op(struct frames *f, const char *sub)
+/* Its text frame, for one window once. */
+static struct str frames_text(struct frames *f, enum ws_window window)
 {
-    unsigned char head[WS_HEAD] = { 0 };
-    if (!f->json.at)
-        return STR_ABSENT;
-    buf_reset(&f->op);
-    buf_add(&f->op, head, WS_HEAD);
+    bool small = window == WS_WINDOW_SMALL;
+    if (window == WS_WINDOW_NONE)
+        return f->plain;
+    if (!f->deflated_made[small])
+        f->deflated_frame[small] = frames_deflate(f, &f->deflated[small], window, f->json, f->plain);
+    f->deflated_made[small] = true;
+    return f->deflated_frame[small];
+}
+
+/* The text frame with one attribute more in its JSON. */
+static bool frames_place(struct frames *f, enum ws_window window, struct str cursor, struct wire *out)
+{
+    frames_begin_payload(&f->placed);
+    buf_add(&f->placed, f->json.at, f->json.n - 1);
+    buf_printf(&f->placed, ",\"aqueductcursor\":\"%.*s\"}", STR_ARG(cursor));
+    if (f->placed.failed)
+        return false;
+    struct str json = str_from(buf_str(&f->placed), WS_HEAD);
+    out->body = frames_head(&f->placed);
+    if (window != WS_WINDOW_NONE)
+        out->body = frames_deflate(f, &f->placed_deflated, window, json, out->body);
+    return true;
+}
+
+/* The same event as an op `ev` of aqueduct.v1. */
+static bool frames_op(struct frames *f, const char *sub, struct wire *out)
+{
+    frames_begin_payload(&f->op);
     buf_printf(&f->op, "{\"op\":\"ev\",\"sub\":%s,\"d\":[", sub);
     buf_add_str(&f->op, f->json);
     buf_add_c(&f->op, "]}");
     if (f->op.failed)
-        return STR_ABSENT;
-    /* As above. */
-    size_t n = ws_head(head, WS_TEXT, f->op.n - WS_HEAD);
-    char *at = f->op.at + WS_HEAD - n;
-    memcpy(at, head, n);
-    return (struct str){ at, n + f->op.n - WS_HEAD };
+        return false;
+    out->body = frames_head(&f->op);
+    return true;
 }
 
 /* JSON may contain line breaks, between its values; each line is a field of its own. */
@@ -101,21 +149,43 @@ static bool frames_is_reserved(struct str type)
     return str_eq(type, STR("error")) || str_eq(type, STR("open"));
 }
 
-struct str frames_sse(struct frames *f, const struct message *m, bool named)
+/* The block without its position, once for those with names and those without. */
+static bool frames_make_block(struct frames *f, bool named)
 {
     struct buf *b = &f->blocks[named];
-    if (!f->json.at)
-        return STR_ABSENT;
+    if (f->block_made[named])
+        return !b->failed;
+    f->block_made[named] = true;
     buf_reset(b);
-    buf_add_c(b, "id: ");
-    buf_add_str(b, m->record->topic);
-    buf_printf(b, "/%d@%lld\n", m->record->partition, (long long)m->record->offset);
-    if (named && !frames_is_reserved(m->event->type)) {
+    if (named && !frames_is_reserved(f->event->type)) {
         buf_add_c(b, "event: ");
-        buf_add_str(b, m->event->type);
+        buf_add_str(b, f->event->type);
         buf_add_char(b, '\n');
     }
     frames_add_data(b, f->json);
     buf_add_char(b, '\n');
-    return b->failed ? STR_ABSENT : buf_str(b);
+    return !b->failed;
+}
+
+bool frames_wire(struct frames *f, const struct subscription *s, struct str cursor, struct wire *out)
+{
+    *out = (struct wire){ STR(""), STR("") };
+    if (!frames_make(f))
+        return false;
+    if (s->sub)
+        return frames_op(f, s->sub, out);
+    if (!s->sse && s->with_cursor && cursor.n)
+        return frames_place(f, s->deflate, cursor, out);
+    if (!s->sse) {
+        out->body = frames_text(f, s->deflate);
+        return true;
+    }
+    if (!frames_make_block(f, s->named))
+        return false;
+    out->body = buf_str(&f->blocks[s->named]);
+    buf_reset(&f->placed);
+    if (cursor.n)
+        buf_printf(&f->placed, "id: %.*s\n", STR_ARG(cursor));
+    out->head = buf_str(&f->placed);
+    return !f->placed.failed;
 }

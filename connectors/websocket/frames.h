@@ -1,26 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /* An event as the bytes that listeners get: a WebSocket text frame, deflated or not, or a block of an event stream. One
- * thread. */
+ * thread.
+ *
+ * frames_begin takes an event, frames_wire gives it in the format of a subscription: what all of that format share is made
+ * once, what a position adds is put before it or into a frame of its own. */
 #pragma once
 #include "bridge/connector.h"
 #include "bridge/net/ws_deflate.h"
+#include "connectors/websocket/subscription.h"
 
 struct frames {                  /* of one event at a time */
+    const struct event *event;   /* borrowed until the next */
     struct buf frame, blocks[2]; /* [1]: with a name */
-    struct str plain, json;      /* in the frame */
-    struct buf deflated[2];      /* [1]: with a small window */
-    struct buf op;               /* of aqueduct.v1 */
+    struct buf placed;           /* with a position */
+    struct str json;             /* in `frame`; absent: not made yet, or too long */
+    struct str plain;            /* the text frame with it */
+    bool made, block_made[2], deflated_made[2];
+    struct buf deflated[2], placed_deflated; /* [1]: with a small window */
+    struct str deflated_frame[2];
+    struct buf op; /* of aqueduct.v1 */
     struct ws_deflater *deflaters[2];
+};
+
+struct wire { /* what goes out, one after the other; each may be empty */
+    struct str head, body;
 };
 
 void frames_open(struct frames *f, size_t longest);
 void frames_close(struct frames *f);
-/* A text frame with the event's JSON; absent when it is longer than `longest`. Lives until the next call. */
-struct str frames_websocket(struct frames *f, const struct event *ev);
-/* The event that frames_websocket was called for last, deflated; as it is when that is no shorter. */
-struct str frames_deflated(struct frames *f, enum ws_window window);
-/* The same event with its position as `id:`; named: and with its type as `event:`,
- * but for names that a browser's EventSource uses itself. */
-struct str frames_sse(struct frames *f, const struct message *m, bool named);
-/* The same event as `{"op":"ev","sub":..,"d":[..]}`. Lives until the next call. */
-struct str frames_op(struct frames *f, const char *sub);
+/* Borrows the event until the next call. */
+void frames_begin(struct frames *f, const struct event *ev);
+/* Its bytes for that subscription, with `cursor` for the position after it (absent: without), until the next call. False:
+ * longer than `longest`. */
+bool frames_wire(struct frames *f, const struct subscription *s, struct str cursor, struct wire *out);

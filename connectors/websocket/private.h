@@ -12,9 +12,13 @@
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   pull*.c          who comes for events by plain requests
  *   page.c           a page that shows the events, and the client in JavaScript
- *   frames.c         an event as the bytes that listeners get
- *   cohort.c cohorts.c ring.c   equal subscriptions share one ring of these
+ *   wish.c           where it wants to begin, and what is to become of it when it is slow
+ *   frames.c told.c   an event, or what it is told besides, as the bytes that listeners get
+ *   cohort.c cohorts.c ring.c marks.c   equal subscriptions share one ring of these
  *   pace.c           when they are sent
+ *   replay.c chunk.c   who is behind the ring is fed from the log, from chunks that all at the same spot share
+ *   places.c position.c   spots in the log, and cursors for them
+ *   farewell.c       the end of all
  *
  * One thread; inward.c has the source's own. */
 #pragma once
@@ -26,6 +30,7 @@
 #include "connectors/websocket/peers.h"
 #include "connectors/websocket/publish.h"
 #include "connectors/websocket/pulls.h"
+#include "connectors/websocket/replay.h"
 #include "connectors/websocket/subs.h"
 #include "connectors/websocket/ticket.h"
 
@@ -42,7 +47,9 @@ struct websocket_sink {
     struct strings origins;
     int64_t max_listeners_per_ip, max_listeners_per_user;
     int64_t max_subscriptions, max_subscriptions_per_ip, max_subscriptions_per_user, max_subscriptions_per_listener;
-    struct bytes buffer, max_buffered;
+    struct bytes buffer, max_buffered, replay_bytes;
+    int64_t max_catching_up;
+    struct duration stall;
     /* from here on: not options */
     struct http_server *server;
     struct verify_options verify; /* by either */
@@ -56,9 +63,13 @@ struct websocket_sink {
     int64_t swept_ms;
     struct pull pull;
     struct frames frames;
+    struct places places;
+    struct replay replay;
+    struct buf cursor; /* while an event is sent */
+    int64_t second_ms; /* when what is done every second was */
     struct log_limit log_limit;
     int64_t listeners[2]; /* WebSocket, event streams */
-    struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *drained;
+    struct metric *connected[2], *events, *bytes, *too_long, *gone, *slow, *stalled, *drained;
     bool draining;
     bool by_browser_alone; /* nobody shows who it is: only a browser's rules keep others' sites from a local address */
 };
@@ -67,6 +78,11 @@ struct websocket_sink {
 
 /* What the server of the sink calls (ctx: the sink). */
 struct http_events accept_events(struct websocket_sink *s);
+
+/* ---- farewell.c ---- */
+
+/* Takes leave of all listeners: each is told when to come back, not all at the same time, and where it stands. */
+void farewell_all(struct websocket_sink *s);
 
 /* ---- refuse.c ---- */
 

@@ -81,6 +81,25 @@ static bool subscription_name_events(struct parsing *p, struct str value)
     return p->s->named = true;
 }
 
+static bool subscription_add_cursors(struct parsing *p, struct str value)
+{
+    if (p->s->sse)
+        return err_set(p->e, "cursor: server-sent events have it as their id");
+    if (!str_eq(value, STR("1")))
+        return err_set(p->e, "cursor: there is only cursor=1, which gives each event the position after it");
+    return p->s->with_cursor = true;
+}
+
+/* Is it one of connectors/websocket/wish.h? */
+static bool subscription_is_wish(struct str name)
+{
+    static const char *const names[] = { "from", "last_event_id", "lastEventId", "slow", "by" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_eq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
 static bool subscription_add_parameter(struct parsing *p, struct str name, struct str value)
 {
     if (value.n == 0)
@@ -91,16 +110,23 @@ static bool subscription_add_parameter(struct parsing *p, struct str name, struc
         return subscription_add_filter(p, value);
     if (str_eq(name, STR("event")))
         return subscription_name_events(p, value);
+    if (str_eq(name, STR("cursor")))
+        return subscription_add_cursors(p, value);
+    if (subscription_is_wish(name))
+        return true;
     static const char *const attributes[] = { "type", "subject", "source" };
     for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
         if (str_eq(name, str_of(attributes[i]))) {
             subscription_add_attribute(p, attributes[i], value);
             return true;
         }
-    static const char *const names[] = { "topics", "type", "subject", "source", "filter", "event", NULL };
+    static const char *const names[] = { "topics", "type",   "subject", "source", "filter",        "event",
+                                         "from",   "cursor", "slow",    "key",    "last_event_id", NULL };
     const char *near = str_nearest(name, names);
-    return err_set(p->e, "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source, filter and event",
-                   STR_ARG(name), near ? ", meant is perhaps " : "", near ? near : "");
+    return err_set(
+        p->e,
+        "parameter \"%.*s\" is unknown%s%s; there are topics, type, subject, source, filter, event, from, last_event_id, cursor, slow and by",
+        STR_ARG(name), near ? ", meant is perhaps " : "", near ? near : "");
 }
 
 /* Is there a parameter of that name? */
@@ -148,7 +174,10 @@ static bool subscription_make_key(struct subscription *s, struct err *e)
     struct buf key = buf_new(KEY_BYTES);
     if (s->topics.count)
         qsort(s->topics.at, s->topics.count, sizeof *s->topics.at, subscription_by_name);
-    buf_add_c(&key, s->named ? "sse, named\n" : s->sse ? "sse\n" : "websocket\n");
+    buf_add_c(&key, s->named         ? "sse, named\n"
+                    : s->sse         ? "sse\n"
+                    : s->with_cursor ? "websocket, cursor\n"
+                                     : "websocket\n");
     if (s->sub)
         buf_printf(&key, "%s\n", s->sub);
     for (size_t i = 0; i < s->topics.count; i++)

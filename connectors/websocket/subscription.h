@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What a listener asks for in its URL: topics, a filter, a format.
  *
- *   ?topics=ai.chats,ai.events & type=chat.* & subject=... & source=... & filter={"any":[...]} & event=type
+ *   ?topics=ai.chats,ai.events & type=chat.* & subject=... & source=... & filter={"any":[...]} & event=type & cursor=1
  *
- * A value that ends with * is a prefix. All conditions must hold. Anything unknown, twice or malformed is an error:
+ * Where it begins and what becomes of it when it is slow is connectors/websocket/wish.h's. A value that ends with * is a
+ * prefix. All conditions must hold. Anything unknown, twice or malformed is an error:
  * a listener that misspelled its filter must not get everything. */
 #pragma once
 #include "bridge/event/filter.h"
@@ -15,6 +16,7 @@ struct subscription {
     bool sse;               /* server-sent events; else WebSocket frames */
     bool named;             /* of these: each has its type as name */
     char *sub;              /* aqueduct.v1: its name in JSON; NULL: plain */
+    bool with_cursor;       /* WebSocket: each event says the position after it */
     enum ws_window deflate; /* of WebSocket frames */
     struct strings topics;  /* sorted; empty: all that the sink gets */
     struct filter *filter;  /* NULL: everything */
@@ -35,5 +37,5 @@ bool subscription_keep_topics(struct subscription *s, const struct strings *know
                               bool (*may)(const void *ctx, struct str topic), const void *ctx, struct err *e);
 /* One more condition, or a list of them, must hold. */
 bool subscription_add_condition(struct subscription *s, const json_t *filter, struct err *e);
-void subscription_free(struct subscription *s); /* also fit for a zeroed one */
-bool subscription_has_topic(const struct subscription *s, struct str topic);
+void subscription_free(struct subscription *s);                              /* also fit for a zeroed one */
+bool subscription_has_topic(const struct subscription *s, struct str topic); /* does it want anything of that topic? */

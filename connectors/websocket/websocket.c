@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The sink `websocket`: every listener sees the events of its topics live, as WebSocket messages or server-sent events.
+/* The sink `websocket`: every listener sees the events of its topics, live or from a position in the log on, as WebSocket
+ * messages or server-sent events.
  *
  *   send(): JSON once per event, a frame once per format, appended once per cohort that wants it
- *   work(): each cohort with news is flushed, one write per listener, when it is time (pace.h)
- *
- * What was sent while nobody listened is not kept, and a listener that is a whole buffer behind is closed. */
+ *   work(): each cohort with news is flushed, one write per listener, when it is time (pace.h); who is behind is fed from
+ *           the log */
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
@@ -16,6 +16,15 @@ METRIC_COUNTER(aqueduct_listener_events_total, "Events handed to listeners, once
 METRIC_COUNTER(aqueduct_listener_bytes_total, "Bytes of events handed to listeners.", "sink");
 METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the buffer, which no listener got.",
                "sink");
+
+METRIC_GAUGE(aqueduct_listeners_catching_up, "Subscriptions of listeners that are fed from the log.", "sink");
+METRIC_GAUGE(aqueduct_replay_bytes, "Memory held for listeners that are fed from the log.", "sink");
+METRIC_COUNTER(
+    aqueduct_listener_resumes_total,
+    "Listeners that came, by what became of their position: exact, gap, reset, new; and skipped, by slow ones.", "sink",
+    "verdict");
+METRIC_COUNTER(aqueduct_listener_records_lost_total,
+               "Records that were gone from the log when a listener came back for them.", "sink");
 
 enum {
     SSE_LONGEST_WAIT_MS = 5000, /* with event streams, so that heartbeats are in time */
@@ -79,11 +88,17 @@ static const struct option websocket_options[] = {
     OPTION(struct websocket_sink, max_subscriptions_per_listener, .fallback = "64", .min = 1, .max = 10000,
            .doc = "Most subscriptions of one connection, with the subprotocol aqueduct.v1+json."),
     OPTION(struct websocket_sink, buffer, .fallback = "4MiB", .min = 4096, .max = 1 << 30,
-           .doc = "How far a listener may lag behind before it is closed as too slow; also the longest event."),
+           .doc = "How far a listener may lag behind before it is fed from the log instead; also the longest event."),
     OPTION(
         struct websocket_sink, max_buffered, .fallback = "32MiB", .min = 4096, .max = (int64_t)1 << 40,
         .doc =
-            "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are closed as too slow."),
+            "Most bytes kept for lagging listeners of all subscriptions together; beyond, the laggards of the fullest subscription are fed from the log instead."),
+    OPTION(struct websocket_sink, replay_bytes, .fallback = "64MiB", .min = 1 << 17, .max = (int64_t)1 << 40,
+           .doc = "Most bytes kept for listeners that are fed from the log, all together; beyond, they wait."),
+    OPTION(struct websocket_sink, max_catching_up, .fallback = "20000", .min = 1, .max = 10000000,
+           .doc = "Most listeners that are fed from the log at a time; beyond: 503, or closed as too slow."),
+    OPTION(struct websocket_sink, stall, .fallback = "30s", .max = 86400000,
+           .doc = "A listener that takes nothing of what waits for it for this long is closed; 0: never."),
     { .key = "publish",
       .type = OPT_GROUP,
       .offset = offsetof(struct websocket_sink, publisher.o),
@@ -106,65 +121,52 @@ static const struct option websocket_options[] = {
 
 /* ---- events go out ---- */
 
-/* What listeners get of an event; each is built once for all who want it. */
-enum wire { WIRE_TEXT, WIRE_DEFLATED, WIRE_DEFLATED_SMALL, WIRE_BLOCK, WIRE_NAMED_BLOCK, WIRES };
-
-static enum wire websocket_wire(const struct subscription *s)
-{
-    if (s->sse)
-        return s->named ? WIRE_NAMED_BLOCK : WIRE_BLOCK;
-    switch (s->deflate) {
-    case WS_WINDOW_NONE: break;
-    case WS_WINDOW_SMALL: return WIRE_DEFLATED_SMALL;
-    case WS_WINDOW_FULL: return WIRE_DEFLATED;
-    }
-    return WIRE_TEXT;
-}
-
-/* The text frame is there. */
-static struct str websocket_build(struct websocket_sink *s, const struct message *m, enum wire format)
-{
-    switch (format) {
-    case WIRE_TEXT:
-    case WIRES: break;
-    case WIRE_DEFLATED: return frames_deflated(&s->frames, WS_WINDOW_FULL);
-    case WIRE_DEFLATED_SMALL: return frames_deflated(&s->frames, WS_WINDOW_SMALL);
-    case WIRE_BLOCK:
-    case WIRE_NAMED_BLOCK: return frames_sse(&s->frames, m, format == WIRE_NAMED_BLOCK);
-    }
-    return STR_ABSENT;
-}
-
 /* An event on its way to the cohorts that want it. */
 struct offer {
     struct websocket_sink *s;
     const struct message *m;
-    struct str wire[WIRES];
+    uint32_t place;
     bool built, too_long;
 };
+
+/* The cohort's position after that record, if it goes out with it. */
+static struct str websocket_position(struct offer *o, struct cohort *c)
+{
+    struct websocket_sink *s = o->s;
+    const struct record *r = o->m->record;
+    buf_reset(&s->cursor);
+    if (o->place == PLACE_NONE || !position_on_each(&s->places, &c->subscription))
+        return STR("");
+    int64_t *now = &s->places.at[o->place].now, before = *now;
+    *now = r->offset + 1;
+    position_add(&c->position, &s->places, &c->subscription, NULL, 0, r->timestamp_ms, &s->cursor);
+    *now = before; /* until all cohorts have it */
+    return buf_str(&s->cursor);
+}
 
 static void websocket_offer(void *ctx, struct cohort *c)
 {
     struct offer *o = ctx;
-    enum wire format = websocket_wire(&c->subscription);
-    if (!o->built)
-        o->wire[WIRE_TEXT] = frames_websocket(&o->s->frames, o->m->event);
+    struct wire wire;
+    struct str cursor = websocket_position(o, c);
     o->built = true;
-    if (!o->wire[format].at && o->wire[WIRE_TEXT].at)
-        o->wire[format] = websocket_build(o->s, o->m, format);
-    struct str frame = c->subscription.sub ? frames_op(&o->s->frames, c->subscription.sub) : o->wire[format];
-    o->too_long |= !frame.at || !cohort_add(c, frame);
+    if (!frames_wire(&o->s->frames, &c->subscription, cursor, &wire)
+        || !cohort_add(c, &wire, o->place, o->m->record->offset))
+        o->too_long = true;
+    c->unplaced = cursor.n ? 0 : c->unplaced + 1;
     cohorts_relieve(&o->s->cohorts);
 }
 
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
-    struct offer o = { .s = s, .m = m, .wire = { STR_ABSENT } };
+    struct offer o = { .s = s, .m = m, .place = places_find(&s->places, m->record->topic, m->record->partition) };
     s->pull.sent++;
+    frames_begin(&s->frames, m->event);
     cohorts_find(&s->cohorts, m, websocket_offer, &o);
+    places_sent(&s->places, o.place, m->record->offset);
     if (o.built)
-        pace_add(&s->cohorts.pace, clock_mono_us(), o.wire[WIRE_TEXT].n);
+        pace_add(&s->cohorts.pace, clock_mono_us(), s->frames.plain.n);
     if (!o.too_long)
         return;
     metric_add(s->too_long, 1);
@@ -179,6 +181,7 @@ static void websocket_count(struct websocket_sink *s)
     s->cohorts.tally = (struct tally){ 0 };
     metric_add(s->events, t.frames);
     metric_add(s->bytes, t.bytes);
+    metric_add(s->stalled, t.stalled);
     if (t.slow == 0)
         return;
     metric_add(s->slow, t.slow);
@@ -197,14 +200,32 @@ static void websocket_sweep(struct websocket_sink *s)
     peers_sweep(&s->users, now * 1000);
 }
 
+/* Closes listeners that take nothing of what waits for them, and gives memory back. */
+static void websocket_every_second(struct websocket_sink *s)
+{
+    int64_t now = clock_mono_ms();
+    if (now - s->second_ms < 1000)
+        return;
+    s->second_ms = now;
+    uint32_t now_s = (uint32_t)(now / 1000), stall_s = (uint32_t)((s->stall.ms + 999) / 1000);
+    for (struct cohort *c = s->cohorts.first; c && stall_s; c = c->next)
+        cohort_close_stalled(c, now_s, stall_s);
+    replay_every_second(&s->replay, now_s, stall_s);
+}
+
 static size_t websocket_work(struct sink *base, int wake_fd, struct duration wait, struct result *out, size_t room)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
     (void)out;
     (void)room;
+    if (!s->places.settled)
+        places_look(&s->places);
+    bool more = replay_turn(&s->replay);
     int64_t ms = cohorts_flush(&s->cohorts, false);
     if (ms < 0 || ms > wait.ms)
         ms = wait.ms;
+    if (more)
+        ms = 0;
     if (s->listeners[true] && ms > SSE_LONGEST_WAIT_MS)
         ms = SSE_LONGEST_WAIT_MS;
     if (s->verifier)
@@ -215,8 +236,9 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     http_server_run(s->server, wake_fd, (int)ms);
     talk_answers(s);
     websocket_sweep(s);
-    cohorts_heartbeat(&s->cohorts);
+    cohorts_heartbeat(&s->cohorts, &s->places);
     cohorts_flush(&s->cohorts, false);
+    websocket_every_second(s);
     websocket_count(s);
     return 0;
 }
@@ -233,11 +255,7 @@ static void websocket_drain(struct sink *base, struct duration limit)
     cohorts_flush(&s->cohorts, true);
     pull_drain(s);
     talk_drain(s);
-    for (struct cohort *c = s->cohorts.first; c; c = c->next)
-        while (c->count) {
-            listener_close(c->seats[c->count - 1]->listener, 1012, "restarting");
-            metric_add(s->drained, 1);
-        }
+    farewell_all(s);
     while (http_server_connections(s->server) && clock_mono_ms() < end)
         http_server_run(s->server, -1, DRAIN_STEP_MS);
     websocket_count(s);
@@ -250,10 +268,13 @@ static void websocket_close(struct sink *base)
     s->server = NULL;
     pull_close(s);
     cohorts_close(&s->cohorts);
+    replay_close(&s->replay);
+    places_close(&s->places);
     publish_close(&s->publisher);
     peers_close(&s->peers);
     peers_close(&s->users);
     frames_close(&s->frames);
+    buf_free(&s->cursor);
     verifier_free(s->verifier);
     s->verifier = NULL;
 }
@@ -268,6 +289,7 @@ static void websocket_open_metrics(struct websocket_sink *s)
     s->bytes = metric_get(&aqueduct_listener_bytes_total, LABELS(id));
     s->too_long = metric_get(&aqueduct_listener_events_too_long_total, LABELS(id));
     s->gone = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "gone"));
+    s->stalled = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "stalled"));
     s->slow = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "slow"));
     pull_open(s);
     s->drained = metric_get(&aqueduct_listeners_closed_total, LABELS(id, "drain"));
@@ -327,6 +349,27 @@ static void websocket_review(const struct sink *base, fault_fn *wrong, fault_fn 
     listener_doubts(&s->tokens, &s->verify_options, clock_wall_ms(), websocket_doubt, &(struct doubt){ doubtful, ctx });
 }
 
+static void websocket_prepare_replay(struct websocket_sink *s)
+{
+    const char *id = s->base.id;
+    places_open(&s->places, s->base.log, s->base.bookmarks, s->base.topics);
+    s->replay = (struct replay){
+        .maker = { .sink = id,
+                   .places = &s->places,
+                   .frames = &s->frames,
+                   .longest = (size_t)s->buffer.n,
+                   .lost = metric_get(&aqueduct_listener_records_lost_total, LABELS(id)) },
+        .most = (size_t)s->replay_bytes.n,
+        .most_seats = s->max_catching_up,
+        .catching_up = metric_get(&aqueduct_listeners_catching_up, LABELS(id)),
+        .bytes = metric_get(&aqueduct_replay_bytes, LABELS(id)),
+    };
+    for (int i = RESUME_EXACT; i <= RESUME_SKIPPED; i++)
+        s->replay.resumes[i] = metric_get(&aqueduct_listener_resumes_total, LABELS(id, resume_text((enum resume)i)));
+    replay_open(&s->replay);
+    s->cohorts.fallback = s->base.log ? &s->replay.fallback : NULL;
+}
+
 /* What is derived from the options. */
 static void websocket_prepare(struct websocket_sink *s)
 {
@@ -334,6 +377,8 @@ static void websocket_prepare(struct websocket_sink *s)
     cohorts_open(&s->cohorts, (size_t)s->buffer.n, (size_t)s->max_subscriptions, (size_t)s->max_buffered.n);
     s->cohorts.most_per_ip = s->max_subscriptions_per_ip;
     s->cohorts.most_per_user = s->max_subscriptions_per_user;
+    s->cursor = buf_new(CURSOR_TEXT_MAX);
+    websocket_prepare_replay(s);
     s->by_browser_alone = websocket_asks(s) != ASKS_WHO && !s->open
                           && !str_starts(str_of(s->server_options.listen), STR("unix:"));
 }

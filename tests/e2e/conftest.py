@@ -403,10 +403,12 @@ class Listener:
 
 
 class SseListener(Listener):
-    """The same by server-sent events; `blocks` holds (id, event, data) as they stood on the wire."""
+    """The same by server-sent events; `blocks` holds (id, event, data) as they stood on the wire, `last` the last id, `resumed` what
+    became of the one that it came with."""
 
     def __init__(self, port, query="", headers=None):
         self.events, self.blocks, self.opened, self.ended = [], [], threading.Event(), threading.Event()
+        self.last, self.resumed = None, None
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", f"/{query}", headers={"Accept": "text/event-stream", **(headers or {})})
         self.stream = connection.getresponse()
@@ -422,9 +424,14 @@ class SseListener(Listener):
                 name, _, value = line.partition(": ")
                 if line:
                     block[name] = value
+                    if name == "id":
+                        self.last = value
+                elif block.get("event") == "resume":
+                    self.resumed = json.loads(block["data"])
                 elif "data" in block:
-                    self.blocks.append((block["id"], block.get("event"), block["data"]))
+                    self.blocks.append((block.get("id"), block.get("event"), block["data"]))
                     self.events.append(json.loads(block["data"]))
+                if not line:
                     block = {}
         except (OSError, http.client.HTTPException):
             pass

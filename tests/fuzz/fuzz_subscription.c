@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A listener's query: whatever it says, it is an error with a text, or a subscription with a key. */
+/* A listener's query: whatever it says, it is an error with a text, or a subscription with a key and a wish. */
 #include "bridge/lib/mem.h"
-#include "connectors/websocket/subscription.h"
+#include "connectors/websocket/wish.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -15,6 +15,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     }
     CHECK(s.key && *s.key);
+    struct wish w;
+    struct err wrong = { "" };
+    if (wish_parse(&w, query, STR_ABSENT, &wrong))
+        CHECK(w.slow && w.start.from && (w.start.from == CURSOR_RESUME) == (w.text != NULL));
+    else
+        CHECK(wrong.text[0]);
+    wish_free(&w);
     const struct event *ev = event_new(&(struct event){ .id = STR("1"),
                                                         .source = STR("/s"),
                                                         .type = STR("chat.a"),

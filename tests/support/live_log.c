@@ -86,8 +86,8 @@ static struct log_reader *log_on_open(struct log *l, struct topic_partition p, u
     return &r->base;
 }
 
-static int log_on_read(struct log *l, struct log_reader *base, int64_t until, struct record **out, size_t room, size_t bytes,
-                       struct err *e)
+static int log_on_read(struct log *l, struct log_reader *base, int64_t until, struct record **out, size_t room,
+                       size_t bytes, struct err *e)
 {
     struct log_test_reader *r = (struct log_test_reader *)base;
     const struct log_place *at = &log_places[r->place];
@@ -132,7 +132,15 @@ static bool log_on_secret(struct bookmarks *b, unsigned char out[BOOKMARKS_SECRE
     return true;
 }
 
-static const struct bookmarks_ops log_bookmarks_ops = { .secret = log_on_secret };
+static size_t log_on_done(struct bookmarks *b, struct bookmark_done *out, size_t room)
+{
+    (void)b;
+    (void)out;
+    (void)room;
+    return 0;
+}
+
+static const struct bookmarks_ops log_bookmarks_ops = { .done = log_on_done, .secret = log_on_secret };
 
 /* ---- records ---- */
 
@@ -154,10 +162,11 @@ void log_store(int place, int count)
     for (; count > 0; count--) {
         struct log_record *one = mem_alloc(sizeof *one);
         struct buf json = buf_new(1 << 20);
-        buf_printf(&json,
-                   "{\"specversion\":\"1.0\",\"id\":\"%d/%lld\",\"source\":\"/s\",\"type\":\"%s\",\"subject\":\"s/%lld\","
-                   "\"data\":%s}",
-                   place, (long long)at->end, log_type, (long long)at->end % 10, log_data);
+        buf_printf(
+            &json,
+            "{\"specversion\":\"1.0\",\"id\":\"%d/%lld\",\"source\":\"/s\",\"type\":\"%s\",\"subject\":\"s/%lld\","
+            "\"data\":%s}",
+            place, (long long)at->end, log_type, (long long)at->end % 10, log_data);
         one->type = (struct header){ STR("content-type"), STR("application/cloudevents+json") };
         one->r = (struct record){ .topic = place == 3 ? STR("ai.events") : STR("ai.chats"),
                                   .partition = place == 3 ? 0 : place,

@@ -244,13 +244,12 @@ TEST(event_stream)
     int retry = (int)strtol(buf_c(&c.in) + 7, NULL, 10);
     assert_in_range(retry, 3000, 7999);
     char expected[512];
-    snprintf(
-        expected, sizeof expected,
-        "retry: %d\n\n"
-        "id: ai.chats/3@7\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
-        "data:  1,\ndata: \"b\":2}}\n\n"
-        "id: ai.chats/3@8\ndata: " JSON("2", "t", ",\"data\":2") "\n\n",
-        retry);
+    snprintf(expected, sizeof expected,
+             "retry: %d\n\n"
+             "data: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"chat.made\",\"data\":{\"a\":\n"
+             "data:  1,\ndata: \"b\":2}}\n\n"
+             "data: " JSON("2", "t", ",\"data\":2") "\n\n",
+             retry);
     assert_string_equal(buf_c(&c.in), expected);
     client_close(&c);
 }

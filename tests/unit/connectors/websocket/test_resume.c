@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: MIT */
+/* Listeners of the sink `websocket` against the log: where they begin, how they come back, and what becomes of slow ones. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include "bridge/lib/log.h"
+#include "connectors/websocket/private.h"
+#include "tests/support/live_log.h"
+#include "tests/support/metric.h"
+
+/* ---- a client that checks the order ---- */
+
+struct ear {
+    struct client c;
+    bool sse;
+    int64_t next[LOG_PLACES]; /* what must come next of each partition; -1: whatever comes first */
+    size_t heard;
+    char cursor[1024]; /* the last position */
+    char notice[512];  /* the last thing it was told */
+    int closed;        /* with this code */
+};
+
+static void ear_hear_event(struct ear *ear, struct str json)
+{
+    int place, n = 0;
+    long long offset;
+    char *text = str_dup(json);
+    const char *id = strstr(text, "\"id\":\""), *cursor = strstr(text, "\"aqueductcursor\":\""),
+               *data = strstr(text, "\"type\":\"aqueduct.resume\",\"data\":");
+    if (data) {
+        snprintf(ear->notice, sizeof ear->notice, "%s", data + 32);
+    } else {
+        assert_true(sscanf(id, "\"id\":\"%d/%lld\"%n", &place, &offset, &n) == 2 && n);
+        if (ear->next[place] >= 0 && ear->next[place] != offset)
+            fail_msg("partition %d: %lld came, not %lld", place, offset, (long long)ear->next[place]);
+        ear->next[place] = offset + 1;
+        ear->heard++;
+    }
+    if (cursor)
+        snprintf(ear->cursor, sizeof ear->cursor, "%.*s", (int)strcspn(cursor + 18, "\""), cursor + 18);
+    free(text);
+}
+
+static void ear_hear_block(struct ear *ear, struct str block)
+{
+    struct str line;
+    bool told = false;
+    while (str_cut(&block, '\n', &line)) {
+        if (str_starts(line, STR("id: ")))
+            snprintf(ear->cursor, sizeof ear->cursor, "%.*s", (int)line.n - 4, line.at + 4);
+        told |= str_eq(line, STR("event: resume"));
+        if (str_starts(line, STR("data: ")) && told)
+            snprintf(ear->notice, sizeof ear->notice, "%.*s", (int)line.n - 6, line.at + 6);
+        else if (str_starts(line, STR("data: ")))
+            ear_hear_event(ear, str_from(line, 6));
+    }
+}
+
+/* Takes what is whole of what has come. */
+static void ear_take(struct ear *ear)
+{
+    size_t at = 0, n;
+    struct str in = buf_str(&ear->c.in), payload;
+    int opcode;
+    const char *end;
+    while (ear->sse && (end = memmem(in.at + at, in.n - at, "\n\n", 2))) {
+        ear_hear_block(ear, (struct str){ in.at + at, (size_t)(end - in.at) - at });
+        at = (size_t)(end - in.at) + 2;
+    }
+    while (!ear->sse && (n = live_frame(str_from(in, at), &opcode, &payload))) {
+        if (opcode == 0x81)
+            ear_hear_event(ear, payload);
+        else if (opcode == 0x88)
+            ear->closed = (unsigned char)payload.at[0] << 8 | (unsigned char)payload.at[1];
+        at += n;
+    }
+    buf_drop(&ear->c.in, at);
+}
+
+/* Connects, from its cursor if it has one. */
+static void ear_open(struct ear *ear, const char *query)
+{
+    char target[2048];
+    ear->closed = 0;
+    snprintf(target, sizeof target, "/?%s%s%s%s", query, ear->sse ? "" : "&cursor=1",
+             *ear->cursor ? "&last_event_id=" : "", ear->cursor);
+    ear->c = live_listener(target, ear->sse ? EVENTS : UPGRADE, ear->sse ? 200 : 101);
+}
+
+static void ear_new(struct ear *ear, bool sse, const char *query)
+{
+    *ear = (struct ear){ .sse = sse, .next = { -1, -1, -1, -1 } };
+    ear_open(ear, query);
+}
+
+/* Listens until it is where the log is. */
+static void ear_catch_up(struct ear *ear)
+{
+    for (int i = 0; i < 20000; i++) {
+        bool level = true;
+        for (int p = 0; p < LOG_PLACES; p++)
+            level &= log_places[p].end == 0 || ear->next[p] == log_places[p].end;
+        if (level)
+            return;
+        live_turn();
+        client_read(&ear->c);
+        ear_take(ear);
+    }
+    fail_msg("after %zu events it stands at %lld %lld %lld %lld", ear->heard, (long long)ear->next[0],
+             (long long)ear->next[1], (long long)ear->next[2], (long long)ear->next[3]);
+}
+
+static int64_t resumed(const char *verdict)
+{
+    return metric_value(metric_named("aqueduct_listener_resumes_total", LABELS("live", verdict)));
+}
+
+/* ---- where it begins ---- */
+
+TEST(begins_where_it_wants)
+{
+    struct ear a;
+    log_open();
+    live_open("");
+    log_pass(0, 30);
+    log_pass(3, 10);
+    log_pass(1, 40);
+    ear_new(&a, true, "from=earliest");
+    a.next[0] = a.next[1] = a.next[3] = 0;
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 80);
+    assert_string_equal(a.notice, "{\"resume\":\"new\"}");
+    log_pass(1, 3);
+    ear_catch_up(&a);
+    client_close(&a.c);
+    ear_new(&a, false, "from=last:8");
+    a.next[0] = 27, a.next[1] = 40, a.next[2] = 0, a.next[3] = 2; /* of each topic, the same share of its partitions */
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 14);
+    client_close(&a.c);
+    ear_new(&a, false, "topics=ai.events&from=earliest");
+    a.next[3] = 0;
+    a.next[0] = 30, a.next[1] = 43, a.next[2] = 0; /* those of others do not come */
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 10);
+    client_close(&a.c);
+}
+
+TEST(begins_at_a_time)
+{
+    struct ear a;
+    clock_fake(100000, 1600000000000);
+    log_open();
+    live_open("");
+    log_pass(0, 5);
+    clock_fake_advance(60000);
+    log_pass(0, 5);
+    ear_new(&a, true, "from=2020-09-13T12:27:00Z");
+    a.next[0] = 5;
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 5);
+    client_close(&a.c);
+}
+
+TEST(garbage_is_refused)
+{
+    log_open();
+    live_open("");
+    log_pass(0, 5);
+    live_refused("/?from=yesterday", UPGRADE, 400, "from: not a cursor");
+    live_refused("/?from=last:0", UPGRADE, 400, "from: last:<n> takes a number");
+    live_refused("/?from=last:x", UPGRADE, 400, "from: last:<n> takes a number");
+    live_refused("/?last_event_id=AQAB", EVENTS, 400, "last_event_id: not a cursor");
+    live_refused("/", EVENTS "Last-Event-ID: ai.chats/0@3\r\n", 400, "Last-Event-ID: not a cursor");
+    live_refused("/?slow=never", UPGRADE, 400, "slow: there are catchup");
+    live_refused("/?slow=close&by=subject", UPGRADE, 400, "by: goes with slow=conflate alone");
+    live_refused("/?slow=conflate&by=id", UPGRADE, 400, "by: there are subject and key");
+    live_refused("/?cursor=1", EVENTS, 400, "cursor: server-sent events have it as their id");
+    live_refused("/?cursor=2", UPGRADE, 400, "cursor: there is only cursor=1");
+    struct ear a;
+    ear_new(&a, true, "from=earliest");
+    a.next[0] = 0;
+    ear_catch_up(&a);
+    client_close(&a.c);
+    a.cursor[10] = a.cursor[10] == 'A' ? 'B' : 'A';
+    char target[2048];
+    snprintf(target, sizeof target, "/?from=%s", a.cursor);
+    live_refused(target, UPGRADE, 400, "altered, or signed with another key");
+    live_close(NULL);
+    live_log = NULL;
+    live_open("");
+    live_refused("/?from=earliest", UPGRADE, 400, "events come live alone");
+}
+
+TEST(event_streams_begin_with_their_position)
+{
+    log_open();
+    live_open("");
+    log_pass(0, 5);
+    struct client c = live_request("/", EVENTS);
+    char *head = live_head(&c);
+    assert_says(head, "Aqueduct-Resume: new\r\n");
+    free(head);
+    live_turn();
+    client_close(&c);
+    struct ear a;
+    ear_new(&a, true, "");
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    client_read(&a.c);
+    ear_take(&a);
+    assert_true(a.cursor[0]);
+    client_close(&a.c);
+    log_pass(0, 5); /* meanwhile */
+    a.next[0] = 5;
+    ear_open(&a, "");
+    ear_catch_up(&a);
+    assert_string_equal(a.notice, "{\"resume\":\"exact\"}");
+    client_close(&a.c);
+}
+
+/* ---- coming back ---- */
+
+static uint32_t resume_random(uint32_t below)
+{
+    static uint32_t state = 2463534242;
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % below;
+}
+
+/* Cut at any byte, and resumed from the last position that came whole: nothing is missing, twice, or out of its order. */
+static void resume_from_cuts(bool sse, const char *query, int patience, const char *options)
+{
+    struct ear a = { .sse = sse, .next = { 0, 0, 0, 0 } };
+    log_open();
+    log_patience = patience;
+    live_open(options);
+    ear_open(&a, query);
+    for (int round = 0; round < 60; round++) {
+        for (uint32_t n = resume_random(6); n > 0; n--) {
+            log_store((int)resume_random(LOG_PLACES), (int)resume_random(20));
+            if (resume_random(3))
+                log_send();
+            if (resume_random(2))
+                live_turn();
+        }
+        for (uint32_t n = resume_random(40); n > 0; n--) {
+            live_turn();
+            if (resume_random(2))
+                client_read(&a.c);
+        }
+        if (a.c.in.n)
+            a.c.in.n -= resume_random((uint32_t)(a.c.in.n < 3000 ? a.c.in.n : 3000)); /* what the network swallowed */
+        ear_take(&a);
+        client_close(&a.c);
+        ear_open(&a, *a.cursor ? query : "from=earliest");
+    }
+    log_send();
+    ear_catch_up(&a);
+    client_close(&a.c);
+}
+
+TEST(event_streams_resume)
+{
+    resume_from_cuts(true, "", 0, "buffer: 64KiB");
+}
+
+TEST(websockets_resume)
+{
+    resume_from_cuts(false, "", 0, "buffer: 64KiB");
+}
+
+TEST(slow_logs_are_waited_for)
+{
+    resume_from_cuts(true, "", 3, "buffer: 4KiB");
+}
+
+TEST(what_is_gone_is_counted)
+{
+    struct ear a;
+    log_open();
+    live_open("");
+    ear_new(&a, true, "");
+    log_pass(0, 10);
+    log_pass(1, 10);
+    a.next[0] = a.next[1] = 0;
+    ear_catch_up(&a);
+    client_close(&a.c);
+    log_pass(0, 10);
+    log_pass(1, 10);
+    log_places[0].start = 14;
+    log_places[1].start = 10;
+    int64_t gaps = resumed("gap"),
+            lost = metric_value(metric_named("aqueduct_listener_records_lost_total", LABELS("live")));
+    a.next[0] = 14;
+    char headers[1100];
+    snprintf(headers, sizeof headers, EVENTS "Last-Event-ID: %s\r\n", a.cursor);
+    struct client c = live_request("/", headers);
+    char *head = live_head(&c);
+    assert_says(head, "Aqueduct-Resume: gap; lost=4\r\n");
+    free(head);
+    client_close(&c);
+    ear_open(&a, "");
+    ear_catch_up(&a);
+    assert_string_equal(a.notice, "{\"resume\":\"gap\",\"lost\":{\"ai.chats/0\":4}}");
+    assert_int_equal(resumed("gap"), gaps + 2);
+    assert_int_equal(metric_value(metric_named("aqueduct_listener_records_lost_total", LABELS("live"))), lost + 8);
+    client_close(&a.c);
+}
+
+/* The topic was deleted and made again: what the position says is of another one, so it goes on by time. */
+TEST(a_topic_made_anew)
+{
+    struct ear a;
+    clock_fake(100000, 1600000000000);
+    log_open();
+    live_open("");
+    ear_new(&a, false, "topics=ai.chats");
+    log_pass(0, 10);
+    a.next[0] = 0, a.next[1] = a.next[2] = a.next[3] = 0;
+    ear_catch_up(&a);
+    client_close(&a.c);
+    live_close(NULL);
+    log_close(NULL);
+    clock_fake(100000, 1600000060000);
+    log_open();
+    log_identity_now = 8;
+    live_open("");
+    log_pass(0, 3);
+    a.next[0] = 0;
+    ear_open(&a, "topics=ai.chats");
+    ear_catch_up(&a);
+    assert_string_equal(a.notice, "{\"resume\":\"reset\"}}");
+    client_close(&a.c);
+}
+
+/* ---- slow ones ---- */
+
+static void make_small(struct ear *ear)
+{
+    int small = 4096;
+    setsockopt(ear->c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+}
+
+static char filler[900];
+
+static void slow_data(void)
+{
+    memset(filler, 'x', sizeof filler - 1);
+    filler[0] = filler[sizeof filler - 2] = '"';
+    log_data = filler;
+}
+
+static int64_t replay_bytes(void)
+{
+    return metric_value(metric_named("aqueduct_replay_bytes", LABELS("live")));
+}
+
+/* It stops reading, falls off the ring, costs no memory, and gets everything when it reads again. */
+TEST(a_stopped_reader_catches_up)
+{
+    struct ear slow, fast;
+    clock_fake(100000, 1600000000000);
+    log_open();
+    slow_data();
+    live_open("buffer: 64KiB");
+    for (int sse = 0; sse < 2; sse++) {
+        ear_new(&slow, sse, "");
+        ear_new(&fast, sse, "");
+        make_small(&slow);
+        for (int p = 0; p < LOG_PLACES; p++)
+            slow.next[p] = fast.next[p] = log_places[p].end;
+        for (int i = 0; i < 1500; i++) {
+            log_pass(i % 3, 1);
+            clock_fake_advance(2);
+            live_turn();
+            client_read(&fast.c);
+            ear_take(&fast);
+        }
+        ear_catch_up(&fast);
+        clock_fake_advance(3000);
+        live_turn();
+        assert_int_equal(metric_value(metric_named("aqueduct_listeners_catching_up", LABELS("live"))), 1);
+        assert_in_range(replay_bytes(), 0, 4096); /* the rest of its frame */
+        ear_catch_up(&slow);
+        assert_int_equal(metric_value(metric_named("aqueduct_listeners_catching_up", LABELS("live"))), 0);
+        log_pass(1, 1);
+        ear_catch_up(&slow);
+        assert_int_equal(slow.heard, 1501);
+        client_close(&slow.c);
+        client_close(&fast.c);
+    }
+}
+
+TEST(slow_ones_may_want_the_latest)
+{
+    struct ear slow;
+    log_open();
+    slow_data();
+    live_open("buffer: 64KiB");
+    int64_t skipped = resumed("skipped");
+    ear_new(&slow, false, "slow=latest");
+    make_small(&slow);
+    slow.next[0] = 0;
+    for (int i = 0; i < 1500; i++) {
+        log_pass(0, 1);
+        live_turn();
+    }
+    for (int i = 0; i < 1000 && !*slow.notice; i++) {
+        live_turn();
+        client_read(&slow.c);
+        ear_take(&slow);
+    }
+    long long left_out = strtoll(slow.notice + strlen("{\"resume\":\"skipped\",\"lost\":{\"ai.chats/0\":"), NULL, 10);
+    assert_int_equal(slow.heard + (size_t)left_out, 1500);
+    assert_int_equal(resumed("skipped"), skipped + 1);
+    slow.next[0] = 1500;
+    log_pass(0, 3);
+    ear_catch_up(&slow);
+    client_close(&slow.c);
+}
+
+/* The newest of each of ten subjects, in the order in which these came. */
+TEST(slow_ones_may_want_the_newest_of_each_subject)
+{
+    struct ear slow;
+    log_open();
+    slow_data();
+    live_open("buffer: 64KiB");
+    ear_new(&slow, true, "slow=conflate");
+    make_small(&slow);
+    for (int i = 0; i < 1500; i++) {
+        log_pass(0, 1);
+        live_turn();
+    }
+    size_t heard = 0;
+    for (int i = 0; i < 2000 && slow.next[0] != 1500; i++) {
+        slow.next[0] = -1; /* it may leave out any but the last of each */
+        live_turn();
+        client_read(&slow.c);
+        char *at = slow.c.in.at;
+        for (size_t k = 0; k + 3 < slow.c.in.n; k++)
+            heard += memcmp(at + k, "id\":", 4) == 0;
+        slow.c.in.n = 0;
+        if (log_places[0].live == 1500
+            && metric_value(metric_named("aqueduct_listeners_catching_up", LABELS("live"))) == 0)
+            break;
+    }
+    assert_in_range(heard, 20, 1000);
+    log_pass(0, 2);
+    slow.next[0] = 1500;
+    ear_catch_up(&slow);
+    client_close(&slow.c);
+}
+
+TEST(slow_ones_may_want_to_be_closed)
+{
+    struct ear slow;
+    log_open();
+    slow_data();
+    live_open("buffer: 64KiB");
+    int64_t before = metric_value(metric_named("aqueduct_listeners_closed_total", LABELS("live", "slow")));
+    ear_new(&slow, false, "slow=close");
+    make_small(&slow);
+    slow.next[0] = 0;
+    for (int i = 0; i < 1500; i++) {
+        log_pass(0, 1);
+        live_turn();
+    }
+    assert_int_equal(metric_value(metric_named("aqueduct_listeners_closed_total", LABELS("live", "slow"))), before + 1);
+    client_read(&slow.c);
+    ear_take(&slow); /* without a hole */
+    assert_in_range(slow.heard, 1, 1499);
+    client_close(&slow.c);
+}
+
+/* Who takes nothing for `stall` is closed, in the ring and behind it; who takes a little is not. */
+TEST(stalled_ones_are_closed)
+{
+    struct ear in_ring, behind;
+    clock_fake(100000, 1600000000000);
+    log_open();
+    slow_data();
+    live_open("buffer: 1MiB\nstall: 30s");
+    struct metric *stalled = metric_named("aqueduct_listeners_closed_total", LABELS("live", "stalled"));
+    int64_t before = metric_value(stalled);
+    log_pass(0, 1000);
+    ear_new(&in_ring, false, "");
+    ear_new(&behind, false, "from=earliest");
+    for (int i = 0; i < 600; i++) {
+        log_pass(0, 1);
+        clock_fake_advance(10);
+        live_turn();
+    }
+    clock_fake_advance(20000);
+    live_turn();
+    assert_int_equal(metric_value(stalled), before);
+    client_read(&in_ring.c); /* it takes something */
+    for (int i = 0; i < 10; i++)
+        live_turn();
+    clock_fake_advance(6000);
+    live_turn();
+    assert_int_equal(metric_value(stalled), before + 1);
+    clock_fake_advance(31000);
+    live_turn();
+    assert_int_equal(metric_value(stalled), before + 2);
+    client_close(&in_ring.c);
+    client_close(&behind.c);
+}
+
+/* ---- many ---- */
+
+/* They come back at the same time from the same place: each reading and each chunk serves all. */
+TEST(many_share_what_is_read)
+{
+    enum { MANY = 100, EVENTS_BEHIND = 1000 };
+    static struct ear many[MANY];
+    log_open();
+    live_open("replay_bytes: 256KiB");
+    ear_new(&many[0], true, "");
+    for (int p = 0; p < 3; p++)
+        log_pass(p, 1);
+    for (int p = 0; p < 3; p++)
+        many[0].next[p] = 0;
+    ear_catch_up(&many[0]);
+    client_close(&many[0].c);
+    for (int i = 0; i < EVENTS_BEHIND; i++)
+        log_pass(i % 3, 1);
+    for (int i = 1; i < MANY; i++)
+        memcpy(&many[i], &many[0], sizeof many[0]);
+    log_reads = 0;
+    for (int i = 0; i < MANY; i++)
+        ear_open(&many[i], "");
+    for (int i = 0; i < MANY; i++) {
+        ear_catch_up(&many[i]);
+        assert_in_range(replay_bytes(), 0, 256 << 10);
+    }
+    assert_in_range(log_reads, 1, 40 * EVENTS_BEHIND / 16);
+    for (int i = 0; i < MANY; i++)
+        client_close(&many[i].c);
+}
+
+/* Each from another place, with memory for a few of them: the others wait for their turn. */
+TEST(many_take_turns)
+{
+    enum { MANY = 40 };
+    static struct ear many[MANY];
+    log_open();
+    slow_data();
+    live_open("replay_bytes: 256KiB");
+    for (int i = 0; i < MANY; i++) {
+        ear_new(&many[i], true, "");
+        log_pass(0, 10);
+        many[i].next[0] = 10 * i;
+        for (int k = 0; k < 100 && !*many[i].cursor; k++) {
+            live_turn();
+            client_read(&many[i].c);
+            ear_take(&many[i]);
+        }
+        client_close(&many[i].c);
+    }
+    log_pass(0, 300);
+    for (int i = 0; i < MANY; i++)
+        ear_open(&many[i], "");
+    for (int i = MANY; i-- > 0;) {
+        ear_catch_up(&many[i]);
+        assert_in_range(replay_bytes(), 0, 320 << 10);
+    }
+    for (int i = 0; i < MANY; i++)
+        client_close(&many[i].c);
+}
+
+TEST(only_so_many_catch_up)
+{
+    struct ear a;
+    log_open();
+    slow_data();
+    live_open("max_catching_up: 1");
+    log_pass(0, 2000);
+    ear_new(&a, true, "from=earliest");
+    a.next[0] = 0;
+    live_refused("/?from=earliest", EVENTS, 503, "max_catching_up");
+    ear_catch_up(&a);
+    client_close(&a.c);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    ear_new(&a, true, "from=earliest");
+    client_close(&a.c);
+}
+
+/* ---- positions without events ---- */
+
+TEST(heartbeats_move_the_position)
+{
+    struct ear a;
+    clock_fake(100000, 1600000000000);
+    log_open();
+    live_open("");
+    ear_new(&a, true, "type=none");
+    for (int i = 0; i < 20; i++)
+        live_turn();
+    client_read(&a.c);
+    ear_take(&a);
+    char first[sizeof a.cursor];
+    snprintf(first, sizeof first, "%s", a.cursor);
+    log_pass(0, 100);
+    for (int i = 0; i < 3; i++) {
+        clock_fake_advance(20000);
+        for (int k = 0; k < 20; k++)
+            live_turn();
+    }
+    client_read(&a.c);
+    ear_take(&a);
+    assert_string_not_equal(a.cursor, first);
+    client_close(&a.c);
+    log_places[0].start = 100; /* it is not asked for what was not for it */
+    a.next[0] = 100;
+    ear_open(&a, "type=none");
+    for (int k = 0; k < 20; k++)
+        live_turn();
+    client_read(&a.c);
+    ear_take(&a);
+    assert_string_equal(a.notice, "{\"resume\":\"exact\"}");
+    client_close(&a.c);
+}
+
+TEST(farewell_by_appointment)
+{
+    struct ear a, b;
+    log_open();
+    live_open("");
+    ear_new(&a, true, "");
+    ear_new(&b, false, "");
+    log_pass(0, 3);
+    websocket_sink.drain(live_sink, (struct duration){ 200 });
+    client_read(&a.c);
+    client_read(&b.c);
+    const char *last = NULL;
+    for (const char *at = buf_c(&a.c.in); (at = strstr(at, "retry: ")); at++)
+        last = at;
+    assert_in_range(strtol(last + 7, NULL, 10), 500, 1499);
+    a.next[0] = b.next[0] = 0;
+    ear_take(&a);
+    ear_take(&b);
+    assert_int_equal(a.heard, 3);
+    assert_int_equal(b.closed, 1012);
+    client_close(&a.c);
+    client_close(&b.c);
+    live_close(NULL);
+    live_open("");
+    log_pass(0, 2);
+    ear_open(&a, "");
+    ear_catch_up(&a);
+    client_close(&a.c);
+}
+
+int main(void)
+{
+    log_setup(LOG_ERROR, LOG_LOGFMT);
+    const struct CMUnitTest tests[] = {
+        LOGGED(begins_where_it_wants),
+        LOGGED(begins_at_a_time),
+        LOGGED(garbage_is_refused),
+        LOGGED(event_streams_begin_with_their_position),
+        LOGGED(event_streams_resume),
+        LOGGED(websockets_resume),
+        LOGGED(slow_logs_are_waited_for),
+        LOGGED(what_is_gone_is_counted),
+        LOGGED(a_topic_made_anew),
+        LOGGED(a_stopped_reader_catches_up),
+        LOGGED(slow_ones_may_want_the_latest),
+        LOGGED(slow_ones_may_want_the_newest_of_each_subject),
+        LOGGED(slow_ones_may_want_to_be_closed),
+        LOGGED(stalled_ones_are_closed),
+        LOGGED(many_share_what_is_read),
+        LOGGED(many_take_turns),
+        LOGGED(only_so_many_catch_up),
+        LOGGED(heartbeats_move_the_position),
+        LOGGED(farewell_by_appointment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
