@@ -96,6 +96,7 @@ struct cohort {
     uint64_t frames;    /* ever added */
     uint64_t low;       /* no seat's position is below */
     int64_t added_ms;   /* when the last frame was */
+    int64_t oldest_ms;  /* when the first record since the last flush was stored (wall clock); 0: there is none */
     struct seat **seats;
     uint32_t count, cap;
     uint32_t away; /* its seats that are behind */

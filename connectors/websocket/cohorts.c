@@ -135,6 +135,15 @@ void cohorts_find(struct cohorts *all, const struct message *m, void (*each)(voi
                       &(struct cohorts_search){ all, m->record->topic, each, ctx });
 }
 
+/* How long ago the oldest of what was just written was stored; once per flush. */
+static void cohorts_observe(struct cohorts *all, struct cohort *c)
+{
+    int64_t ms = clock_wall_ms() - c->oldest_ms;
+    if (c->oldest_ms)
+        metric_observe_us(all->delay, ms > 0 ? ms * 1000 : 0);
+    c->oldest_ms = 0;
+}
+
 int64_t cohorts_flush(struct cohorts *all, bool now)
 {
     if (!all->dirty)
@@ -147,6 +156,7 @@ int64_t cohorts_flush(struct cohorts *all, bool now)
         struct cohort *c = all->dirty;
         cohorts_unlist(all, c);
         cohort_flush(c);
+        cohorts_observe(all, c);
     }
     pace_end(&all->pace, clock_mono_us());
     return -1;

@@ -19,6 +19,7 @@ struct cohorts {                        /* begins with cohorts_open */
     size_t count;
     size_t held; /* bytes in the rings */
     struct tally tally;
+    struct metric *delay; /* from storing to writing */
     struct pace pace;
     int64_t heartbeat_ms;
 };

@@ -17,6 +17,8 @@ METRIC_COUNTER(aqueduct_listener_bytes_total, "Bytes of events handed to listene
 METRIC_COUNTER(aqueduct_listener_events_too_long_total, "Events longer than the buffer, which no listener got.",
                "sink");
 
+METRIC_HISTOGRAM(aqueduct_listener_seconds,
+                 "From storing an event to writing it to live listeners, the oldest of each write.", "sink");
 METRIC_GAUGE(aqueduct_listeners_catching_up, "Subscriptions of listeners that are fed from the log.", "sink");
 METRIC_GAUGE(aqueduct_replay_bytes, "Memory held for listeners that are fed from the log.", "sink");
 METRIC_COUNTER(
@@ -153,6 +155,8 @@ static void websocket_offer(void *ctx, struct cohort *c)
     if (!frames_wire(&o->s->frames, &c->subscription, cursor, &wire)
         || !cohort_add(c, &wire, o->place, o->m->record->offset))
         o->too_long = true;
+    if (!c->oldest_ms)
+        c->oldest_ms = o->m->record->timestamp_ms;
     c->unplaced = cursor.n ? 0 : c->unplaced + 1;
     cohorts_relieve(&o->s->cohorts);
 }
@@ -367,6 +371,7 @@ static void websocket_prepare_replay(struct websocket_sink *s)
     for (int i = RESUME_EXACT; i <= RESUME_SKIPPED; i++)
         s->replay.resumes[i] = metric_get(&aqueduct_listener_resumes_total, LABELS(id, resume_text((enum resume)i)));
     replay_open(&s->replay);
+    s->cohorts.delay = metric_get(&aqueduct_listener_seconds, LABELS(id));
     s->cohorts.fallback = s->base.log ? &s->replay.fallback : NULL;
 }
 

@@ -6,11 +6,12 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-struct log_place log_places[LOG_PLACES];
+struct log_place log_places[LOG_PLACES + 1]; /* the last one: of partitions without records */
 uint64_t log_identity_now;
 int log_patience;
 const char *log_data, *log_type;
 int64_t log_reads;
+int32_t log_partitions;
 
 static int log_asked;
 static uint8_t log_order[LOG_PLACES * LOG_MOST]; /* the places of all records, as they were stored */
@@ -23,7 +24,7 @@ static bool log_is_slow(void)
 
 static int log_place_of(struct topic_partition p)
 {
-    return strcmp(p.topic, "ai.events") == 0 ? 3 : p.partition;
+    return strcmp(p.topic, "ai.events") == 0 ? 3 : p.partition < 3 ? p.partition : LOG_PLACES;
 }
 
 /* ---- the log's table ---- */
@@ -31,7 +32,7 @@ static int log_place_of(struct topic_partition p)
 static int32_t log_on_partitions(struct log *l, const char *topic)
 {
     (void)l;
-    return strcmp(topic, "ai.events") == 0 ? 1 : 3;
+    return strcmp(topic, "ai.events") == 0 ? 1 : log_partitions;
 }
 
 static bool log_on_identity(struct log *l, const char *topic, uint64_t *out)
@@ -216,6 +217,7 @@ void log_open(void)
     log_data = "1";
     log_type = "t";
     log_reads = 0;
+    log_partitions = 3;
     log_stored = log_sent = 0;
 }
 

@@ -18,14 +18,15 @@ struct log_place {
     int64_t start, end, live; /* kept from; stored up to; sent up to */
 };
 
-extern struct log_place log_places[LOG_PLACES];
-extern uint64_t log_identity_now; /* of the topics */
-extern int log_patience;          /* so many times, each question is answered "not yet" first, and each reading gives nothing */
-extern const char *log_data;      /* of the events that are stored: JSON */
-extern const char *log_type;      /* of the events, too */
-extern int64_t log_reads;         /* readings that gave something */
+extern struct log_place log_places[LOG_PLACES + 1]; /* the last one is empty */
+extern uint64_t log_identity_now;                   /* of the topics */
+extern int log_patience; /* so many times, each question is answered "not yet" first, and each reading gives nothing */
+extern const char *log_data;   /* of the events that are stored: JSON */
+extern const char *log_type;   /* of the events, too */
+extern int32_t log_partitions; /* of ai.chats, those beyond 3 without records */
+extern int64_t log_reads;      /* readings that gave something */
 
-void log_open(void);  /* before live_open(); gone with log_close() */
+void log_open(void); /* before live_open(); gone with log_close() */
 int log_close(void **state);
 #define LOGGED(test) cmocka_unit_test_teardown(test, log_close)
 

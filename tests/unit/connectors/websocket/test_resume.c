@@ -2,8 +2,10 @@
 /* Listeners of the sink `websocket` against the log: where they begin, how they come back, and what becomes of slow ones. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
 #include "connectors/websocket/private.h"
 #include "tests/support/live_log.h"
 #include "tests/support/metric.h"
@@ -15,9 +17,10 @@ struct ear {
     bool sse;
     int64_t next[LOG_PLACES]; /* what must come next of each partition; -1: whatever comes first */
     size_t heard;
-    char cursor[1024]; /* the last position */
-    char notice[512];  /* the last thing it was told */
-    int closed;        /* with this code */
+    char cursor[1024];              /* the last position */
+    char notice[512];               /* the last thing it was told */
+    size_t unplaced, unplaced_most; /* events since the last position */
+    int closed;                     /* with this code */
 };
 
 static void ear_hear_event(struct ear *ear, struct str json)
@@ -46,14 +49,18 @@ static void ear_hear_block(struct ear *ear, struct str block)
     struct str line;
     bool told = false;
     while (str_cut(&block, '\n', &line)) {
-        if (str_starts(line, STR("id: ")))
+        if (str_starts(line, STR("id: "))) {
+            ear->unplaced = 0;
             snprintf(ear->cursor, sizeof ear->cursor, "%.*s", (int)line.n - 4, line.at + 4);
+        }
         told |= str_eq(line, STR("event: resume"));
         if (str_starts(line, STR("data: ")) && told)
             snprintf(ear->notice, sizeof ear->notice, "%.*s", (int)line.n - 6, line.at + 6);
         else if (str_starts(line, STR("data: ")))
-            ear_hear_event(ear, str_from(line, 6));
+            ear_hear_event(ear, str_from(line, 6)), ear->unplaced++;
     }
+    if (ear->unplaced > ear->unplaced_most)
+        ear->unplaced_most = ear->unplaced;
 }
 
 /* Takes what is whole of what has come. */
@@ -512,13 +519,27 @@ TEST(stalled_ones_are_closed)
 
 /* ---- many ---- */
 
+/* So many, if the environment does not say otherwise. */
+static int many_listeners(int usual)
+{
+    const char *text = getenv("AQUEDUCT_TEST_LISTENERS");
+    int n = text ? (int)strtol(text, NULL, 10) : usual;
+    struct rlimit files;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = files.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    int most = files.rlim_max < 1 << 20 ? (int)files.rlim_max / 2 - 100 : n; /* both ends are here */
+    return n < most ? n : most;
+}
+
 /* They come back at the same time from the same place: each reading and each chunk serves all. */
 TEST(many_share_what_is_read)
 {
-    enum { MANY = 100, EVENTS_BEHIND = 1000 };
-    static struct ear many[MANY];
+    enum { EVENTS_BEHIND = 1000 };
+    int count = many_listeners(100);
+    struct ear *many = mem_alloc((size_t)count * sizeof *many);
     log_open();
-    live_open("replay_bytes: 256KiB");
+    live_open("replay_bytes: 256KiB\nmax_listeners: 20000");
     ear_new(&many[0], true, "");
     for (int p = 0; p < 3; p++)
         log_pass(p, 1);
@@ -528,18 +549,18 @@ TEST(many_share_what_is_read)
     client_close(&many[0].c);
     for (int i = 0; i < EVENTS_BEHIND; i++)
         log_pass(i % 3, 1);
-    for (int i = 1; i < MANY; i++)
+    for (int i = 1; i < count; i++)
         memcpy(&many[i], &many[0], sizeof many[0]);
     log_reads = 0;
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < count; i++)
         ear_open(&many[i], "");
-    for (int i = 0; i < MANY; i++) {
+    for (int i = 0; i < count; i++) {
         ear_catch_up(&many[i]);
         assert_in_range(replay_bytes(), 0, 256 << 10);
-    }
-    assert_in_range(log_reads, 1, 40 * EVENTS_BEHIND / 16);
-    for (int i = 0; i < MANY; i++)
         client_close(&many[i].c);
+    }
+    assert_in_range(log_reads, 1, 40 * EVENTS_BEHIND / 16 * (count / 100));
+    free(many);
 }
 
 /* Each from another place, with memory for a few of them: the others wait for their turn. */
@@ -626,6 +647,73 @@ TEST(heartbeats_move_the_position)
     client_close(&a.c);
 }
 
+/* More partitions than a position is given with each event for: it comes in blocks of its own, behind and live. */
+TEST(wide_topics_get_positions_now_and_then)
+{
+    struct ear a;
+    clock_fake(100000, 1600000000000);
+    log_open();
+    log_partitions = 40;
+    live_open("");
+    log_pass(0, 300);
+    ear_new(&a, true, "topics=ai.chats&from=earliest");
+    a.next[0] = 0, a.next[1] = a.next[2] = a.next[3] = 0;
+    ear_catch_up(&a);
+    assert_in_range(a.unplaced_most, 2, 65);
+    for (int i = 0; i < 20; i++) {
+        log_pass(1, 10);
+        clock_fake_advance(20);
+        live_turn();
+    }
+    ear_catch_up(&a);
+    clock_fake_advance(200);
+    for (int i = 0; i < 10; i++)
+        live_turn();
+    client_read(&a.c);
+    ear_take(&a);
+    assert_in_range(a.unplaced_most, 2, 75);
+    assert_int_equal(a.unplaced, 0);
+    client_close(&a.c);
+    ear_open(&a, "topics=ai.chats");
+    log_pass(0, 5);
+    ear_catch_up(&a);
+    client_close(&a.c);
+}
+
+/* Two subscriptions of one connection that stops reading: both are behind, and each gets all, in whole frames. */
+TEST(seats_of_one_listener_are_behind_apart)
+{
+    struct ear a;
+    struct seat second;
+    struct cohorts *all;
+    struct subscription wanted;
+    struct err e;
+    log_open();
+    slow_data();
+    live_open("buffer: 64KiB");
+    ear_new(&a, false, "topics=ai.chats");
+    all = &((struct websocket_sink *)live_sink)->cohorts;
+    struct listener *l = all->first->seats[0]->listener;
+    assert_true(subscription_parse(&wanted, STR("topics=ai.events"), false, NULL, NULL, NULL, &e));
+    seat_take(&second, l);
+    cohort_join(cohorts_get(all, &wanted, l, &e), &second);
+    for (int p = 0; p < LOG_PLACES; p++)
+        a.next[p] = 0;
+    for (int i = 0; i < 1500; i++) {
+        log_pass(i % LOG_PLACES, 1);
+        live_turn();
+    }
+    assert_int_equal(metric_value(metric_named("aqueduct_listeners_catching_up", LABELS("live"))), 2);
+    ear_catch_up(&a);
+    log_pass(3, 1);
+    log_pass(0, 1);
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 1502);
+    client_close(&a.c);
+    for (int i = 0; i < 20; i++)
+        live_turn();
+}
+
 TEST(farewell_by_appointment)
 {
     struct ear a, b;
@@ -678,6 +766,8 @@ int main(void)
         LOGGED(many_take_turns),
         LOGGED(only_so_many_catch_up),
         LOGGED(heartbeats_move_the_position),
+        LOGGED(wide_topics_get_positions_now_and_then),
+        LOGGED(seats_of_one_listener_are_behind_apart),
         LOGGED(farewell_by_appointment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
