@@ -14,7 +14,7 @@ void frames_open(struct frames *f, size_t longest)
                           .placed = buf_new(longest + WS_HEAD + CURSOR_ROOM),
                           .placed_deflated = buf_new(longest + WS_HEAD + CURSOR_ROOM),
                           .deflated = { buf_new(longest + WS_HEAD), buf_new(longest + WS_HEAD) },
-                          .op = buf_new(longest + WS_HEAD) };
+                          .op = buf_new(longest + WS_HEAD + CURSOR_ROOM) };
 }
 
 void frames_close(struct frames *f)
@@ -114,10 +114,13 @@ static bool frames_place(struct frames *f, enum ws_window window, struct str cur
 }
 
 /* The same event as an op `ev` of aqueduct.v1. */
-static bool frames_op(struct frames *f, const char *sub, struct wire *out)
+static bool frames_op(struct frames *f, const char *sub, struct str cursor, struct wire *out)
 {
     frames_begin_payload(&f->op);
-    buf_printf(&f->op, "{\"op\":\"ev\",\"sub\":%s,\"d\":[", sub);
+    buf_printf(&f->op, "{\"op\":\"ev\",\"sub\":%s,", sub);
+    if (cursor.n)
+        buf_printf(&f->op, "\"pos\":\"%.*s\",", STR_ARG(cursor));
+    buf_add_c(&f->op, "\"d\":[");
     buf_add_str(&f->op, f->json);
     buf_add_c(&f->op, "]}");
     if (f->op.failed)
@@ -173,7 +176,7 @@ bool frames_wire(struct frames *f, const struct subscription *s, struct str curs
     if (!frames_make(f))
         return false;
     if (s->sub)
-        return frames_op(f, s->sub, out);
+        return frames_op(f, s->sub, cursor, out);
     if (!s->sse && s->with_cursor && cursor.n)
         return frames_place(f, s->deflate, cursor, out);
     if (!s->sse) {

@@ -6,10 +6,10 @@
 static const struct op_form {
     const char *name;
     enum op_kind kind;
-    const char *members[9]; /* besides op and id; ends with NULL */
+    const char *members[10]; /* besides op and id; ends with NULL */
 } op_forms[] = {
     { "hello", OP_HELLO, { "token", NULL } },
-    { "sub", OP_SUB, { "sub", "topics", "type", "subject", "source", "filter", NULL } },
+    { "sub", OP_SUB, { "sub", "topics", "type", "subject", "source", "filter", "from", "slow", "by", NULL } },
     { "unsub", OP_UNSUB, { "sub", NULL } },
     { "pub", OP_PUB, { "event", NULL } },
     { "refresh", OP_REFRESH, { "token", NULL } },

@@ -2,7 +2,7 @@
 /* What a client says in the subprotocol aqueduct.v1+json: one JSON object a message, {"op":"sub","id":2,...}.
  *
  *   hello    id?, token?                                          welcome
- *   sub      id?, sub, topics?, type?, subject?, source?, filter?   ok, or err
+ *   sub      id?, sub, topics?, type?, subject?, source?, filter?, from?, slow?, by?   ok, or err
  *   unsub    id?, sub                                             ok: nothing more of it follows
  *   pub      id?, event                                           ok when it is stored
  *   refresh  id?, token                                           ok

@@ -20,6 +20,7 @@ enum code {
     CODE_CONFLICT = 4409, /* of ids of events, or names of subscriptions */
     CODE_EXPIRED = 4410,  /* the token */
     CODE_BAD_FILTER = 4412,
+    CODE_BAD_POSITION = 4416,
     CODE_TOO_LONG = 4413,
     CODE_INVALID = 4422, /* it is an event, and none that can be stored */
     CODE_TOO_MANY = 4429,

@@ -2,12 +2,13 @@
 /* The subscriptions of a connection that speaks aqueduct.v1+json: each has a name that the client gave it, and a seat in the
  * cohort of what it asks for.
  *
- *   subs_add -> [live] -> subs_drop -> gone at once, or once the frame of it that is on its way has ended: subs_turn
+ *   subs_add -> [live, or behind] -> subs_drop -> gone at once, or once the frame of it that is on its way has ended: subs_turn
  *
  * One thread. */
 #pragma once
 #include "connectors/websocket/cohorts.h"
 #include "connectors/websocket/op.h"
+#include "connectors/websocket/replay.h"
 
 struct sub {
     struct seat seat;
@@ -15,6 +16,14 @@ struct sub {
     char *name; /* in JSON, with quotes */
     bool ending;
     struct asked asked; /* by which it ends */
+};
+
+struct subs_house { /* where they live */
+    struct cohorts *cohorts;
+    struct replay *replay;
+    struct places *places;
+    const struct strings *topics;
+    int64_t most; /* of one connection */
 };
 
 struct talk { /* a connection */
@@ -26,8 +35,7 @@ struct talk { /* a connection */
 };
 
 /* What was asked for is narrowed to the rights of the listener's token. */
-enum code subs_add(struct talk *t, struct cohorts *all, const struct op *o, const struct strings *topics, int64_t most,
-                   struct err *e);
+enum code subs_add(struct talk *t, const struct subs_house *h, const struct op *o, struct err *e);
 /* 0: it ends, and subs_turn says when it has. */
 enum code subs_drop(struct talk *t, const struct op *o, struct err *e);
 /* Frees what has ended; tell() hears of each. After subs_drop, and when a frame that went out in part may be whole. */

@@ -277,7 +277,7 @@ static enum code subscription_take_conditions(struct parsing *p, const struct op
 enum code subscription_of_op(struct subscription *s, const struct op *o, const char *name, const struct strings *known,
                              struct err *e)
 {
-    *s = (struct subscription){ .sub = str_dup(str_of(name)) };
+    *s = (struct subscription){ .sub = str_dup(str_of(name)), .with_cursor = true };
     struct parsing p = { .s = s, .known = known, .conditions = json_array(), .e = e };
     enum code code = subscription_take_topics(&p, o);
     if (!code)

@@ -42,6 +42,7 @@ static int talk_status(enum code code)
     switch (code) {
     case CODE_UNKNOWN_OP:
     case CODE_BAD_FILTER:
+    case CODE_BAD_POSITION:
     case CODE_MALFORMED: return 400;
     case CODE_NO_HELLO:
     case CODE_EXPIRED:
@@ -353,7 +354,10 @@ static enum code talk_do(struct websocket_sink *s, struct listener *l, const str
     case OP_SUB:
         code = talk_may_subscribe(l, e);
         if (!code)
-            code = subs_add(l->talk, &s->cohorts, o, s->base.topics, s->max_subscriptions_per_listener, e);
+            code = subs_add(l->talk,
+                            &(struct subs_house){ &s->cohorts, &s->replay, &s->places, s->base.topics,
+                                                  s->max_subscriptions_per_listener },
+                            o, e);
         if (!code)
             talk_ok(l, &o->asked, l->talk->subs->name);
         if (!code)

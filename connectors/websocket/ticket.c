@@ -47,15 +47,24 @@ void ticket_give(struct ticket **all, struct listener *l, struct rights *r)
         ticket_resume(l);
 }
 
+/* It is not stalled: we give it nothing. */
+static void ticket_excuse(struct ticket *t)
+{
+    t->listener->moved_s = (uint32_t)(clock_mono_ms() / 1000);
+}
+
 void tickets_turn(struct ticket *all, int64_t wall_ms, void (*tell)(struct listener *l),
                   void (*end)(struct listener *l))
 {
     for (struct ticket *t = all, *next; t; t = next) {
         next = t->next;
+        if (t->paused)
+            ticket_excuse(t);
         if (t->listener->sent_away || !t->rights.until_ms || wall_ms < t->rights.until_ms)
             continue;
         if (t->listener->talk && !t->paused) {
             t->paused = t->listener->blocked = true;
+            ticket_excuse(t);
             t->ends_ms = wall_ms + TICKET_GRACE_MS;
             tell(t->listener);
         } else if (!t->paused || wall_ms >= t->ends_ms)

@@ -59,7 +59,7 @@ void told_add(struct buf *out, const struct subscription *s, const struct told *
         buf_add_c(out, "event: resume\ndata: {");
         told_add_members(out, n);
         buf_add_c(out, "\n\n");
-    } else if (n->resume != RESUME_EXACT && n->resume != RESUME_NEW) {
+    } else if (s->sub || (n->resume != RESUME_EXACT && n->resume != RESUME_NEW)) {
         told_add_message(out, s->sub, n);
     }
 }

@@ -97,6 +97,25 @@ bool wish_parse(struct wish *w, struct str query, struct str last_event_id, stru
     return good;
 }
 
+/* The text of a member; empty: it is not there. */
+static bool wish_member(const struct op *o, const char *name, struct buf *value, struct err *e)
+{
+    return !op_member(o, name) || op_text(o, name, CURSOR_TEXT_MAX, value, e);
+}
+
+bool wish_of_op(struct wish *w, const struct op *o, struct err *e)
+{
+    struct buf slow = buf_new(VALUE_BYTES), by = buf_new(VALUE_BYTES), from = buf_new(CURSOR_TEXT_MAX + 1);
+    *w = (struct wish){ .start = { CURSOR_LATEST, 0 } };
+    bool good = wish_member(o, "slow", &slow, e) && wish_member(o, "by", &by, e) && wish_member(o, "from", &from, e)
+                && wish_parse_slow(w, buf_str(&slow), buf_str(&by), e)
+                && (from.n == 0 || wish_parse_from(w, buf_str(&from), e));
+    buf_free(&slow);
+    buf_free(&by);
+    buf_free(&from);
+    return good;
+}
+
 void wish_free(struct wish *w)
 {
     free(w->text);

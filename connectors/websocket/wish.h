@@ -21,6 +21,8 @@ struct wish {
 
 /* False with *e, which names the parameter. */
 bool wish_parse(struct wish *w, struct str query, struct str last_event_id, struct err *e);
+/* The same of an op `sub`: from, slow and by are texts. */
+bool wish_of_op(struct wish *w, const struct op *o, struct err *e);
 void wish_free(struct wish *w); /* also fit for a zeroed one */
 
 enum grant { GRANT_YES = 1, GRANT_NOT_YET, GRANT_NO };

@@ -744,6 +744,49 @@ TEST(farewell_by_appointment)
     client_close(&a.c);
 }
 
+/* A subscription of aqueduct.v1 begins at any point, too, and each frame of it says the position after it. */
+TEST(named_subscriptions_begin_anywhere)
+{
+    int opcode;
+    log_open();
+    live_open("");
+    log_pass(0, 3);
+    struct client c = live_listener("/", UPGRADE "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n", 101);
+    free(live_next(&c, &opcode));
+    live_say(&c, "{\"op\":\"sub\",\"sub\":\"x\",\"from\":\"no position\"}");
+    char *text = live_next(&c, &opcode);
+    assert_non_null(strstr(text, "{\"op\":\"err\",\"code\":44"));
+    free(text);
+    live_say(&c, "{\"op\":\"sub\",\"id\":1,\"sub\":\"a\",\"from\":\"earliest\"}");
+    live_expect(&c, "{\"op\":\"ok\",\"id\":1,\"sub\":\"a\"}");
+    live_expect(&c, "{\"op\":\"state\",\"sub\":\"a\",\"resume\":\"new\"}");
+    char position[1024] = "";
+    for (int i = 0; i < 3; i++) {
+        char id[32];
+        text = live_next(&c, &opcode);
+        snprintf(id, sizeof id, "\"id\":\"0/%d\"", i);
+        assert_true(strstr(text, "{\"op\":\"ev\",\"sub\":\"a\",\"pos\":\"") == text && strstr(text, id));
+        if (i == 1)
+            snprintf(position, sizeof position, "%.*s", (int)strcspn(text + 28, "\""), text + 28);
+        free(text);
+    }
+    char said[2048];
+    snprintf(said, sizeof said, "{\"op\":\"sub\",\"sub\":\"b\",\"from\":\"%s\"}", position);
+    live_say(&c, said);
+    live_expect(&c, "{\"op\":\"ok\",\"sub\":\"b\"}");
+    live_expect(&c, "{\"op\":\"state\",\"sub\":\"b\",\"resume\":\"exact\"}");
+    text = live_next(&c, &opcode);
+    assert_true(strstr(text, "\"sub\":\"b\"") && strstr(text, "\"id\":\"0/2\""));
+    free(text);
+    log_pass(0, 1);
+    for (int i = 0; i < 2; i++) {
+        text = live_next(&c, &opcode);
+        assert_non_null(strstr(text, "\"id\":\"0/3\""));
+        free(text);
+    }
+    client_close(&c);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_LOGFMT);
@@ -768,6 +811,7 @@ int main(void)
         LOGGED(heartbeats_move_the_position),
         LOGGED(wide_topics_get_positions_now_and_then),
         LOGGED(seats_of_one_listener_are_behind_apart),
+        LOGGED(named_subscriptions_begin_anywhere),
         LOGGED(farewell_by_appointment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
