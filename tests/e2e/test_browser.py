@@ -67,7 +67,7 @@ CLIENT = """(async () => {
 })()"""
 
 
-@pytest.mark.parametrize("transport", ["poll", 'websocket", "sse", "poll'])
+@pytest.mark.parametrize("transport", ["poll", "sse", "websocket", 'websocket", "sse", "poll'])
 def test_the_client_goes_on_where_it_was_with_a_new_token(local_bridge, browser, tmp_path, transport):
     port = free_port()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(ROOT / "connectors/websocket/client"))
