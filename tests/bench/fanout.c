@@ -131,9 +131,10 @@ static struct sink *sink_new(void)
 {
     char yaml[512];
     listen_port = loopback_free_port();
-    snprintf(yaml, sizeof yaml,
-             "listen: 127.0.0.1:%d\nmax_listeners: 100000\nmax_listeners_per_ip: 100000\nmax_subscriptions: 10000",
-             listen_port);
+    snprintf(
+        yaml, sizeof yaml,
+        "listen: 127.0.0.1:%d\nmax_listeners: 100000\nmax_listeners_per_ip: 100000\nmax_subscriptions: 10000\nmax_subscriptions_per_ip: 10000",
+        listen_port);
     return sink_opened(&websocket_sink, "bench", yaml);
 }
 
