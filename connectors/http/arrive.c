@@ -168,7 +168,7 @@ void arrive_request(void *ctx, const struct http_request *r)
         return;
     }
     size_t bytes = arrive_bytes(s, n), good = (size_t)n - s->bad.count;
-    bool too_many = n > s->max_pending;
+    bool too_many = good > (size_t)s->max_pending;
     if (too_many)
         reply_refused(&s->replies, r, p, 413, "the batch has more events than max_pending allows; send smaller ones");
     if (!too_many && arrive_has_room(s, p, r, !s->stopping && exchanges_reserve(&s->exchanges, good, bytes))) {

@@ -5,7 +5,12 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 
-enum { INDEX_BITS = 16, DETAILS_BYTES = 16 * 1024 };
+enum {
+    INDEX_BITS = 16,
+    LISTED_WITH_WHY = 16 * 1024, /* bytes of a list: what follows is told by its index alone, but told */
+    LISTED_WHY = 8192,           /* most bytes of one entry */
+    LISTED_INDEX = 24,           /* of one without its cause */
+};
 
 void exchanges_open(struct exchanges *xs, struct exchanges_held *held, size_t most, size_t most_bytes)
 {
@@ -51,14 +56,20 @@ bool exchanges_reserve(struct exchanges *xs, size_t events, size_t bytes)
 
 void exchange_list_refused(struct buf *list, uint32_t *count, size_t index, const char *why)
 {
-    size_t length = list->n;
+    bool with_why = list->n < LISTED_WITH_WHY;
     if ((*count)++)
         buf_add_char(list, ',');
-    buf_printf(list, "{\"index\":%zu,\"detail\":", index);
-    jscan_add_string(list, str_of(why ? why : "invalid"));
+    buf_printf(list, "{\"index\":%zu", index);
+    if (with_why) {
+        buf_add_str(list, STR(",\"detail\":"));
+        jscan_add_string(list, str_of(why ? why : "invalid"));
+    }
     buf_add_char(list, '}');
-    if (list->failed)
-        list->n = length;
+}
+
+size_t exchange_list_room(size_t events)
+{
+    return LISTED_WITH_WHY + LISTED_WHY + events * LISTED_INDEX;
 }
 
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,
@@ -69,7 +80,7 @@ struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const s
     struct exchange *x = &xs->at[slot];
     xs->free = x->after;
     *x = (struct exchange){ .request = request, .count = (uint32_t)count, .batch = batch };
-    x->details = buf_new(DETAILS_BYTES);
+    x->details = buf_new(exchange_list_room(count));
     if (!batch)
         x->event = event_ref(events[0]);
     x->before = xs->at[0].before; /* the newest is before the end */

@@ -60,8 +60,10 @@ void exchanges_close(struct exchanges *xs); /* drops what is still there */
 bool exchanges_fit(const struct exchanges *xs, size_t events, size_t bytes);
 /* Takes room for them, for exchanges_begin. False: they do not fit. */
 bool exchanges_reserve(struct exchanges *xs, size_t events, size_t bytes);
-/* Adds one event to a list of such that cannot be taken, as the inside of a JSON array; a full list ends there. */
+/* Adds one event to a list of such that cannot be taken, as the inside of a JSON array: with its cause, or, when the list is
+ * long, its index alone. */
 void exchange_list_refused(struct buf *list, uint32_t *count, size_t index, const char *why);
+size_t exchange_list_room(size_t events); /* bytes that such a list takes at most */
 /* Takes over the events (1 to UINT16_MAX places, NULL where one cannot be taken), for which and for whose event_bytes there
  * is room. */
 struct exchange *exchanges_begin(struct exchanges *xs, uint64_t request, const struct event *const *events,

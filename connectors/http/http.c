@@ -271,10 +271,10 @@ static bool http_open(struct source *base, struct err *e)
     if (!source_check(base, e))
         return false;
     http_share(s);
-    replies_open(&s->replies, base->id, s->requests, &s->request_log, &s->shared->replies);
+    replies_open(&s->replies, base->id, s->requests, &s->request_log, &s->shared->replies, (size_t)s->max_batch);
     s->events = mem_alloc((size_t)s->max_batch * sizeof *s->events);
     s->origins = buf_new((size_t)(s->max_batch + 1) * PATH_ORIGIN);
-    s->bad.list = buf_new(PATH_BAD_BYTES);
+    s->bad.list = buf_new(exchange_list_room((size_t)s->max_batch));
     s->unpacker = unpacker_new();
     exchanges_open(&s->exchanges, &s->shared->held, (size_t)s->max_pending, (size_t)s->max_pending_bytes.n);
     struct http_events events = { .head = arrive_head, .request = arrive_request, .ctx = s };

@@ -36,7 +36,6 @@ struct path_bad {
     struct err first; /* why, with its place */
     int status;       /* of an answer, if there were no other */
 };
-enum { PATH_BAD_BYTES = 16 * 1024 };
 
 struct path_limits {           /* of one request */
     size_t events;             /* most of a batch */

@@ -32,7 +32,7 @@ struct replies_shared {
 };
 
 void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log,
-                  struct replies_shared *shared);
+                  struct replies_shared *shared, size_t most_events);
 void replies_close(struct replies *a);
 
 /* The counter of replies with that status; p NULL: of no path. */
