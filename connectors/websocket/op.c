@@ -35,6 +35,8 @@ bool op_text(const struct op *o, const char *name, size_t most, struct buf *out,
     jscan_unescape(out, v->raw);
     if (out->n == before && !out->failed)
         return err_set(e, "%s: is empty", name);
+    if (!out->failed && memchr(out->at + before, '\0', out->n - before))
+        return err_set(e, "%s: has a NUL in it", name);
     return (!out->failed && out->n - before <= most) || err_set(e, "%s: is longer than %zu bytes", name, most);
 }
 

@@ -331,7 +331,7 @@ bool subscription_keep_topics(struct subscription *s, const struct strings *know
 bool subscription_add_condition(struct subscription *s, const json_t *filter, struct err *e)
 {
     char *text = s->filter ? filter_text(s->filter) : NULL;
-    json_t *all = json_array(), *own = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *all = json_array(), *own = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
     CHECK(!text == !own);
     free(text);
     if (own)

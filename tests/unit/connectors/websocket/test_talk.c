@@ -55,6 +55,8 @@ static const struct line {
       "{\"op\":\"err\",\"code\":4400,\"msg\":\"topics: a name is no text\"" },
     { "{\"op\":\"sub\",\"sub\":\"a\",\"topics\":[\"x\"]}",
       "{\"op\":\"err\",\"code\":4404,\"msg\":\"topics: \\\"x\\\" is not served here\"" },
+    { "{\"op\":\"sub\",\"sub\":\"a\",\"type\":\"a\\u0000b\"}",
+      "{\"op\":\"err\",\"code\":4400,\"msg\":\"type: has a NUL in it\"" },
     { "{\"op\":\"sub\",\"sub\":\"a\",\"type\":\"\"}", "{\"op\":\"err\",\"code\":4400,\"msg\":\"type: is empty\"" },
     { "{\"op\":\"sub\",\"sub\":\"a\",\"filter\":{\"exakt\":{\"type\":\"x\"}}}",
       "{\"op\":\"err\",\"code\":4412,\"msg\":\"filter: " },
