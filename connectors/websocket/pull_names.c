@@ -29,6 +29,18 @@ static void pull_move_on(struct cursor *to, const struct cursor *from)
     }
 }
 
+/* A cursor of fewer topics would forget how far the name is in the others. */
+static bool pull_covers(const struct websocket_sink *s, const struct cursor *to, const struct cursor *from,
+                        struct err *e)
+{
+    for (size_t i = 0; i < to->count; i++)
+        if (from->topics[i].known && !to->topics[i].known)
+            return err_set(
+                e, "it says nothing of topic %.100s, of which this name has a place: use another name for fewer topics",
+                s->base.topics->at[i]);
+    return true;
+}
+
 /* What is to be stored in the place of `before`. False with *e: it is no cursor. */
 static bool pull_value(struct pulling *p, const struct websocket_sink *s, struct str before, struct buf *out,
                        struct err *e)
@@ -43,12 +55,13 @@ static bool pull_value(struct pulling *p, const struct websocket_sink *s, struct
     if (!to)
         return err_prefix(e, p->sets ? "the cursor" : "ack");
     struct cursor *from = before.at && !p->sets ? pull_cursor(s, pull_stored(before, NULL), &ignored) : NULL;
+    bool covers = !from || pull_covers(s, to, from, e);
     if (from)
         pull_move_on(to, from);
     cursor_write(to, s->pull.key, out);
     cursor_free(from);
     cursor_free(to);
-    return true;
+    return covers || err_prefix(e, "ack");
 }
 
 enum pull_kept pull_keep(struct pulling *p, struct websocket_sink *s, struct err *e)

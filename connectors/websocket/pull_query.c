@@ -97,7 +97,7 @@ static bool pull_named(struct pulling *p, struct str query, struct buf *value, s
     if (!pull_parameter(query, "ack", value, &text, e))
         return false;
     if (text.at && !p->name)
-        return err_set(e, "ack: goes with position alone");
+        return err_set(e, "ack: needs `position`, whose name it moves");
     p->ack = text.at ? str_dup(text) : NULL;
     return true;
 }

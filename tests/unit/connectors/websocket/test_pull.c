@@ -254,6 +254,20 @@ TEST(a_name_moves_by_acknowledgement_alone)
     assert_string_equal(seen, "{\"positions\":[]}\n");
 }
 
+/* Else its place in the other topics were forgotten, and what they have since then left out. */
+TEST(a_name_is_not_acknowledged_for_a_part_of_its_topics)
+{
+    char target[2048];
+    begin("");
+    log_pass(0, 1);
+    log_pass(3, 1);
+    get("/events?position=all&max=1", "");
+    get("/events?from=earliest&topics=ai.chats", "");
+    snprintf(target, sizeof target, "/events?position=all&topics=ai.chats&ack=%s", cursor);
+    assert_int_equal(request("GET", target, ""), 400);
+    assert_says(seen, "use another name for fewer topics");
+}
+
 TEST(nothing_is_answered_before_the_name_stands_there)
 {
     struct answer a;
@@ -287,7 +301,7 @@ TEST(what_is_wrong_is_named)
         { "/events?from=", "parameter \\\"from\\\" has no value" },
         { "/events?from=latest&after=latest", "after and from say the same" },
         { "/events?from=garbage", "from" },
-        { "/events?ack=x", "ack: goes with position alone" },
+        { "/events?ack=x", "ack: needs `position`" },
         { "/events?position=a/b", "position: a name has at most 64 letters" },
         { "/events?tpe=x", "parameter \\\"tpe\\\" is unknown" },
         { "/events?position=n&ack=garbage", "ack" },
@@ -381,6 +395,7 @@ int main(void)
         PULLED(what_retention_took_is_counted),
         PULLED(who_waits_is_answered_by_what_comes),
         PULLED(a_name_moves_by_acknowledgement_alone),
+        PULLED(a_name_is_not_acknowledged_for_a_part_of_its_topics),
         PULLED(nothing_is_answered_before_the_name_stands_there),
         PULLED(what_is_wrong_is_named),
         PULLED(each_form_and_other_sites_scripts),
