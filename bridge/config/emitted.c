@@ -77,6 +77,11 @@ static void emitted_check(const struct emitted *v, const char *dialect, const st
 {
     struct emitted_wanted w = { .dialect = dialect, .text = type->text };
     struct emitted_nearest near = { 0 };
+    if (type->text.n && type->text.at[type->text.n - 1] == '*') {
+        problem_warn(v->out, type, at, "a filter takes * for itself; what begins so: prefix: {type: \"%.*s\"}",
+                     (int)shown_length(type->text) - 1, type->text.at);
+        return;
+    }
     emitted_each(v, emitted_meet, &w);
     if (v->own)
         emitted_meet(&w, EMITTED_OWN "{type}");

@@ -341,6 +341,9 @@ static bool websocket_check(const struct sink *base, struct err *e)
         return err_set(e, "token_cookie and origins: [\"*\"] together let the scripts of any site in; name the sites");
     if (claims_are_set(&s->claims) && !asks)
         return err_set(e, "claims: nobody shows a token: say verify: {scheme: jwt, ...}");
+    if (claims_are_set(&s->claims) && s->tokens.count)
+        return err_set(
+            e, "claims: tokens have none, so that who shows one may do nothing; say verify: {scheme: jwt, ...} alone");
     if (asks && s->open)
         return err_set(e, "open: true and %s contradict each other", s->tokens.count ? "tokens" : "verify");
     return true;

@@ -710,6 +710,12 @@ def test_check_warns_of_types_that_no_source_has(run, filter, said):
     assert warned(run, APP.replace("FILTER", filter)) == want
 
 
+def test_check_warns_of_a_star_in_a_filter(run):
+    write(run, "app.db", "")
+    said = 'routes[0].filter: a filter takes * for itself; what begins so: prefix: {type: "chat."}'
+    assert warned(run, APP.replace("FILTER", "{exact: {type: chat.*}}")) == [said]
+
+
 @pytest.mark.parametrize("filter, said", [
     ("{exact: {type: document.processed}}", 'is "document.processed"; in the vocabulary that is document.embedded'),
     ("{prefix: {type: workspace.}}", 'begins with "workspace."; in the vocabulary that is collection.'),

@@ -340,6 +340,7 @@ TEST(bad_options)
         { "listen: 127.0.0.1:0\ntokens: [Bearer a-token-of-enough-length]", "tokens[0]: begins with the word Bearer" },
         { "listen: nowhere\nopen: true", "nowhere" },
         { "listen: 127.0.0.1:0\nclaims: {topics: x}", "claims: nobody shows a token" },
+        { "listen: 127.0.0.1:0\ntokens: [a-token-of-some-length]\nclaims: {topics: x}", "claims: tokens have none" },
         { "listen: 127.0.0.1:0\ntokens: [a-token-of-enough-length]\ntoken_cookie: a\norigins: [\"*\"]",
           "let the scripts of any site in" },
     };
