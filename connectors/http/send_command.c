@@ -7,6 +7,7 @@
 #include "bridge/event/event.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
+#include "connectors/http/called.h"
 #include "connectors/http/pattern.h"
 #include "connectors/http/post.h"
 #include "connectors/http/proof.h"
@@ -236,8 +237,8 @@ static void send_to_path(struct sending *s, const struct source *source, const s
         buf_printf(&signs, "%s%s", o->verify.url, strchr(s->to, '?') ? strchr(s->to, '?') : "");
         s->verify.url = signs.at;
     }
-    buf_printf(&own, "/http/%s%s", source->id, o->path);
-    s->event_source = o->source && *o->source ? str_of(o->source) : buf_str(&own);
+    called_add_source(o, source->id, &own);
+    s->event_source = buf_str(&own);
     if (!send_address(server->listen, server->tls_certificate != NULL, &s->post, &url, &e)) {
         s->code = given_say("send", COMMAND_FAILED, "%s", e.text);
     } else {
@@ -248,6 +249,14 @@ static void send_to_path(struct sending *s, const struct source *source, const s
     buf_free(&own);
     buf_free(&signs);
     buf_free(&url);
+}
+
+/* As a log shows it: whoever looks over a shoulder learns no secret of a path. */
+static void send_add_known(const struct path_options *o, struct buf *known)
+{
+    if (known->n)
+        buf_add_c(known, ", ");
+    called_add_label(o, known);
 }
 
 /* Sends to the path that has the name, or, with `pattern`, that takes it; false: none does. */
@@ -265,7 +274,7 @@ static bool send_find(struct sending *s, struct source *const *sources, size_t c
                 return true;
             }
             if (pattern)
-                buf_printf(known, "%s%s", known->n ? ", " : "", paths[k].path);
+                send_add_known(&paths[k], known);
         }
     }
     return false;
@@ -282,8 +291,12 @@ static void send_use(void *ctx, struct source *const *sources, size_t count)
         buf_free(&known);
         return;
     }
-    s->code = given_say("send", COMMAND_FAILED, "no HTTP source of the configuration has the path %.*s%s%s",
-                        STR_ARG(name), known.n ? "; there is " : "", known.n ? buf_c(&known) : "");
+    if (memchr(name.at, '{', name.n))
+        s->code = given_say("send", COMMAND_FAILED, "%.*s: write what a sender would write in the place of each {...}",
+                            STR_ARG(name));
+    else
+        s->code = given_say("send", COMMAND_FAILED, "no HTTP source of the configuration has the path %.*s%s%s",
+                            STR_ARG(name), known.n ? "; there is " : "", known.n ? buf_c(&known) : "");
     buf_free(&known);
 }
 

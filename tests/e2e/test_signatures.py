@@ -100,6 +100,8 @@ def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
     assert "give it by --header" in run("send", "/jwt", *to, text="{}", code=1)
     assert json.loads(run("send", "/jwt", "--header", "Authorization: Bearer a.b.c", *to, text="{}", code=1))["status"] == 401
     assert json.loads(run("send", "/kotaemon/answer", *to, text="{}"))["status"] == 202
+    assert json.loads(run("send", "/kotaemon/answer", "--type", "order.shipped", "--data", "{}", *to))["status"] == 202
+    assert "write what a sender would write" in run("send", "/kotaemon/{event}", *to, text="{}", code=1)
     assert json.loads(run("send", "/v1", "--scheme", "none", *to, text="{}", code=1))["status"] == 401
     lines = run("send", "/github", "push.json", "--print", *to).splitlines()
     assert sorted(line.partition(":")[0] for line in lines) == ["Content-Type", "X-GitHub-Delivery", "X-Hub-Signature-256"]
