@@ -19,6 +19,8 @@ enum {
     TAIL_SILENCE_MS = 90000, /* a listener writes a comment at least every half a minute */
     TAIL_RETRY_MS = 1000,    /* first wait for one that does not answer; doubles */
     TAIL_RETRY_MOST_MS = 30000,
+    TAIL_SAID_LEAST_MS = 100, /* of what a server says */
+    TAIL_SAID_MOST_MS = 3600000,
 };
 
 struct tail_stream {
@@ -182,15 +184,22 @@ static void tail_url_detail(const struct buf *refused, struct err *e)
     json_decref(json);
 }
 
+/* What a server says it wants, in ms: not at once for ever, and not for days. */
+static int64_t tail_url_bounded(int64_t wait, int64_t unit_ms)
+{
+    int64_t most = TAIL_SAID_MOST_MS / unit_ms, ms = (wait < most ? wait : most) * unit_ms;
+    return ms > TAIL_SAID_LEAST_MS ? ms : TAIL_SAID_LEAST_MS;
+}
+
 /* How long until the next try: as the server said, else longer from one to the next. */
 static int64_t tail_url_wait(struct tail_stream *s, int64_t retry_after_s)
 {
     uint32_t random;
     int64_t most = s->wait_ms;
     if (s->came && s->events.retry_ms >= 0)
-        return s->events.retry_ms;
+        return tail_url_bounded(s->events.retry_ms, 1);
     if (retry_after_s >= 0)
-        return retry_after_s * 1000;
+        return tail_url_bounded(retry_after_s, 1000);
     crypto_random(&random, sizeof random);
     s->wait_ms = 2 * most < TAIL_RETRY_MOST_MS ? 2 * most : TAIL_RETRY_MOST_MS;
     return most / 2 + (int64_t)(random % (uint32_t)(most / 2 + 1));

@@ -29,7 +29,7 @@ function show(row) {
 }
 
 function eventRow(event) {
-  const when = event.time ? new Date(event.time) : new Date();
+  const said = new Date(event.time ?? Date.now()), when = isNaN(said) ? new Date() : said;      // a leap second is no Date
   const row = document.createElement("li"), details = document.createElement("details"), summary = document.createElement("summary");
   const time = text("time", "time", when.toLocaleTimeString([], { hour12: false }) + "." + String(when.getMilliseconds()).padStart(3, "0"));
   time.dateTime = when.toISOString();
