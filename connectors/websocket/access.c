@@ -83,12 +83,19 @@ struct verified access_check(struct verifier *v, const struct http_request *r, c
     return is;
 }
 
+/* A link or a picture of another site: a browser says nothing else of where it stands, and shows our cookie. */
+static bool access_from_elsewhere(const struct http_request *r, const struct strings *origins)
+{
+    struct str site = http_header(r, "Sec-Fetch-Site", NULL);
+    return (str_eq(site, STR("cross-site")) || str_eq(site, STR("same-site"))) && !strings_have(origins, STR("*"));
+}
+
 bool access_origin_ok(const struct http_request *r, const struct strings *origins)
 {
     size_t count = 0;
     struct str origin = http_header(r, "Origin", &count);
     if (count == 0)
-        return true;
+        return !access_from_elsewhere(r, origins);
     if (count > 1)
         return false;
     for (size_t i = 0; i < origins->count; i++)

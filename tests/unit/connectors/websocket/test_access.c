@@ -242,6 +242,8 @@ TEST(origins)
     live_refused("/", UPGRADE "Origin: https://evil.example.com\r\n", 403, "origin");
     live_refused("/", UPGRADE "Origin: https://app.example.com.evil.com\r\n", 403, "origin");
     live_refused("/", UPGRADE "Origin: null\r\n", 403, "origin");
+    live_refused("/", EVENTS "Sec-Fetch-Site: cross-site\r\n", 403, "origin");
+    live_refused("/", EVENTS "Sec-Fetch-Site: same-site\r\n", 403, "origin");
     live_refused("/", EVENTS "Origin: http://here:2\r\n", 403, "origin");
     static const char *const good[] = { "Origin: https://app.example.com\r\n", "Origin: http://here:1\r\n", "" };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
