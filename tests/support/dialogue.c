@@ -40,8 +40,8 @@ void dialogue_on_request(void *ctx, const struct http_request *r)
     buf_add_str(&user.paths, r->path);
     buf_add_char(&user.paths, ' ');
     if (user.upgrade) {
-        user.stream = http_server_upgrade(s, r, STR_ABSENT,
-                                          user.deflate ? http_request_deflate(r) : WS_WINDOW_NONE, &user);
+        user.stream = http_server_upgrade(s, r, STR_ABSENT, user.deflate ? http_request_deflate(r) : WS_WINDOW_NONE,
+                                          &user);
     } else if (user.endless) {
         const struct header type = { STR("Content-Type"), STR("text/event-stream") };
         user.stream = http_server_stream(s, r, 200, &type, 1, &user);
