@@ -34,7 +34,9 @@ struct explain {
     const struct config *config;
     const struct event *event;
     struct str id;
-    struct record *record; /* where it is stored; NULL: it was given */
+    struct record *record;                /* where it is stored; NULL: it was given */
+    struct target targets[ROUTE_TARGETS]; /* where the routes would put it */
+    size_t target_count;
     struct err *e;
 };
 
@@ -112,15 +114,11 @@ static json_t *explain_routes(const struct explain *x)
 /* The topic of the sink that the event is on, or would be; NULL: none. */
 static const char *explain_sink_topic(const struct explain *x, const struct sink_config *s)
 {
-    struct target targets[ROUTE_TARGETS];
-    struct router *router = router_new(x->config);
-    size_t n = router_targets(router, x->event, targets);
-    router_free(router);
     for (size_t i = 0; i < s->topics.count; i++) {
         if (x->record && str_eq(x->record->topic, str_of(s->topics.at[i])))
             return s->topics.at[i];
-        for (size_t k = 0; k < n; k++)
-            if (strcmp(targets[k].topic, s->topics.at[i]) == 0)
+        for (size_t k = 0; k < x->target_count; k++)
+            if (strcmp(x->targets[k].topic, s->topics.at[i]) == 0)
                 return s->topics.at[i];
     }
     return NULL;
@@ -153,8 +151,11 @@ static json_t *explain_sinks(const struct explain *x)
     return list;
 }
 
-static json_t *explain_all(const struct explain *x)
+static json_t *explain_all(struct explain *x)
 {
+    struct router *router = router_new(x->config);
+    x->target_count = router_targets(router, x->event, x->targets);
+    router_free(router);
     json_t *stored = x->record ? json_sprintf("%.*s/%" PRId32 "@%" PRId64, STR_ARG(x->record->topic),
                                               x->record->partition, x->record->offset)
                                : json_null();
