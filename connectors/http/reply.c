@@ -8,12 +8,8 @@
 
 METRIC_COUNTER(aqueduct_http_requests_total, "Requests answered.", "source", "path", "status");
 
-enum {
-    BODY_BYTES = 32 * 1024,
-    BODY_AN_EVENT = 24,
-    TARGET_BYTES = 256
-};                                        /* bytes of a body, and for each event of a batch */
-enum { RETRY_SOON = 1, RETRY_LATER = 5 }; /* seconds, for Retry-After */
+enum { BODY_BYTES = 32 * 1024, TARGET_BYTES = 256 }; /* of a body, beside the list of a batch */
+enum { RETRY_SOON = 1, RETRY_LATER = 5 };            /* seconds, for Retry-After */
 
 void replies_open(struct replies *a, const char *source_id, enum requests lines, const struct request_log_options *log,
                   struct replies_shared *shared, size_t most_events)
@@ -21,7 +17,7 @@ void replies_open(struct replies *a, const char *source_id, enum requests lines,
     a->log_limit = &shared->log_limit;
     a->lines = lines;
     a->source_id = source_id;
-    a->body = buf_new(BODY_BYTES + most_events * BODY_AN_EVENT);
+    a->body = buf_new(BODY_BYTES + exchange_list_room(most_events));
     request_log_open(&a->log, log, source_id, &shared->log_full_us);
 }
 
