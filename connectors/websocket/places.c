@@ -80,7 +80,8 @@ void places_sent(struct places *p, uint32_t place, int64_t offset)
 
 /* ---- positions ---- */
 
-struct spot *spot_new(uint32_t count)
+/* All 0. */
+static struct spot *spot_new(uint32_t count)
 {
     struct spot *t = mem_alloc(sizeof *t + count * sizeof *t->next);
     t->refs = 1;

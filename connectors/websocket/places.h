@@ -45,7 +45,6 @@ void places_look(struct places *p);
 uint32_t places_find(struct places *p, struct str topic, int32_t partition); /* PLACE_NONE: none of the sink's topics */
 void places_sent(struct places *p, uint32_t place, int64_t offset);          /* that record has been sent */
 
-struct spot *spot_new(uint32_t count); /* all 0 */
 struct spot *spot_ref(struct spot *t);
 void spot_unref(struct spot *t); /* accepts NULL */
 struct spot *spot_now(const struct places *p);

@@ -86,8 +86,6 @@ void farewell_all(struct websocket_sink *s);
 
 /* ---- refuse.c ---- */
 
-/* One line per listener that was refused, but never more than the log can bear. */
-void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail);
 enum { REFUSE_BYTES = 4096 };
 /* The problem document (RFC 9457) that says so. */
 void refuse_text(struct buf *out, int status, const char *detail);

@@ -4,7 +4,8 @@
 #include "connectors/websocket/access.h"
 #include "connectors/websocket/private.h"
 
-void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail)
+/* One line per listener that was refused, but never more than the log can bear. */
+static void refuse_log(struct websocket_sink *s, struct str peer, int status, const char *detail)
 {
     int64_t left_out;
     bool pass = log_limit_pass(&s->log_limit, &left_out) || s->audit;
