@@ -50,6 +50,7 @@ const struct engine_ops engine_intake = {
     .abandon = engine_intake_abandon,
     .close = engine_intake_close,
     .free = engine_intake_free,
+    .rank = 2,
 };
 
 static bool engine_delivery_step(void *engine)
@@ -126,4 +127,5 @@ const struct engine_ops engine_waiter = {
     .abandon = engine_waiter_abandon,
     .close = engine_waiter_close,
     .free = engine_waiter_free,
+    .rank = 1,
 };

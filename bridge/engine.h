@@ -23,6 +23,7 @@ struct engine_ops {
     /* Main thread, after close. Not before the broker is closed when it was abandoned: the broker still reports its
      * publications. */
     void (*free)(void *engine);
+    int rank; /* of what reports to others lower: freed in this order, closed the other way round */
 };
 
 extern const struct engine_ops engine_intake;   /* of a struct intake */

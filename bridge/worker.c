@@ -47,20 +47,13 @@ static void *worker_thread(void *ctx)
     return NULL;
 }
 
-/* Appends to a list. */
+/* Puts it behind those of its rank. */
 static void worker_link(struct worker **list, struct worker *w)
 {
-    while (*list)
+    while (*list && (*list)->ops->rank <= w->ops->rank)
         list = &(*list)->next;
-    w->next = NULL;
+    w->next = *list;
     *list = w;
-}
-
-static void worker_unlink(struct worker **list, const struct worker *w)
-{
-    while (*list != w)
-        list = &(*list)->next;
-    *list = w->next;
 }
 
 static void worker_free(struct worker *w)
@@ -69,17 +62,21 @@ static void worker_free(struct worker *w)
     free(w);
 }
 
-struct worker *worker_add(struct workers *ws, const struct engine_ops *ops, void *engine, const char *id)
+static bool worker_is(const struct worker *w, const struct engine_ops *ops, const char *id)
+{
+    return (!ops || w->ops == ops) && (!id || strcmp(w->id, id) == 0);
+}
+
+void worker_add(struct workers *ws, const struct engine_ops *ops, void *engine, const char *id)
 {
     struct worker *w = mem_alloc(sizeof *w);
     w->ops = ops;
     w->engine = engine;
     w->id = id;
     worker_link(&ws->first, w);
-    return w;
 }
 
-bool worker_start(struct worker *w, struct err *e)
+static bool worker_start(struct worker *w, struct err *e)
 {
     int code = pthread_create(&w->thread, NULL, worker_thread, w);
     w->running = code == 0;
@@ -113,25 +110,59 @@ static void worker_join(struct worker *w, int64_t end_ms)
     w->running = false;
 }
 
-void worker_remove(struct workers *ws, struct worker *w, struct duration limit)
-{
-    int64_t end_ms = clock_mono_ms() + limit.ms;
-    worker_stop(w, end_ms);
-    worker_join(w, end_ms);
-    w->ops->close(w->engine);
-    worker_unlink(&ws->first, w);
-    if (w->abandoned)
-        worker_link(&ws->abandoned, w);
-    else
-        worker_free(w);
-}
-
-bool workers_start(struct workers *ws, struct err *e)
+bool workers_start(struct workers *ws, const struct engine_ops *ops, const char *id, struct err *e)
 {
     for (struct worker *w = ws->first; w; w = w->next)
-        if (!worker_start(w, e))
+        if (worker_is(w, ops, id) && !w->running && !worker_start(w, e))
             return false;
     return true;
+}
+
+void workers_each(const struct workers *ws, const struct engine_ops *ops, const char *id,
+                  void (*each)(void *ctx, void *engine), void *ctx)
+{
+    for (const struct worker *w = ws->first; w; w = w->next)
+        if (worker_is(w, ops, id))
+            each(ctx, w->engine);
+}
+
+void workers_stop(struct workers *ws, const struct engine_ops *ops, const char *id, int64_t end_ms)
+{
+    for (struct worker *w = ws->first; w; w = w->next)
+        if (worker_is(w, ops, id))
+            worker_stop(w, end_ms);
+    for (struct worker *w = ws->first; w; w = w->next)
+        if (worker_is(w, ops, id))
+            worker_join(w, end_ms);
+}
+
+static void worker_close_from(struct worker *w, const struct engine_ops *ops, const char *id)
+{
+    if (!w)
+        return;
+    worker_close_from(w->next, ops, id);
+    if (worker_is(w, ops, id))
+        w->ops->close(w->engine);
+}
+
+void workers_close(struct workers *ws, const struct engine_ops *ops, const char *id)
+{
+    worker_close_from(ws->first, ops, id);
+}
+
+void workers_drop(struct workers *ws, const struct engine_ops *ops, const char *id)
+{
+    for (struct worker **at = &ws->first, *w; (w = *at);) {
+        if (!worker_is(w, ops, id)) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        if (w->abandoned)
+            worker_link(&ws->abandoned, w);
+        else
+            worker_free(w);
+    }
 }
 
 bool workers_run(const struct workers *ws)
@@ -150,45 +181,15 @@ bool workers_failed(const struct workers *ws, struct err *why)
     return false;
 }
 
-void workers_each(const struct workers *ws, const struct engine_ops *ops, void (*each)(void *ctx, void *engine),
-                  void *ctx)
-{
-    for (const struct worker *w = ws->first; w; w = w->next)
-        if (w->ops == ops)
-            each(ctx, w->engine);
-}
-
-void workers_stop(struct workers *ws, const struct engine_ops *ops, int64_t end_ms)
-{
-    for (struct worker *w = ws->first; w; w = w->next)
-        if (w->ops == ops)
-            worker_stop(w, end_ms);
-    for (struct worker *w = ws->first; w; w = w->next)
-        if (w->ops == ops)
-            worker_join(w, end_ms);
-}
-
-/* Closes from the last one on. */
-static void worker_close_from(struct worker *w)
-{
-    if (!w)
-        return;
-    worker_close_from(w->next);
-    w->ops->close(w->engine);
-}
-
-void workers_close(struct workers *ws)
-{
-    worker_close_from(ws->first);
-}
-
 void workers_free(struct workers *ws)
 {
-    struct worker *lists[] = { ws->first, ws->abandoned };
-    for (size_t i = 0; i < 2; i++)
-        for (struct worker *w = lists[i], *next; w; w = next) {
-            next = w->next;
-            worker_free(w);
-        }
+    for (struct worker *w = ws->abandoned, *next; w; w = next) {
+        next = w->next;
+        worker_link(&ws->first, w);
+    }
+    for (struct worker *w = ws->first, *next; w; w = next) {
+        next = w->next;
+        worker_free(w);
+    }
     *ws = (struct workers){ 0 };
 }

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* Readiness, the account, and the counters that add up. */
+#include "bridge/answers.h"
+#include <stdlib.h>
+#include "bridge/delivery/delivery.h"
+#include "bridge/delivery/register.h"
+#include "bridge/intake/account.h"
+#include "bridge/intake/intake.h"
+#include "bridge/lib/descriptors.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/thread.h"
+
+enum { ACCOUNT_MS = 500 }; /* how long the sinks have to give their accounts */
+
+struct readiness {
+    struct err *why;
+    bool is;
+};
+
+static void answers_source_ready(void *ctx, void *engine)
+{
+    struct readiness *r = ctx;
+    r->is = r->is && intake_ready(engine, r->why);
+}
+
+/* Does every source see what it is to watch? */
+static bool answers_sources_ready(const struct answers *a, struct err *why)
+{
+    struct readiness r = { why, true };
+    workers_each(&a->engines->workers, &engine_intake, NULL, answers_source_ready, &r);
+    return r.is;
+}
+
+/* Can every sink serve? */
+static bool answers_sinks_ready(const struct config *c, struct err *why)
+{
+    for (size_t i = 0; i < c->sink_count; i++) {
+        const struct sink *s = c->sinks[i].sink;
+        if (s->ops->ready && !s->ops->ready(s, why))
+            return err_prefix(why, "sink %s", s->id);
+    }
+    return true;
+}
+
+bool answers_ready(void *ctx, struct err *why)
+{
+    struct answers *a = ctx;
+    if (!a->started)
+        return err_set(why, "%s", a->not_ready);
+    return descriptors_ready(why) && broker_ready(a->broker, why) && answers_sources_ready(a, why)
+           && answers_sinks_ready(a->config, why);
+}
+
+/* ---- the account ---- */
+
+struct accounts {
+    const struct account_question *question;
+    struct timespec until;
+    struct buf *out;
+    bool any;
+};
+
+static void answers_ask_account(void *ctx, void *engine)
+{
+    const struct accounts *of = ctx;
+    account_ask(engine, of->question);
+}
+
+static void answers_take_account(void *ctx, void *engine)
+{
+    struct accounts *of = ctx;
+    char *text = account_take(engine, of->until);
+    if (text)
+        buf_printf(of->out, "%s%s", of->any ? "," : "", text);
+    of->any = of->any || text;
+    free(text);
+}
+
+/* Main thread: the sinks' threads give their accounts between two of their turns. */
+void answers_account(void *ctx, const struct account_question *question, struct buf *out)
+{
+    struct answers *a = ctx;
+    struct err why = { "" };
+    char at[CLOCK_TEXT];
+    bool ready = answers_ready(a, &why);
+    struct accounts of = { .question = question, .until = thread_until((struct duration){ ACCOUNT_MS }), .out = out };
+    clock_text(clock_wall_ms(), at);
+    buf_printf(out, "{\"from\":\"daemon\",\"at\":\"%s\",\"broker\":\"%s\",\"ready\":%s,\"not_ready\":", at,
+               broker_facts(&a->config->broker).type, ready ? "true" : "false");
+    if (ready)
+        buf_add_c(out, "null");
+    else
+        jscan_add_string(out, str_of(why.text));
+    buf_add_c(out, ",\"sources\":[");
+    for (size_t i = 0; i < a->config->source_count; i++) {
+        buf_add_c(out, i ? "," : "");
+        intake_account(a->config->sources[i].source, a->started, out);
+    }
+    buf_add_c(out, "],\"sinks\":[");
+    if (a->started) {
+        workers_each(&a->engines->workers, &engine_delivery, NULL, answers_ask_account, &of);
+        workers_each(&a->engines->workers, &engine_delivery, NULL, answers_take_account, &of);
+    }
+    buf_add_c(out, "],\"unserved\":");
+    if (a->started)
+        register_write(out);
+    else
+        buf_add_c(out, "null");
+    buf_add_c(out, "}\n");
+}
+
+static void answers_take_counters(void *ctx, void *engine)
+{
+    const struct accounts *of = ctx;
+    free(account_take(engine, of->until));
+}
+
+/* Main thread: each sink's thread keeps its counters for the page between two of its turns. Of one that is busy for longer
+ * the page shows those that it kept for the page before. */
+void answers_gather(void *ctx)
+{
+    struct answers *a = ctx;
+    const struct account_question question = { .counters = true };
+    struct accounts of = { .question = &question, .until = thread_until((struct duration){ ACCOUNT_MS }) };
+    if (!a->started)
+        return;
+    workers_each(&a->engines->workers, &engine_delivery, NULL, answers_ask_account, &of);
+    workers_each(&a->engines->workers, &engine_delivery, NULL, answers_take_counters, &of);
+}
