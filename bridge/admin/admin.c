@@ -18,6 +18,8 @@ struct admin {
     struct pages pages;           /* its server is NULL when there is no `admin.listen` */
     struct verify_options verify; /* of those */
     struct http_server *control;  /* NULL: this broker needs none */
+    struct access *access;        /* NULL: the pages' listener has no API */
+    struct api *api;
     struct broker *broker;
     int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
@@ -67,7 +69,9 @@ static void admin_control(void *ctx, const struct http_request *r)
 {
     struct admin *a = ctx;
     bool post = str_eq(r->method, STR("POST"));
-    if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/status")))
+    if (api_takes(a->api, r->path))
+        api_request(a->api, a->control, r, true);
+    else if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/status")))
         pages_status(&a->pages, a->control, r);
     else if (post && str_eq(r->path, STR("/publish")))
         admin_publish(a, r);
@@ -99,11 +103,34 @@ static void admin_answer_stored(struct admin *a)
                               str_of(notices[i].why));
 }
 
+static bool admin_control_head(void *ctx, const struct http_request *r, int64_t *max_body)
+{
+    struct admin *a = ctx;
+    return !api_takes(a->api, r->path) || api_head(a->api, a->control, r, true, max_body);
+}
+
+/* ---- the pages, and the API ---- */
+
+static bool admin_page_head(void *ctx, const struct http_request *r, int64_t *max_body)
+{
+    struct admin *a = ctx;
+    *max_body = 0;
+    return !a->access || !api_takes(a->api, r->path) || api_head(a->api, a->pages.server, r, false, max_body);
+}
+
+static void admin_page(void *ctx, const struct http_request *r)
+{
+    struct admin *a = ctx;
+    if (a->access && api_takes(a->api, r->path))
+        api_request(a->api, a->pages.server, r, false);
+    else
+        pages_answer(&a->pages, r);
+}
+
 /* ---- both listeners ---- */
 
 static struct http_server *admin_listen(const struct admin_config *how, int64_t max_body,
-                                        void (*request)(void *ctx, const struct http_request *r), void *ctx,
-                                        struct err *e)
+                                        const struct http_events *events, struct err *e)
 {
     const struct http_server_options o = { .listen = how->listen,
                                            .tls_certificate = how->tls_certificate,
@@ -116,7 +143,7 @@ static struct http_server *admin_listen(const struct admin_config *how, int64_t 
                                            .max_message = { 1024 },
                                            .max_connections = CONNECTIONS,
                                            .reserved = true };
-    return http_server_new(&o, &(struct http_events){ .request = request, .ctx = ctx }, e);
+    return http_server_new(&o, events, e);
 }
 
 static bool admin_open_verifier(struct admin *a, const struct admin_config *how, struct err *e)
@@ -133,15 +160,31 @@ static bool admin_open_verifier(struct admin *a, const struct admin_config *how,
     return true;
 }
 
+/* Who may use the API; the pages are for those as well. */
+static bool admin_open_access(struct admin *a, const struct admin_config *how, struct err *e)
+{
+    if (!admin_has_api(how) && !(how->token_file && how->token_file[0]))
+        return true;
+    struct access *access = access_new(how, a->pages.verifier, &a->verify, e);
+    a->pages.access = access;
+    a->access = access;
+    return access;
+}
+
 static bool admin_open_pages(struct admin *a, const struct admin_config *how, struct err *e)
 {
     const char *listen = how->listen;
     if (!admin_open_verifier(a, how, e))
         return false;
     a->pages.hosts = str_starts(str_of(listen), STR("unix:")) ? NULL : &how->hosts;
-    a->pages.server = admin_listen(how, 0, pages_answer, &a->pages, e);
+    if (!admin_open_access(a, how, e))
+        return false;
+    const struct http_events events = { .head = admin_page_head, .request = admin_page, .ctx = a };
+    a->pages.server = admin_listen(how, a->access ? API_BODY : 0, &events, e);
     if (!a->pages.server)
         return err_prefix(e, "admin.listen");
+    if (a->access)
+        access_listens(a->access, http_server_port(a->pages.server));
     LOG(INFO, "admin listens", LOG_C("listen", listen), LOG_INT("port", http_server_port(a->pages.server)));
     return true;
 }
@@ -157,13 +200,15 @@ struct admin *admin_new(const struct config *config, struct broker *broker, cons
     a->pages.gather = ask->gather;
     a->pages.ctx = ask->ctx;
     a->stored_fd = wake_new();
-    descriptors_reserve(2 * (CONNECTIONS + 1));
     mailbox_open(&a->stored, a->stored_fd);
+    descriptors_reserve(2 * (CONNECTIONS + 1));
     bool ok = !config->admin.listen[0] || admin_open_pages(a, &config->admin, e);
     if (ok && wire_path(config, path)) {
-        a->control = admin_listen(&(struct admin_config){ .listen = path }, WIRE_BYTES, admin_control, a, e);
+        const struct http_events events = { .head = admin_control_head, .request = admin_control, .ctx = a };
+        a->control = admin_listen(&(struct admin_config){ .listen = path }, WIRE_BYTES, &events, e);
         ok = a->control != NULL;
     }
+    a->api = api_new(&(struct api_home){ config, broker, *ask, a->access });
     if (ok)
         return a;
     admin_free(a);
@@ -180,6 +225,8 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
     poll(fds, 4, wait_ms);
     if (a->pages.verifier)
         verifier_refresh(a->pages.verifier, "admin");
+    if (a->access)
+        access_turn(a->access);
     if (pages)
         http_server_run(pages, -1, 0);
     if (a->control)
@@ -193,8 +240,10 @@ void admin_free(struct admin *a)
     if (!a)
         return;
     descriptors_reserve(-2 * (CONNECTIONS + 1));
+    api_free(a->api);
     http_server_free(a->pages.server);
     http_server_free(a->control);
+    access_free(a->access);
     verifier_free(a->pages.verifier);
     mailbox_close(&a->stored);
     close(a->stored_fd);

@@ -2,25 +2,16 @@
 /* The two listeners of the main thread.
  *
  *   admin.listen            GET /metrics (Prometheus text), /healthz (the process lives), /readyz (503 with the reason
- *                           when the bridge is not ready), /status (the account of all sinks, JSON)
+ *                           when the bridge is not ready), /status (the account of all sinks, JSON); with admin.api the
+ *                           JSON API (api.h), with admin.console the console (console.h)
  *   <broker.path>/control   unix socket, for this user only: POST /publish (records as in wire.h, one publication; 422: they can
- *                           never be stored), POST /forget (what a group is owed, as in wire.h), GET /status; through
+ *                           never be stored), POST /forget (what a group is owed, as in wire.h), GET /status, and the JSON API; through
  *                           it the command line reaches the log that a running daemon owns (local broker); its other
  *                           side is control_client.h */
 #pragma once
-#include "bridge/broker/broker.h"
-#include "bridge/config/config.h"
-#include "bridge/delivery/account.h"
-#include "bridge/lib/buf.h"
+#include "bridge/admin/api.h"
 
 struct admin;
-
-struct admin_questions { /* as in pages.h */
-    bool (*ready)(void *ctx, struct err *why);
-    void (*account)(void *ctx, const struct account_question *question, struct buf *out);
-    void (*gather)(void *ctx);
-    void *ctx;
-};
 
 /* Everything is borrowed and outlives the admin. */
 struct admin *admin_new(const struct config *config, struct broker *broker, const struct admin_questions *ask,

@@ -117,6 +117,8 @@ static bool pages_knows_host(const struct pages *p, struct str host)
 static bool pages_is_verified(const struct pages *p, const struct http_request *r)
 {
     enum refusal no = p->verifier ? verifier_check(p->verifier, r).no : REFUSAL_NONE;
+    if (p->access && (no || !p->verifier) && access_asks(p->access))
+        no = access_shows(p->access, r) ? REFUSAL_NONE : no ? no : REFUSAL_MISSING;
     if (!no)
         return true;
     metric_add(metric_get(&aqueduct_admin_refused_total, LABELS(p->by_tokens ? "token" : refusal_text(no))), 1);
@@ -125,7 +127,8 @@ static bool pages_is_verified(const struct pages *p, const struct http_request *
                      "the keys that requests are verified with are not there yet\n");
         return false;
     }
-    pages_refuse(p, r, 401, (struct header){ STR("WWW-Authenticate"), verifier_challenge(p->verifier) },
+    struct str challenge = p->verifier ? verifier_challenge(p->verifier) : STR("Bearer");
+    pages_refuse(p, r, 401, (struct header){ STR("WWW-Authenticate"), challenge },
                  p->by_tokens ? "a token of admin.tokens is needed: Authorization: Bearer ...\n"
                               : "the request could not be verified\n");
     return false;

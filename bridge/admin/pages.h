@@ -4,6 +4,7 @@
  * /healthz says no more than that the process lives, so everybody may see it. The others want to be shown who
  * it is that asks, if that is configured; else a Host that is an address or one of `hosts`, so that no browser shows them to somebody else's site. */
 #pragma once
+#include "bridge/admin/access.h"
 #include "bridge/delivery/account.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/option.h"
@@ -20,6 +21,7 @@ struct pages {
     struct verifier *verifier;           /* NULL: everybody may see them */
     const struct verify_options *verify; /* what it is of */
     bool by_tokens;                      /* it is `admin.tokens` */
+    struct access *access;               /* who is let in as well: a token of the file, a session; NULL: nobody */
     const struct strings *hosts;         /* NULL: by every name, of a unix socket */
 };
 

@@ -116,13 +116,15 @@ static int about_schema(struct command_call *call)
 {
     const struct schema_flags *flags = call->flags;
     const char *name = call->word_count ? call->words[0] : NULL;
-    bool asyncapi = name && strcmp(name, "asyncapi") == 0;
-    if (flags->closed && (!name || asyncapi))
+    bool asyncapi = name && strcmp(name, "asyncapi") == 0, openapi = name && strcmp(name, "openapi") == 0;
+    if (flags->closed && (!name || asyncapi || openapi))
         return usage_wrong(&command_schema, "--closed is for the schema of a type");
     if (!name) {
         config_schema(call->connectors, stdout);
     } else if (asyncapi) {
         schemas_print_asyncapi(stdout);
+    } else if (openapi) {
+        schemas_print_openapi(stdout);
     } else {
         const struct vocabulary_type *type = about_type(name);
         if (!type)
@@ -134,8 +136,9 @@ static int about_schema(struct command_call *call)
 
 const struct command command_schema = {
     .name = "schema",
-    .synopsis = "[[--closed] TYPE | asyncapi]",
-    .doc = "Print the JSON Schema of the configuration, for editors; of a type's data; or all types as AsyncAPI.",
+    .synopsis = "[[--closed] TYPE | asyncapi | openapi]",
+    .doc =
+        "Print the JSON Schema of the configuration, for editors; of a type's data; all types as AsyncAPI; or the JSON API as OpenAPI.",
     .flags = schema_flags,
     .size = sizeof(struct schema_flags),
     .max_words = 1,

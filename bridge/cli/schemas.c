@@ -2,6 +2,7 @@
 /* The vocabulary for people (help) and for programs (JSON Schema, AsyncAPI). */
 #include "bridge/cli/schemas.h"
 #include <jansson.h>
+#include "bridge/admin/openapi.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/wrap.h"
 
@@ -152,4 +153,12 @@ void schemas_print_asyncapi(FILE *out)
 {
     struct str text = schemas_text("asyncapi.yaml");
     fwrite(text.at, 1, text.n, out);
+}
+
+void schemas_print_openapi(FILE *out)
+{
+    json_t *api = openapi_new();
+    json_dumpf(api, out, JSON_INDENT(2));
+    fputc('\n', out);
+    json_decref(api);
 }

@@ -16,3 +16,4 @@ void schemas_describe(const struct vocabulary_type *type, FILE *out); /* its fie
 /* The schema of a type with all that it refers to; `closed`: keys that it does not name are wrong. */
 void schemas_print(const struct vocabulary_type *type, bool closed, FILE *out);
 void schemas_print_asyncapi(FILE *out);
+void schemas_print_openapi(FILE *out); /* of the JSON API (admin.api) */

@@ -467,6 +467,20 @@ static void check_connectors(const struct check *k)
     }
 }
 
+/* The API is nobody's in particular only for who is on this machine. */
+static void check_api(const struct check *k, const struct node *n, const struct where *at)
+{
+    const struct admin_config *a = &k->c->admin;
+    const struct verify_options verify = listener_verify(&a->tokens, &a->verify);
+    bool asks = (verify_is_set(&verify) && verify_asks(&verify) == ASKS_WHO) || (a->token_file && *a->token_file);
+    if (!admin_has_api(a) || asks || listen_is_private(a->listen))
+        return;
+    const char *key = a->api ? "api" : "console";
+    const struct node *value = check_either(node_get(n, key), n);
+    problem_at(k->out, value, &(struct where){ at, str_of(key), 0 },
+               "others reach %s: say who may, by token_file, tokens or verify, or listen on 127.0.0.1", a->listen);
+}
+
 static void check_admin(const struct check *k)
 {
     struct err e;
@@ -478,6 +492,7 @@ static void check_admin(const struct check *k)
         fault_say_at_key(k->out, n, &at, e.text);
     if (!tls_fits(&tls, &e))
         problem_at(k->out, n, &at, "%s", e.text);
+    check_api(k, n, &at);
 }
 
 void config_check(const struct config *c, const struct node *root, struct problems *out)

@@ -11,6 +11,7 @@
  * config_free. */
 #pragma once
 #include <stdio.h>
+#include "bridge/auth/token_file.h"
 #include "bridge/broker/broker.h"
 #include "bridge/connector.h"
 #include "bridge/event/filter.h"
@@ -109,7 +110,18 @@ struct admin_config {
     struct secrets tokens;
     struct verify_options verify;
     struct strings hosts;
+    bool api, console;
+    char *token_file;
+    struct strings operators; /* names, of those whom `tokens` and `verify` let in */
+    enum role loopback;
+    struct duration session;
 };
+
+/* Does the listener have the JSON API? The console is one of its users. */
+static inline bool admin_has_api(const struct admin_config *a)
+{
+    return a->listen[0] && (a->api || a->console);
+}
 
 static inline struct tls_options admin_tls(const struct admin_config *a)
 {

@@ -256,6 +256,16 @@ static void review_doubt(void *ctx, const char *text)
     fault_warn(ctx, "", text);
 }
 
+static void review_token_file(const struct review *v, const struct subject *s, const struct where *at)
+{
+    struct err e;
+    const char *path = v->c->admin.token_file;
+    struct token_file *file = path && *path ? token_file_open(path, &e) : NULL;
+    if (path && *path && !file)
+        problem_at(v->out, review_node(v, s, "token_file"), &(struct where){ at, STR("token_file"), 0 }, "%s", e.text);
+    token_file_close(file);
+}
+
 static void review_admin(const struct review *v)
 {
     const struct option *rows = option_find(config_options, "admin", OPT_GROUP)->of;
@@ -266,11 +276,13 @@ static void review_admin(const struct review *v)
     review_listener(v, &s);
     struct verify_options verify = listener_verify(&a->tokens, &a->verify);
     const struct tls_options tls = admin_tls(a);
-    bool asks = (verify_is_set(&verify) && verify_asks(&verify) != ASKS_NOTHING) || tls_demands(&tls);
+    bool asks = (verify_is_set(&verify) && verify_asks(&verify) != ASKS_NOTHING) || tls_demands(&tls)
+                || (a->token_file && *a->token_file);
     if (address && !listen_is_private(address) && !asks)
         problem_warn(v->out, review_node(v, &s, "listen"), &(struct where){ &at, STR("listen"), 0 },
                      "others reach %s, and without tokens whoever connects sees metrics and names", address);
     listener_doubts(&a->tokens, &a->verify, clock_wall_ms(), review_doubt, &(struct faults){ v->out, s.n, &at, 0 });
+    review_token_file(v, &s, &at);
 }
 
 void config_review(const struct config *c, const struct node *root, const struct config_trial *trial,

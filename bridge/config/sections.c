@@ -160,6 +160,10 @@ const struct option topic_options[] = {
     { 0 },
 };
 
+static const struct option_value role_values[] = {
+    { ROLE_NONE, "none" }, { ROLE_VIEWER, "viewer" }, { ROLE_OPERATOR, "operator" }, { 0 }
+};
+
 static const struct option admin_options[] = {
     OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464",
            .doc = "Address of /metrics, /status, /healthz and /readyz; \"\": none."),
@@ -170,7 +174,24 @@ static const struct option admin_options[] = {
     OPTION(
         struct admin_config, hosts,
         .doc =
-            "Names by which clients reach the listener, besides its address and localhost; where nobody shows who it is, other names are refused: any site can make a name of its own point here."),
+            "Names by which clients reach the listener, besides its address and localhost; the API, and the pages where nobody shows who it is, refuse other names: any site can make a name of its own point here."),
+    OPTION(struct admin_config, api, .fallback = "false",
+           .doc = "The JSON API at /api/v1, described by /api/v1/openapi.json."),
+    OPTION(struct admin_config, console, .fallback = "false", .doc = "The console in the browser at /, with its API."),
+    OPTION(
+        struct admin_config, token_file,
+        .doc =
+            "File with tokens for the listener, a line each: viewer NAME TOKEN, or operator NAME TOKEN. It is read again when it changes."),
+    OPTION(
+        struct admin_config, operators, .max = 1000,
+        .doc =
+            "Names of those let in by `tokens` or `verify` who may change things through the API; the others may see."),
+    OPTION(
+        struct admin_config, loopback, .fallback = "viewer", .values = role_values,
+        .doc =
+            "What clients of this machine may do in the API while there are neither tokens nor `verify`: none, viewer (see), operator (change). `aqueduct console` prints a link with which its user is an operator."),
+    OPTION(struct admin_config, session, .fallback = "12h", .min = 60000, .max = 30 * (int64_t)DAY_MS,
+           .doc = "How long a login of a browser lasts."),
     OPTION(struct admin_config, tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
     OPTION(struct admin_config, tls_key, .doc = "PEM file with the certificate's key."),
     OPTION(struct admin_config, tls_client, .values = http_tls_clients, .doc = HTTP_TLS_CLIENT_DOC),

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
 
 static const int64_t bounds_us[] = { 100,     250,      500,      1000,     2500,     5000,    10000,
@@ -235,5 +236,68 @@ void metrics_write(struct buf *out)
     for (const struct metric_family *f = families; f; f = f->next)
         if (f->first)
             metrics_write_family(out, f);
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- the same as JSON ---- */
+
+static void metrics_json_labels(struct buf *out, const struct metric *m)
+{
+    const char *values[METRIC_LABELS + 1];
+    char *labels = str_dup(str_of(m->labels));
+    metrics_values(labels, values);
+    buf_add_c(out, "{\"labels\":{");
+    for (size_t i = 0; values[i] && m->family->labels[i]; i++) {
+        buf_printf(out, "%s\"%s\":", i ? "," : "", m->family->labels[i]);
+        jscan_add_string(out, str_of(values[i]));
+    }
+    buf_add_char(out, '}');
+    free(labels);
+}
+
+static void metrics_json_histogram(struct buf *out, const struct metric *m)
+{
+    int64_t count = 0;
+    buf_add_c(out, ",\"buckets\":[");
+    for (size_t i = 0; i < BOUNDS; i++) {
+        count += atomic_load_explicit(&m->buckets[i], memory_order_relaxed);
+        buf_add_c(out, i ? ",[" : "[");
+        metrics_add_seconds(out, bounds_us[i]);
+        buf_printf(out, ",%" PRId64 "]", count);
+    }
+    count += atomic_load_explicit(&m->buckets[BOUNDS], memory_order_relaxed);
+    buf_printf(out, "],\"count\":%" PRId64 ",\"sum\":", count);
+    metrics_add_seconds(out, metric_value(m));
+}
+
+static void metrics_json_family(struct buf *out, const struct metric_family *f)
+{
+    buf_printf(out, "{\"name\":\"%s\",\"type\":\"%s\",\"help\":", f->name, metric_kind_name(f->kind));
+    jscan_add_string(out, str_of(f->help));
+    buf_add_c(out, ",\"series\":[");
+    for (const struct metric *m = f->first; m; m = m->next) {
+        metrics_json_labels(out, m);
+        if (f->kind == METRIC_IS_HISTOGRAM)
+            metrics_json_histogram(out, m);
+        else
+            buf_printf(out, ",\"value\":%" PRId64, metrics_shown(m));
+        buf_add_c(out, m->next ? "}," : "}");
+    }
+    buf_add_c(out, "]}");
+}
+
+void metrics_write_json(struct buf *out)
+{
+    bool any = false;
+    pthread_mutex_lock(&lock);
+    buf_add_char(out, '[');
+    for (const struct metric_family *f = families; f; f = f->next) {
+        if (!f->first)
+            continue;
+        buf_add_c(out, any ? "," : "");
+        metrics_json_family(out, f);
+        any = true;
+    }
+    buf_add_char(out, ']');
     pthread_mutex_unlock(&lock);
 }

@@ -69,3 +69,6 @@ const char *metric_kind_name(enum metric_kind kind);
 /* The whole page: every metric there is, families sorted by name. What was kept is shown so; no metric_keep meanwhile, or
  * what adds up may not. */
 void metrics_write(struct buf *out);
+/* The same as a JSON list: [{"name", "type", "help", "series": [{"labels": {}, "value"}]}]; in the place of a histogram's value
+ * "buckets": [[seconds, how many up to that]], "count" (with those beyond the last) and "sum" (seconds). */
+void metrics_write_json(struct buf *out);

@@ -3,12 +3,12 @@
 #include "bridge/lib/query.h"
 #include "bridge/lib/crypto.h"
 
-bool query_decode(struct str s, struct buf *out)
+static bool query_percent(struct str s, char plus, struct buf *out)
 {
     buf_reset(out);
     for (size_t i = 0; i < s.n; i++) {
         if (s.at[i] != '%') {
-            buf_add_char(out, s.at[i] == '+' ? ' ' : s.at[i]);
+            buf_add_char(out, s.at[i] == '+' ? plus : s.at[i]);
             continue;
         }
         if (i + 2 >= s.n || !hex_decode(out, (struct str){ s.at + i + 1, 2 }))
@@ -16,6 +16,16 @@ bool query_decode(struct str s, struct buf *out)
         i += 2;
     }
     return !out->failed && str_is_utf8(buf_str(out)) && !memchr(buf_str(out).at, '\0', out->n);
+}
+
+bool query_decode(struct str s, struct buf *out)
+{
+    return query_percent(s, ' ', out);
+}
+
+bool path_decode(struct str s, struct buf *out)
+{
+    return query_percent(s, '+', out);
 }
 
 bool query_value(struct str query, struct str name, struct buf *out, size_t *count)
