@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
+enum { TOGETHER = 128 }; /* seats of one cohort that are written to in one go */
+
 struct cohort *cohort_new(struct subscription *s, size_t ring_size, size_t *held, struct tally *t, struct err *e)
 {
     struct cohort *c = mem_alloc(sizeof *c);
@@ -67,21 +69,33 @@ void listener_took(struct listener *l, struct seat *t, size_t taken, size_t pend
 }
 
 /* One write for all that is pending. The head is always the end of a frame. */
-static void cohort_push(struct seat *t)
+static struct http_write cohort_pending(const struct seat *t)
+{
+    const struct ring *r = &t->cohort->ring;
+    struct str bytes = { ring_bytes(r, t->position), (size_t)(r->head - t->position) };
+    return (struct http_write){ t->listener->stream, bytes, 0 };
+}
+
+/* It has been written. */
+static void cohort_wrote(struct seat *t, const struct http_write *w)
 {
     struct cohort *c = t->cohort;
-    struct listener *l = t->listener;
-    size_t pending = (size_t)(c->ring.head - t->position);
-    long taken = http_stream_write(l->stream, ring_bytes(&c->ring, t->position), pending, true);
-    if (taken < 0) { /* gone: closed() follows */
-        listener_leave(l);
+    if (w->taken < 0) { /* gone: closed() follows */
+        listener_leave(t->listener);
         return;
     }
-    listener_took(l, t, (size_t)taken, pending);
-    if (taken == 0)
+    listener_took(t->listener, t, (size_t)w->taken, w->bytes.n);
+    if (w->taken == 0)
         return;
-    c->tally->bytes += taken;
-    cohort_advance(t, t->position + (uint64_t)taken);
+    c->tally->bytes += w->taken;
+    cohort_advance(t, t->position + (uint64_t)w->taken);
+}
+
+static void cohort_push(struct seat *t)
+{
+    struct http_write w = cohort_pending(t);
+    http_stream_write_all(&w, 1);
+    cohort_wrote(t, &w);
 }
 
 static bool cohort_is_behind(const struct seat *t)
@@ -98,20 +112,50 @@ static uint32_t cohort_count_behind(const struct cohort *c)
     return n;
 }
 
+/* Seats that are written to together. */
+struct cohort_batch {
+    size_t count;
+    struct seat *seats[TOGETHER];
+    struct http_write writes[TOGETHER];
+};
+
+static void cohort_write_batch(struct cohort_batch *b)
+{
+    http_stream_write_all(b->writes, b->count);
+    for (size_t i = 0; i < b->count; i++)
+        b->seats[i]->listener->in_batch = false;
+    for (size_t i = 0; i < b->count; i++)
+        cohort_wrote(b->seats[i], &b->writes[i]);
+    b->count = 0;
+}
+
+/* Its listener is in a batch once: what another seat of it may write depends on what becomes of that. */
+static void cohort_add_to_batch(struct cohort_batch *b, struct seat *t)
+{
+    if (b->count == TOGETHER || t->listener->in_batch)
+        cohort_write_batch(b);
+    if (!t->cohort || t->listener->blocked)
+        return;
+    t->listener->in_batch = true;
+    b->seats[b->count] = t;
+    b->writes[b->count++] = cohort_pending(t);
+}
+
 void cohort_flush(struct cohort *c)
 {
-    uint32_t behind = 0, there = c->count;
-    /* From the end: a seat that leaves is replaced by one that was served. */
-    for (uint32_t i = there; i-- > 0;) {
+    struct cohort_batch batch;
+    batch.count = 0;
+    /* From the end: a seat that leaves is replaced by one that had its turn. */
+    for (uint32_t i = c->count; i-- > 0;) {
         if (i >= c->count)
             continue; /* two seats of one listener have left */
         struct seat *t = c->seats[i];
         if (t->position < c->ring.head && !t->listener->blocked)
-            cohort_push(t);
-        behind += t->position < c->ring.head;
+            cohort_add_to_batch(&batch, t);
     }
+    cohort_write_batch(&batch);
     c->flushed = c->ring.head;
-    c->behind = c->count == there ? behind : cohort_count_behind(c);
+    c->behind = cohort_count_behind(c);
     c->dirty = false;
     cohort_rewind_if_level(c);
 }

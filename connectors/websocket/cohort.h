@@ -65,6 +65,7 @@ struct listener {
     uint32_t moved_s; /* blocked: when the kernel last took something (clock_mono_ms() / 1000) */
     bool blocked;     /* the kernel takes no more for now */
     bool sent_away;   /* we closed it; else the other side went */
+    bool in_batch;    /* cohort_flush is about to write to it */
 };
 
 struct tally {             /* since somebody looked */

@@ -18,8 +18,8 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
+#include "bridge/net/sends.h"
 #include "fanout_posts.h"
-#include "fanout_uring.h"
 #include "listeners.h"
 #include "tests/support/connector.h"
 #include "tests/support/loopback.h"
@@ -76,26 +76,45 @@ struct raw {
     uint64_t *sent; /* bytes */
     size_t frame;
     char *buffer; /* MOST_AHEAD frames twice, so that any stretch is contiguous */
-    struct uring *uring;
+    struct sends *sends;
+    long *taken;
 };
+
+static void raw_took(struct raw *r, int i)
+{
+    if (r->taken[i] > 0)
+        r->sent[i] += (uint64_t)r->taken[i];
+    r->taken[i] = 0;
+}
+
+/* The same in batches. */
+static void raw_round_together(struct raw *r)
+{
+    uint64_t head = published * r->frame, size = MOST_AHEAD * r->frame;
+    for (int i = 0; i < count; i++)
+        if (r->sent[i] < head) {
+            if (sends_room(r->sends) == 0)
+                sends_finish(r->sends);
+            sends_add(r->sends, r->fds[i], r->buffer + r->sent[i] % size, (size_t)(head - r->sent[i]), &r->taken[i]);
+        }
+    sends_finish(r->sends);
+    for (int i = 0; i < count; i++)
+        raw_took(r, i);
+}
 
 static void raw_round(struct raw *r)
 {
     uint64_t head = published * r->frame, size = MOST_AHEAD * r->frame;
-    for (int i = 0; i < count; i++) {
-        if (r->sent[i] == head)
-            continue;
-        const char *at = r->buffer + r->sent[i] % size;
-        if (r->uring) {
-            uring_send(r->uring, r->fds[i], at, (size_t)(head - r->sent[i]), &r->sent[i]);
-            continue;
-        }
-        long n = send(r->fds[i], at, (size_t)(head - r->sent[i]), MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n > 0)
-            r->sent[i] += (uint64_t)n;
+    if (r->sends) {
+        raw_round_together(r);
+        return;
     }
-    if (r->uring)
-        uring_finish(r->uring);
+    for (int i = 0; i < count; i++)
+        if (r->sent[i] < head) {
+            r->taken[i] = send(r->fds[i], r->buffer + r->sent[i] % size, (size_t)(head - r->sent[i]),
+                               MSG_DONTWAIT | MSG_NOSIGNAL);
+            raw_took(r, i);
+        }
 }
 
 static void raw_open(struct raw *r, int *server, bool uring)
@@ -103,7 +122,8 @@ static void raw_open(struct raw *r, int *server, bool uring)
     *server = loopback_listen(&listen_port);
     r->fds = mem_alloc((size_t)count * sizeof *r->fds);
     r->sent = mem_alloc((size_t)count * sizeof *r->sent);
-    r->uring = uring ? uring_new() : NULL;
+    r->taken = mem_alloc((size_t)count * sizeof *r->taken);
+    CHECK(!uring || (r->sends = sends_new()));
 }
 
 /* The frames all carry the number 0, so their delays mean nothing. */

@@ -105,6 +105,13 @@ bool http_stream_is_websocket(const struct http_stream *st);
  * it takes none now (writable() will follow), -1 when the stream is gone (closed() will follow). `boundary` says
  * that the byte after `bytes` begins a new frame, so that a waiting control frame (pong, close) may go there. */
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary);
+struct http_write {
+    struct http_stream *stream;
+    struct str bytes; /* up to a boundary; they stay for the call */
+    long taken;       /* set by the call: what http_stream_write gives */
+};
+/* The same for many streams of one server, each once; in few system calls where the kernel can (net/sends.h). */
+void http_stream_write_all(struct http_write *writes, size_t count);
 /* Sends a whole WebSocket text message at the next boundary. False: so much waits already that it would be beyond
  * HTTP_STREAM_HELD, or the stream is closing. */
 bool http_stream_send(struct http_stream *st, struct str text);

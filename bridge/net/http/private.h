@@ -195,6 +195,8 @@ struct http_server {
     struct http_holder *holders[HTTP_HOLDER_BUCKETS];
     struct ws_parser *parser;     /* stream.c: for all that are between two messages; NULL: one of them has it */
     struct ws_inflater *inflater; /* NULL: nobody sends deflated messages */
+    struct sends *sends;          /* stream.c: of many frames at once; NULL: not yet, or by hand */
+    bool sends_by_hand;           /* the kernel cannot */
     struct log_limit log_limit;
     int64_t warned_ms; /* that connections are short; 0: never */
     struct metric *connections, *refused[REFUSED_KINDS], *evicted[EVICTED_KINDS], *garbled;
@@ -247,6 +249,8 @@ void http_answer_refused(struct http_server *s, int status); /* counts what we r
 /* wire.c */
 /* Gives bytes to the kernel: how many it took; -1: the connection was killed. Nothing may be kept for it. */
 long http_wire_write(struct http_conn *c, const char *bytes, size_t n);
+/* The same of a send by other means that gave `taken`: bytes, or -errno. */
+long http_wire_wrote(struct http_conn *c, long taken);
 void http_wire_put(struct http_conn *c, struct str bytes); /* sends or keeps; may kill the connection */
 bool http_wire_flush(struct http_conn *c);                 /* true: nothing waits for the kernel any more */
 bool http_wire_waits(const struct http_conn *c);           /* for the kernel to take bytes again */

@@ -11,6 +11,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/watch.h"
 #include "bridge/net/http/private.h"
+#include "bridge/net/sends.h"
 #include "bridge/net/ws.h"
 #include "bridge/net/listen.h"
 
@@ -388,6 +389,7 @@ void http_server_free(struct http_server *s)
     buf_free(&s->output);
     ws_parser_free(s->parser);
     ws_inflater_free(s->inflater);
+    sends_free(s->sends);
     free(s->conns);
     free(s->free_slots);
     free(s->o.listen);

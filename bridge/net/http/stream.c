@@ -4,9 +4,15 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
+#include "bridge/net/sends.h"
 #include "bridge/net/ws.h"
 
-enum { CONTROL_FRAME = 2 + 125, CONTROL_HELD = 1024, NO_CODE = 1005 };
+enum {
+    CONTROL_FRAME = 2 + 125,
+    CONTROL_HELD = 1024,
+    NO_CODE = 1005,
+    SENDS_FEWEST = 8, /* for which one system call is worth its preparation */
+};
 
 /* Of a WebSocket whose output stands in the middle of a frame. */
 struct stream_cut {
@@ -261,6 +267,19 @@ static long stream_write_around_control(struct http_stream *st, const char *byte
     return rest < 0 ? rest : k + rest;
 }
 
+/* The kernel took k of these bytes, or the stream is gone. */
+static long stream_wrote(struct http_stream *st, struct str bytes, long k, bool boundary)
+{
+    if (k < 0)
+        return -1;
+    if ((size_t)k == bytes.n && boundary)
+        stream_free_cut(st);
+    else if (st->websocket)
+        stream_walk(st, bytes.at, (size_t)k);
+    st->blocked = (size_t)k < bytes.n;
+    return k;
+}
+
 long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool boundary)
 {
     if (stream_is_over(st) || (st->closing && stream_control_held(st) == 0))
@@ -271,15 +290,49 @@ long http_stream_write(struct http_stream *st, const char *bytes, size_t n, bool
     }
     if (stream_control_held(st))
         return stream_write_around_control(st, bytes, n, boundary);
-    long k = http_wire_write(st->c, bytes, n);
-    if (k < 0)
-        return -1;
-    if ((size_t)k == n && boundary)
-        stream_free_cut(st);
-    else if (st->websocket)
-        stream_walk(st, bytes, (size_t)k);
-    st->blocked = (size_t)k < n;
-    return k;
+    return stream_wrote(st, (struct str){ bytes, n }, http_wire_write(st->c, bytes, n), boundary);
+}
+
+/* Nothing of its own goes before the next bytes, and they are the kernel's as they are. */
+static bool stream_is_clear(const struct http_stream *st)
+{
+    return stream_is_open(st) && !st->cut && !st->c->io.ssl && !http_wire_waits(st->c);
+}
+
+/* Up to SENDS_MOST: those that are clear in one go. */
+static void stream_write_together(struct sends *sends, struct http_write *writes, size_t count)
+{
+    bool added[SENDS_MOST];
+    for (size_t i = 0; i < count; i++) {
+        struct http_write *w = &writes[i];
+        added[i] = stream_is_clear(w->stream);
+        if (added[i])
+            sends_add(sends, w->stream->c->io.fd, w->bytes.at, w->bytes.n, &w->taken);
+        else
+            w->taken = http_stream_write(w->stream, w->bytes.at, w->bytes.n, true);
+    }
+    sends_finish(sends);
+    for (size_t i = 0; i < count; i++) {
+        struct http_write *w = &writes[i];
+        if (added[i])
+            w->taken = stream_wrote(w->stream, w->bytes, http_wire_wrote(w->stream->c, w->taken), true);
+    }
+}
+
+void http_stream_write_all(struct http_write *writes, size_t count)
+{
+    struct http_server *s = count ? writes[0].stream->c->s : NULL;
+    bool together = count >= SENDS_FEWEST && !s->sends_by_hand;
+    if (together && !s->sends)
+        together = !(s->sends_by_hand = !(s->sends = sends_new()));
+    for (size_t at = 0, n; at < count; at += n) {
+        n = !together ? 1 : count - at < SENDS_MOST ? count - at : SENDS_MOST;
+        struct http_write *w = &writes[at];
+        if (together)
+            stream_write_together(s->sends, w, n);
+        else
+            w->taken = http_stream_write(w->stream, w->bytes.at, w->bytes.n, true);
+    }
 }
 
 bool http_stream_send(struct http_stream *st, struct str text)

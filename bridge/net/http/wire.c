@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Bytes out: to the kernel at once, or kept until it takes them; and how a connection ends. */
+#include <errno.h>
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
@@ -61,6 +62,16 @@ void http_wire_finish(struct http_conn *c)
 }
 
 /* ---- bytes ---- */
+
+long http_wire_wrote(struct http_conn *c, long taken)
+{
+    if (taken >= 0)
+        return taken;
+    if (taken == -EAGAIN || taken == -EINTR)
+        return 0;
+    http_wire_kill(c);
+    return -1;
+}
 
 long http_wire_write(struct http_conn *c, const char *bytes, size_t n)
 {

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Connections that were taken over: WebSocket, and answers without end. */
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include "bridge/net/http/private.h"
+#include "bridge/net/sends.h"
 #include "bridge/net/ws.h"
 #include "tests/support/dialogue.h"
 
@@ -401,6 +408,76 @@ TEST(an_endless_answer)
     UNTIL(&nobody, user.closed == 2);
 }
 
+/* Twenty listeners, of which one has reset its connection and one takes no more; each other gets every frame. */
+static void write_to_many(void)
+{
+    enum { COUNT = 20, GONE = 3, FULL = 5, ROUNDS = 3, N = 64 << 20 };
+    struct client all[COUNT];
+    struct http_stream *streams[COUNT];
+    START(.max_connections = COUNT);
+    user.many = true;
+    for (int i = 0; i < COUNT; i++) {
+        all[i] = websocket();
+        streams[i] = user.stream;
+    }
+    char *endless = calloc(1, N);
+    ws_head((unsigned char *)endless, WS_BINARY, N - WS_HEAD);
+    assert_true(stuff(streams[FULL], endless, N) < N);
+    setsockopt(all[GONE].fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
+    client_close(&all[GONE]);
+    for (int round = 0; round < ROUNDS; round++) {
+        char frame[4] = { (char)0x81, 2, 'a', (char)('0' + round) };
+        struct http_write writes[COUNT];
+        for (int i = 0; i < COUNT; i++)
+            writes[i] = (struct http_write){ streams[i], { frame, sizeof frame }, 99 };
+        http_stream_write_all(writes, COUNT);
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(writes[i].taken, i == GONE ? -1 : i == FULL ? 0 : 4);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        if (i == GONE)
+            continue;
+        if (i != FULL) {
+            UNTIL(&all[i], all[i].in.n == ROUNDS * 4);
+            assert_memory_equal(all[i].in.at,
+                                "\x81\x02"
+                                "a0"
+                                "\x81\x02"
+                                "a1"
+                                "\x81\x02"
+                                "a2",
+                                ROUNDS * 4);
+        }
+        client_close(&all[i]);
+    }
+    UNTIL(&nobody, user.closed == COUNT);
+    free(endless);
+}
+
+TEST(frames_for_many_go_out_together)
+{
+    write_to_many();
+    struct sends *there = sends_new(); /* else the kernel has none, and this is the next test */
+    assert_true((there != NULL) == (server->sends != NULL));
+    sends_free(there);
+}
+
+/* As in a container that forbids io_uring; the last test, since there is no way back. */
+TEST(frames_for_many_go_out_one_by_one_where_the_kernel_does_not_allow_more)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &(struct sock_fprog){ 4, rules }), 0);
+    assert_null(sends_new());
+    write_to_many();
+    assert_null(server->sends);
+}
+
 TEST(freeing_closes_streams)
 {
     START();
@@ -429,6 +506,8 @@ int main(void)
         DIALOGUE(closing_in_the_middle_of_a_frame),
         DIALOGUE(an_endless_answer),
         DIALOGUE(freeing_closes_streams),
+        DIALOGUE(frames_for_many_go_out_together),
+        DIALOGUE(frames_for_many_go_out_one_by_one_where_the_kernel_does_not_allow_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
