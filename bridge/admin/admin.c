@@ -4,15 +4,17 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/admin/history.h"
 #include "bridge/admin/pages.h"
 #include "bridge/admin/wire.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "bridge/verify/listener.h"
 
-enum { CONNECTIONS = 64 }; /* of each listener */
+enum { CONNECTIONS = 64, /* of each listener */ ACCOUNT_BYTES = 64 << 20 };
 
 struct admin {
     struct pages pages;           /* its server is NULL when there is no `admin.listen` */
@@ -20,6 +22,7 @@ struct admin {
     struct http_server *control;  /* NULL: this broker needs none */
     struct access *access;        /* NULL: the pages' listener has no API */
     struct api *api;
+    struct history *history;
     struct broker *broker;
     int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
@@ -208,11 +211,26 @@ struct admin *admin_new(const struct config *config, struct broker *broker, cons
         a->control = admin_listen(&(struct admin_config){ .listen = path }, WIRE_BYTES, &events, e);
         ok = a->control != NULL;
     }
-    a->api = api_new(&(struct api_home){ config, broker, *ask, a->access });
+    a->history = history_new();
+    a->api = api_new(&(struct api_home){ config, broker, *ask, a->access, a->history });
     if (ok)
         return a;
     admin_free(a);
     return NULL;
+}
+
+/* A point of the last hour, when it is time. */
+static void admin_remember(struct admin *a)
+{
+    int64_t now = clock_mono_ms();
+    if (!a->access || !history_due(a->history, now))
+        return;
+    struct buf out = buf_new(ACCOUNT_BYTES);
+    a->pages.account(a->pages.ctx, &(struct account_question){ 0 }, &out);
+    json_t *account = out.failed ? NULL : json_loadb(out.at, out.n, 0, NULL);
+    history_take(a->history, account, now, clock_wall_ms());
+    json_decref(account);
+    buf_free(&out);
 }
 
 void admin_run(struct admin *a, int wake_fd, int wait_ms)
@@ -227,6 +245,7 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         verifier_refresh(a->pages.verifier, "admin");
     if (a->access)
         access_turn(a->access);
+    admin_remember(a);
     if (pages)
         http_server_run(pages, -1, 0);
     if (a->control)
@@ -241,6 +260,7 @@ void admin_free(struct admin *a)
         return;
     descriptors_reserve(-2 * (CONNECTIONS + 1));
     api_free(a->api);
+    history_free(a->history);
     http_server_free(a->pages.server);
     http_server_free(a->control);
     access_free(a->access);

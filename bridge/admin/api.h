@@ -29,6 +29,7 @@ enum {
 
 struct api;
 struct api_row;
+struct history;
 
 /* What the supervisor answers; main thread. */
 struct admin_questions {
@@ -43,7 +44,8 @@ struct api_home { /* all borrowed, and there as long as the API is */
     const struct config *config;
     struct broker *broker;
     struct admin_questions ask;
-    struct access *access; /* of the listener; NULL: it has no API */
+    struct access *access;   /* of the listener; NULL: it has no API */
+    struct history *history; /* the last hour: kept while the listener has an API, else it stays empty */
 };
 
 struct api_ticket { /* whom to answer; copy it to answer later */

@@ -243,7 +243,7 @@ static const char status_notes[] =
     "\n"
     "Keys of --json; what is not known or does not apply is null:\n"
     "  from, at, broker, ready, not_ready  who says so (daemon, log), when; is it ready, and why not\n"
-    "  sources[]: source, type; since the daemon's start stored, repeats, refused (by reason); of type http also listen and paths[]: path, "
+    "  sources[]: source, type; since the daemon's start stored, repeats, refused (by reason); ready, not_ready (it sees what it is to watch, or why not); of type http also listen and paths[]: path, "
     "scheme, answers (by status), unverified (by reason)\n"
     "  sinks[]: sink, type, group, live    live: it shows what comes to who listens, and owes nothing\n"
     "    waiting, waiting_oldest, waiting_next_due  events in the waiting topics (of several daemons of a "

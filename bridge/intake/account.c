@@ -24,6 +24,18 @@ static void account_add_refused(void *ctx, const char *const *values, int64_t va
     r->any = true;
 }
 
+/* Does it see what it is to watch, and if not, why? */
+static void account_add_ready(const struct source *s, bool runs, struct buf *out)
+{
+    struct err why = { "" };
+    bool ready = runs && (!s->ops->ready || s->ops->ready(s, &why));
+    buf_printf(out, ",\"ready\":%s,\"not_ready\":", !runs ? "null" : ready ? "true" : "false");
+    if (runs && !ready)
+        jscan_add_string(out, str_of(why.text));
+    else
+        buf_add_c(out, "null");
+}
+
 void intake_account(const struct source *s, bool runs, struct buf *out)
 {
     buf_add_c(out, "{\"source\":");
@@ -38,6 +50,7 @@ void intake_account(const struct source *s, bool runs, struct buf *out)
         buf_add_char(out, '}');
     } else
         buf_add_c(out, ",\"stored\":null,\"repeats\":null,\"refused\":null");
+    account_add_ready(s, runs, out);
     if (s->ops->account)
         s->ops->account(s, runs, out);
     buf_add_char(out, '}');

@@ -3,6 +3,6 @@
 #pragma once
 #include "bridge/connector.h"
 
-/* {"source":...,"type":...,"stored":...,"repeats":...,"refused":{"conflict":1},...}, with what the connector tells of itself behind it.
+/* {"source":...,"type":...,"stored":...,"repeats":...,"refused":{"conflict":1},"ready":true,"not_ready":null,...}, with what the connector tells of itself behind it.
  * Not `runs`: there are no counts, and null stands in their places. */
 void intake_account(const struct source *s, bool runs, struct buf *out);

@@ -12,6 +12,7 @@ static const int64_t bounds_us[] = { 100,     250,      500,      1000,     2500
                                      25000,   50000,    100000,   250000,   500000,   1000000, 2500000,
                                      5000000, 10000000, 25000000, 50000000, 100000000 };
 enum { BOUNDS = sizeof bounds_us / sizeof *bounds_us };
+_Static_assert(METRIC_BUCKETS == BOUNDS + 1, "one more than the bounds");
 
 struct metric {
     const struct metric_family *family;
@@ -147,6 +148,29 @@ void metric_each(const struct metric_family *f, void (*each)(void *ctx, const ch
         char *labels = str_dup(str_of(m->labels));
         metrics_values(labels, values);
         each(ctx, values, metric_value(m));
+        free(labels);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+int64_t metric_bound_us(size_t bucket)
+{
+    return bounds_us[bucket];
+}
+
+void metric_each_histogram(const struct metric_family *f,
+                           void (*each)(void *ctx, const char *const *values, const int64_t counts[METRIC_BUCKETS]),
+                           void *ctx)
+{
+    const char *values[METRIC_LABELS + 1];
+    int64_t counts[METRIC_BUCKETS];
+    pthread_mutex_lock(&lock);
+    for (const struct metric *m = f->first; m; m = m->next) {
+        char *labels = str_dup(str_of(m->labels));
+        metrics_values(labels, values);
+        for (size_t i = 0; i < METRIC_BUCKETS; i++)
+            counts[i] = atomic_load_explicit(&m->buckets[i], memory_order_relaxed);
+        each(ctx, values, counts);
         free(labels);
     }
     pthread_mutex_unlock(&lock);

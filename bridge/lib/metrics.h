@@ -60,6 +60,12 @@ enum { METRIC_LABELS = 8 }; /* most labels of a family */
 /* Calls each() with every metric of the family there is and the values of its labels, which it borrows; each() makes none. */
 void metric_each(const struct metric_family *f, void (*each)(void *ctx, const char *const *values, int64_t value),
                  void *ctx);
+enum { METRIC_BUCKETS = 20 };           /* of a histogram: the last one is of all that took longer */
+int64_t metric_bound_us(size_t bucket); /* what it observed took at most so long; not of the last */
+/* The same of a family of histograms: how many are in each bucket. */
+void metric_each_histogram(const struct metric_family *f,
+                           void (*each)(void *ctx, const char *const *values, const int64_t counts[METRIC_BUCKETS]),
+                           void *ctx);
 /* The page shows the value of now until this is called again. For counters that add up: the thread that changes them calls
  * this for all of them between two changes, when a page is wanted. */
 void metric_keep(struct metric *m);

@@ -174,7 +174,7 @@ class Bridge:
     def __init__(self, program, kind, folder, kafka):
         self.program, self.kind, self.folder, self.kafka = program, kind, folder, kafka
         self.name = "t" + uuid.uuid4().hex[:8]
-        self.broker_more = ""
+        self.broker_more = self.admin_more = ""
         self.daemons = []
 
     def topic(self, name):
@@ -192,7 +192,7 @@ class Bridge:
         folder.mkdir(exist_ok=True)
         text = re.sub(r"\$T_(\w+)", lambda m: self.topic(m[1]), text.replace("$EVENTS", self.topic("events")).replace("$FOLDER", str(folder)))
         self.config = folder / name
-        self.config.write_text(self.broker(folder) + f'admin: {{listen: "{admin}"}}\n' + text)
+        self.config.write_text(self.broker(folder) + f'admin: {{listen: "{admin}"{self.admin_more}}}\n' + text)
         return self.config
 
     def start(self, ready=True, env=None):

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""The console in a real Chromium: what a person does with it, on the real daemon. PICTURES=folder keeps a picture of each page."""
+import json
+import os
+import subprocess
+
+import pytest
+import requests
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, event, post_ok, signed, wait_for
+
+OPERATOR, VIEWER = "an-operators-token-0123456789", "a-viewers-token-0123456789abc"
+PAGES = {"Flow": "f", "Endpoints": "e", "Deliveries": "d", "Dead letters": "l", "Live tail": "t", "Configuration": "c"}
+SINKS = HTTP_SOURCE + """
+sinks:
+  crm:
+    type: webhook
+    topics: [$EVENTS]
+    secrets: [%s]
+    url: %s
+    retry: [%s]
+"""
+HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+class Person:
+    """Somebody at the console: each method is a step of tests/e2e/verify/console.mjs."""
+
+    def __init__(self, folder):
+        self.process = subprocess.Popen(["node", "console.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.look(1280, 820, False)
+
+    def __getattr__(self, verb):
+        def step(*words):
+            self.process.stdin.write(json.dumps([verb, *words]) + "\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline())
+            assert "error" not in answer, (verb, words, answer)
+            return answer["ok"]
+        return step
+
+    def goes(self, title):
+        self.press("g", PAGES[title])
+        self.wait(f"document.querySelector('h1')?.textContent === {json.dumps(title)}")
+
+    def unharmed(self):
+        """Nothing was run that came with an event, and nothing went wrong but requests that were refused."""
+        assert self.run("document.title") != "taken" and self.run("document.querySelectorAll('main img, main script, dialog img, dialog script').length") == 0
+        assert [line for line in self.logs() if "Failed to load resource" not in line] == []
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+@pytest.fixture
+def person(node_folder):
+    one = Person(node_folder)
+    yield one
+    one.close()
+
+
+def console(bridge, text, more=", console: true, loopback: operator"):
+    bridge.admin_more = more
+    daemon = bridge.run(text)
+    return daemon, f"http://127.0.0.1:{daemon.admin}"
+
+
+def test_the_flow_is_one_picture_and_its_colour_tells_trouble(bridge, receivers, person):
+    receiver = receivers(lambda r: 503)
+    daemon, base = console(bridge, SINKS % (SECRET, receiver.url, "1h"))
+    person.open(base + "/")
+    person.wait("document.querySelectorAll('.flow a.node').length === 3 && document.querySelectorAll('.flow path').length === 2")
+    assert person.run("[...document.querySelectorAll('.flow .name')].map(n => n.textContent)") == ["hooks", bridge.topic("events"), "crm"]
+    post_ok(daemon, *(event(f"e{i}", subject=HOSTILE) for i in range(3)))
+    person.says("503 Service Unavailable")
+    person.wait("document.querySelector('[data-node=\"sink:crm\"] dd.warn')?.textContent === '3'")      # they wait
+    person.wait("document.querySelectorAll('.flow path.bad').length === 1")
+    person.click("crm")
+    person.wait("location.hash.includes('sink') && document.querySelector('.node[aria-current]')?.dataset.node === 'sink:crm'")
+    person.wait("document.querySelector('.plot [role=img]').getAttribute('aria-label').includes('retried')")
+    person.unharmed()
+
+
+def test_pages_are_reached_by_keys_and_fit_in_every_light_and_width(local_bridge, receiver, person, tmp_path):
+    daemon, base = console(local_bridge, SINKS % (SECRET, receiver.url, "1h") + "    attempts: all\n" + DEAD_LETTERS)
+    post_ok(daemon, *(event(f"e{i}", subject=HOSTILE, data={"text": HOSTILE}) for i in range(4)))
+    receiver.delivered({"e0", "e1", "e2", "e3"})
+    person.open(base + "/")
+    person.wait("document.querySelectorAll('.flow a.node').length > 2")
+    person.press("?")
+    person.says("Down and up the rows")
+    person.press("Escape")
+    for title in PAGES:
+        person.goes(title)
+        for name, width, height, dark in (("light", 1280, 820, False), ("dark", 1280, 820, True), ("phone", 360, 740, False)):
+            assert person.look(width, height, dark), (title, name)
+            if os.environ.get("PICTURES"):
+                person.picture(f"{os.environ['PICTURES']}/{title.replace(' ', '-')}-{name}.png")
+        person.look(1280, 820, False)
+    person.unharmed()
+
+
+def test_who_may_only_see_is_shown_nothing_that_changes(local_bridge, receiver, person, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"operator anna {OPERATOR}\nviewer ben {VIEWER}\n")
+    tokens.chmod(0o600)
+    local_bridge.admin_more = f", console: true, token_file: {tokens}"
+    local_bridge.configure(SINKS % (SECRET, receiver.url, "1h"))
+    daemon = local_bridge.start(ready=False)
+    base = f"http://127.0.0.1:{daemon.admin}"
+    wait_for(lambda: "msg=running" in daemon.log())
+    person.open(base + "/")
+    person.fill("Token", "none of them")
+    person.click("Sign in")
+    person.says("This token is none of the bridge's.")
+    person.fill("Token", VIEWER)
+    person.click("Sign in")
+    person.says("ben, viewer")
+    person.goes("Endpoints")
+    assert person.run("document.getElementById('new')") is None
+    person.goes("Configuration")
+    assert person.run("[...document.querySelectorAll('main button')].length") == 0
+    assert person.run("document.cookie") == ""                      # no script sees it
+    person.click("Sign out")
+    person.fill("Token", OPERATOR)
+    person.click("Sign in")
+    person.says("anna, operator")
+    person.goes("Endpoints")
+    person.wait("document.getElementById('new') !== null")
+    daemon.kill()
+    daemon = local_bridge.start(ready=False)
+    person.unharmed()
+
+
+def test_foreign_names_and_origins_are_refused(local_bridge, receiver):
+    daemon, base = console(local_bridge, SINKS % (SECRET, receiver.url, "1h"))
+    for path in ("/", "/console/console.js", "/api/v1/flow"):
+        assert requests.get(base + path, timeout=10).status_code == 200
+        assert requests.get(base + path, headers={"Host": "rebound.example"}, timeout=10).status_code == 403
+    for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": base}):
+        assert requests.get(base + "/api/v1/flow", headers=headers, timeout=10).status_code == 403
+        assert requests.delete(base + "/api/v1/session", headers=headers, timeout=10).status_code == 403
+    page = requests.get(base + "/", timeout=10)
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert "style=" not in page.text and "<script>" not in page.text
+    assert requests.get(base + "/console/../bridge.yaml", timeout=10).status_code in (400, 404)
+    assert requests.post(base + "/", timeout=10).status_code == 405
+
+
+def test_it_is_not_there_unless_asked_for(local_bridge, receiver):
+    daemon, base = console(local_bridge, SINKS % (SECRET, receiver.url, "1h"), more="")
+    assert requests.get(base + "/", timeout=10).status_code == 404 and requests.get(base + "/console/console.js", timeout=10).status_code == 404
+    assert requests.get(base + "/api/v1/flow", timeout=10).status_code == 404
