@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Content types against what a path takes. */
 #include "connectors/http/reading.h"
+#include <string.h>
 #include "bridge/lib/form.h"
+#include "bridge/lib/jscan.h"
 #include "bridge/event/event.h"
 
 enum { SHOWN_BYTES = 100 };
@@ -210,8 +212,20 @@ static bool reading_has_payload(const struct reader *d, struct str content_type,
     return d->form == FORMS_PAYLOAD && (d->fixed ? str_starts(body, STR("payload=")) : form_is(content_type));
 }
 
+/* Is it JSON that is called a form, as by `curl -d`? A form writes these brackets as %7B and %5B. */
+static bool reading_is_misnamed(const struct reader *d, struct str content_type, struct str body)
+{
+    struct str text = str_trim(jscan_skip_mark(body));
+    return !d->fixed && form_is(content_type) && text.n && strchr("{[", *text.at)
+           && jscan_check(text, &(struct jscan_value){ 0 }, NULL);
+}
+
 bool reader_unform(const struct reader *d, struct str *content_type, struct str *body, struct buf *out, struct err *e)
 {
+    if (reading_is_misnamed(d, *content_type, *body)) {
+        *content_type = STR("application/json");
+        return true;
+    }
     if (reading_has_payload(d, *content_type, *body)) {
         out->max = body->n + 1;
         if (!form_find(out, *body, "payload"))

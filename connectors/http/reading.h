@@ -36,5 +36,6 @@ bool reader_read(const struct reader *d, const struct http_request *r, enum read
 /* May a body of that type come compressed? Where the content type is nobody's word, Content-Encoding is none, either: only
  * what is JSON once it is unpacked can be nothing else while it is packed. */
 bool reader_unpacks(const struct reader *d, struct str content_type);
-/* Makes JSON (in `out`) of data that is a form, where the path says so. False with *e. */
+/* Makes JSON (in `out`) of data that is a form, where the path says so; JSON that is called a form stays, as JSON, where the
+ * sender is trusted with the content type. False with *e. */
 bool reader_unform(const struct reader *d, struct str *content_type, struct str *body, struct buf *out, struct err *e);

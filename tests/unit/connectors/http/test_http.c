@@ -288,6 +288,16 @@ TEST(other_bodies)
     is(ev->datacontenttype, "application/x-www-form-urlencoded");
     is(ev->data, "a=1&b=2");
     event_unref(ev);
+    static const char *const json[] = { "{\"a\":1}", " [{\"a\":1}]" }; /* as curl -d says it; no form begins so */
+    for (size_t i = 0; i < 2; i++) {
+        ev = accepted("/in", "Content-Type: application/x-www-form-urlencoded\r\n", json[i]);
+        is(ev->datacontenttype, "application/json");
+        is(ev->data, json[i]);
+        event_unref(ev);
+    }
+    ev = accepted("/in", "Content-Type: application/x-www-form-urlencoded\r\n", "{a=1");
+    is(ev->datacontenttype, "application/x-www-form-urlencoded");
+    event_unref(ev);
     ev = accepted("/in", "Content-Type: text/plain; charset=utf-8\r\nContent-Encoding: identity\r\n", "{not json");
     is(ev->data, "{not json");
     event_unref(ev);
@@ -1586,6 +1596,10 @@ TEST(a_form_with_json_in_it)
     ev = accepted("/twilio", FORM, "CallSid=CA1&Digits=1&Digits=2");
     is(ev->data, "{\"CallSid\":\"CA1\",\"Digits\":[\"1\",\"2\"]}");
     is(ev->id, "CA1");
+    event_unref(ev);
+    ev = accepted("/twilio", FORM, "{\"CallSid\":\"CA2\"}"); /* JSON, whatever it is called */
+    is(ev->data, "{\"CallSid\":\"CA2\"}");
+    is(ev->id, "CA2");
     event_unref(ev);
     ev = accepted("/payload", FORM, "x=1&payload=%7B%7D");
     is(ev->data, "{}");
