@@ -377,3 +377,15 @@ bool event_check_uris(const struct event *ev, struct err *e)
         return err_set(e, "event attribute dataschema: \"%.*s\" is not a URI (RFC 3986)", STR_ARG(schema));
     return true;
 }
+
+const char *event_is_reserved(const struct event *ev)
+{
+    if (str_eq(ev->type, STR(EVENT_RESUME_TYPE)))
+        return "type: \"" EVENT_RESUME_TYPE
+               "\" is the bridge's own, which listeners take for its word; use another one";
+    for (size_t i = 0; i < ev->extension_count; i++)
+        if (str_eq(ev->extensions[i].name, STR(EVENT_CURSOR_NAME)))
+            return EVENT_CURSOR_NAME
+                ": this attribute is the bridge's own, which listeners take for their position; leave it out";
+    return NULL;
+}

@@ -24,8 +24,11 @@ enum {
     EVENT_HEADERS = EVENT_ATTRIBUTES + 9, /* most headers that event_to_headers writes */
 };
 
-#define EVENT_HEADER_PREFIX "ce_"  /* begins the names of a record's headers */
-#define EVENT_KEPT_PREFIX   "http" /* begins the names of attributes that tell of the request an event came with */
+#define EVENT_HEADER_PREFIX "ce_" /* begins the names of a record's headers */
+#define EVENT_RESUME_TYPE                                                                                              \
+    "aqueduct.resume"                      /* what listeners are told of their position (connectors/websocket/told.h) */
+#define EVENT_CURSOR_NAME "aqueductcursor" /* their position after an event */
+#define EVENT_KEPT_PREFIX "http" /* begins the names of attributes that tell of the request an event came with */
 
 struct event {
     struct str id, source, type;                           /* required, not empty */
@@ -60,6 +63,9 @@ struct str event_types(const struct event *ev);
 /* Are source and dataschema what CloudEvents wants: a URI reference and a URI? Asked where events come in, not of stored
  * ones. */
 bool event_check_uris(const struct event *ev, struct err *e);
+/* Why no source may bring it: it has a type or an attribute by which the bridge itself tells listeners something. NULL: it
+ * may. Asked where events come in, not of stored ones. */
+const char *event_is_reserved(const struct event *ev);
 
 /* The value of an attribute or extension by its CloudEvents name ("type", "subject", "partitionkey"); absent when
  * not set. */
@@ -80,6 +86,9 @@ const struct event *event_of_record(struct record *r, struct err *e);
 
 /* JSON format 1.0 ("structured"): JSON data is spliced in byte for byte, text as a string, the rest as data_base64. */
 void event_to_json(const struct event *ev, struct buf *out);
+/* The same members in CBOR (bridge/lib/cbor.h): JSON data embedded byte for byte (tag 262), text as text, the rest as bytes
+ * by the name data_base64. */
+void event_to_cbor(const struct event *ev, struct buf *out);
 /* The payload that Standard Webhooks recommends: type, timestamp, data (null when there is none; as above), and beside them
  * id, source, subject, the extensions, and the data's type when it is not JSON. `time` is its timestamp. */
 void event_to_payload(const struct event *ev, struct str time, struct buf *out);

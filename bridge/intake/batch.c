@@ -30,6 +30,8 @@ static size_t batch_route(struct intake *in, size_t i, struct routed *out, char 
     const struct event *ev = b->emissions[i].event;
     if (!ev)
         return 0;
+    if (!b->emissions[i].refused)
+        b->emissions[i].refused = event_is_reserved(ev);
     bool invalid = batch_is_invalid(b, i);
     if (invalid || b->emissions[i].refused) {
         routed_dead_letter(in, ev, when, "invalid", invalid ? b->why : b->emissions[i].refused, out);

@@ -222,6 +222,11 @@ static void single_take_one(struct intake *in, const struct emission *em)
     uint32_t lacks = 0;
     int32_t slot = -1;
     enum single_known known = SINGLE_NEW;
+    const char *reserved = event_is_reserved(em->event);
+    if (reserved) {
+        settle_event(in, em->tag, em->event, OUTCOME_INVALID, reserved);
+        return;
+    }
     routed_make(in, em, &r);
     if (in->shared->seen && !em->unique)
         known = single_begin(in, em, r.count, &lacks, &slot);

@@ -191,6 +191,38 @@ TEST(no_route_is_invalid_or_dropped_as_configured)
     reconciles();
 }
 
+/* Listeners would take these for what the bridge itself says. */
+TEST(what_is_reserved_comes_in_by_no_source)
+{
+    start(&script_source_unordered);
+    script_emit(&source, "a", "aqueduct.resume", 1);
+    script_emit(&source, "b", "t.one", 2);
+    struct event f = *source.emissions[1].event;
+    f.extensions = &(struct header){ STR("aqueductcursor"), STR("x") };
+    f.extension_count = 1;
+    struct err e;
+    const struct event *with = event_new(&f, &e);
+    event_unref(source.emissions[1].event);
+    source.emissions[1].event = with;
+    turn(2);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_non_null(strstr(source.settled[0].why, "is the bridge's own"));
+    assert_int_equal(source.settled[1].outcome, OUTCOME_INVALID);
+    assert_non_null(strstr(source.settled[1].why, "aqueductcursor: "));
+    assert_int_equal(refused("invalid"), 2);
+    assert_int_equal(flow_read(&flow, "out", found, 8), 0);
+    reconciles();
+    end();
+    start(&script_source_ordered);
+    script_emit(&source, "a", "aqueduct.resume", 1);
+    turn(1);
+    assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 8), 1);
+    flow_expect_header(found[0], TRAIL_CLASS, "invalid");
+    record_free(found[0]);
+    reconciles();
+}
+
 TEST(an_ordered_event_without_a_route_becomes_a_dead_letter)
 {
     start(&script_source_ordered);
@@ -1088,6 +1120,7 @@ int main(void)
         flow_test(nothing_is_settled_before_the_broker_says_so),
         flow_test(a_refusal_reaches_an_unordered_source),
         flow_test(no_route_is_invalid_or_dropped_as_configured),
+        flow_test(what_is_reserved_comes_in_by_no_source),
         flow_test(an_ordered_event_without_a_route_becomes_a_dead_letter),
         flow_test(what_a_source_refused_becomes_a_dead_letter),
         flow_test(an_ordered_batch_is_published_until_it_is_stored),
