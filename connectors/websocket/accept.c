@@ -79,7 +79,7 @@ static bool accept_may_knock(struct websocket_sink *s, const struct http_request
 static void accept_preflight(struct websocket_sink *s, const struct http_request *r)
 {
     struct header headers[ACCESS_CORS + 3];
-    size_t n = access_cors(http_header(r, "Origin", NULL), headers);
+    size_t n = access_cors(http_header(r, "Origin", NULL), s->token_cookie, headers);
     headers[n++] = (struct header){ STR("Access-Control-Allow-Methods"), STR("GET, HEAD, POST, PUT, DELETE") };
     headers[n++] = (struct header){ STR("Access-Control-Allow-Headers"),
                                     STR("Authorization, Content-Type, Last-Event-ID") };
@@ -123,7 +123,7 @@ static bool accept_may_enter(struct websocket_sink *s, const struct http_request
 /* The first that the client offers of those that say what it gets. */
 static struct str accept_subprotocol(const struct http_request *r)
 {
-    static const char *const known[] = { "cloudevents.json", "aqueduct.v1+json" };
+    static const char *const known[] = { "cloudevents.json", "aqueduct.v1+json", "aqueduct.v1+cbor" };
     struct str rest = http_header(r, "Sec-WebSocket-Protocol", NULL), one;
     while (str_cut(&rest, ',', &one))
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -136,7 +136,7 @@ static bool accept_talks(const struct http_request *r)
 {
     return str_eq(r->method, STR("GET")) && access_header_has(r, "Upgrade", STR("websocket"))
            && !access_header_has(r, "Accept", STR("text/event-stream"))
-           && str_eq(accept_subprotocol(r), STR("aqueduct.v1+json"));
+           && str_starts(accept_subprotocol(r), STR("aqueduct.v1+"));
 }
 
 /* Whether its frames are deflated, and how. */
@@ -146,7 +146,7 @@ static enum ws_window accept_deflate(const struct websocket_sink *s, const struc
 }
 
 /* What an event stream begins with; `resume` (may be empty) is what became of the position. Returns how many. */
-static size_t accept_stream_headers(const struct http_request *r, struct str resume,
+static size_t accept_stream_headers(const struct websocket_sink *s, const struct http_request *r, struct str resume,
                                     struct header headers[STREAM_HEADERS])
 {
     size_t n = 0;
@@ -155,7 +155,7 @@ static size_t accept_stream_headers(const struct http_request *r, struct str res
     headers[n++] = (struct header){ STR("X-Accel-Buffering"), STR("no") };
     if (resume.n)
         headers[n++] = (struct header){ STR("Aqueduct-Resume"), resume };
-    return n + access_cors(http_header(r, "Origin", NULL), headers + n);
+    return n + access_cors(http_header(r, "Origin", NULL), s->token_cookie, headers + n);
 }
 
 /* One that comes in. */
@@ -206,7 +206,7 @@ static struct http_stream *accept_take_events(struct websocket_sink *s, const st
         snprintf(text, sizeof text, "%s; lost=%lld", resume_text(a->granted.resume), (long long)a->granted.lost_total);
     else if (a->grant == GRANT_YES && s->places.log)
         snprintf(text, sizeof text, "%s", resume_text(a->granted.resume));
-    return http_server_stream(s->server, a->r, 200, headers, accept_stream_headers(a->r, str_of(text), headers), l);
+    return http_server_stream(s->server, a->r, 200, headers, accept_stream_headers(s, a->r, str_of(text), headers), l);
 }
 
 /* Gives the seat its place: in the ring, behind, or in doubt. */
@@ -299,7 +299,10 @@ static void accept_listen(struct websocket_sink *s, struct arrival *a)
     if (c)
         accept_seat(s, a, c, l);
     else
-        talk_begin(s, l, a->in.nameless);
+        talk_begin(s, l,
+                   &(struct talk_form){ .nameless = a->in.nameless,
+                                        .cbor = str_eq(accept_subprotocol(a->r), STR("aqueduct.v1+cbor")),
+                                        .deflate = accept_deflate(s, a->r) });
 }
 
 /* May it begin where it wants to? Else it is answered. */
@@ -323,7 +326,7 @@ static bool accept_may_begin(struct websocket_sink *s, struct arrival *a)
 static void accept_show_head(struct websocket_sink *s, const struct http_request *r)
 {
     struct header headers[STREAM_HEADERS];
-    http_server_reply(s->server, r->id, 200, headers, accept_stream_headers(r, STR(""), headers), STR(""));
+    http_server_reply(s->server, r->id, 200, headers, accept_stream_headers(s, r, STR(""), headers), STR(""));
 }
 
 static bool accept_is_secret(const void *ctx, struct str name)
@@ -348,7 +351,7 @@ static bool accept_subscription(struct websocket_sink *s, struct arrival *a)
     else if (a->talks && (wanted->topics.count || wanted->filter || a->wish.start.from != CURSOR_LATEST))
         refuse_request(
             s, r, 400,
-            "with aqueduct.v1+json it is op sub that asks for topics and filters, not the URL, and events come live");
+            "with aqueduct.v1 it is op sub that asks for topics and filters, not the URL, and events come live");
     else if (!a->talks && rights_narrow(&a->in.rights, wanted, s->base.topics, &e))
         refuse_request(s, r, 403, e.text);
     else
@@ -370,7 +373,7 @@ static void accept_request(struct websocket_sink *s, struct arrival *a)
     else if (a->subscription.sse && str_eq(r->method, STR("HEAD")))
         accept_show_head(s, r);
     else if (accept_may_begin(s, a)) {
-        subscription_deflate(&a->subscription, a->subscription.sse ? WS_WINDOW_NONE : accept_deflate(s, r));
+        subscription_encode(&a->subscription, false, a->subscription.sse ? WS_WINDOW_NONE : accept_deflate(s, r));
         accept_listen(s, a);
     }
 }

@@ -124,7 +124,7 @@ bool access_host_ok(const struct http_request *r, const struct strings *origins)
     return false;
 }
 
-size_t access_cors(struct str origin, struct header *out)
+size_t access_cors(struct str origin, const char *cookie, struct header *out)
 {
     if (!origin.n)
         return 0;
@@ -132,6 +132,9 @@ size_t access_cors(struct str origin, struct header *out)
     out[1] = (struct header){ STR("Access-Control-Expose-Headers"),
                               STR("Aqueduct-Cursor, Aqueduct-Resume, Aqueduct-More, Retry-After") };
     out[2] = (struct header){ STR("Vary"), STR("Origin") };
+    if (!cookie || !*cookie)
+        return ACCESS_CORS - 1;
+    out[3] = (struct header){ STR("Access-Control-Allow-Credentials"), STR("true") };
     return ACCESS_CORS;
 }
 

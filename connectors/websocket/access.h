@@ -19,10 +19,10 @@ bool access_origin_ok(const struct http_request *r, const struct strings *origin
  * point to this machine (DNS rebinding) would let his site's scripts in as if they were ours. */
 bool access_host_ok(const struct http_request *r, const struct strings *origins);
 
-enum { ACCESS_CORS = 3 };
-/* What lets a browser's script of that origin, which was checked, see the answer: writes ACCESS_CORS headers, or none when the
- * origin is absent; returns how many. */
-size_t access_cors(struct str origin, struct header *out);
+enum { ACCESS_CORS = 4 };
+/* What lets a browser's script of that origin, which was checked, see the answer, also when the request brought cookies (if
+ * one of them is of use): writes up to ACCESS_CORS headers, none when the origin is absent; returns how many. */
+size_t access_cors(struct str origin, const char *cookie, struct header *out);
 
 /* Is the word in the comma-separated list of that header, whatever parameters follow it? */
 bool access_header_has(const struct http_request *r, const char *name, struct str word);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "connectors/websocket/protocol.h"
 #include "connectors/websocket/told.h"
 
 enum {
@@ -11,8 +12,9 @@ enum {
     READS = 64,          /* of one turn */
     SCANNED_MOST = 4096, /* records of one chunk, so that a filter that takes few still moves on */
     CONFLATED_MOST = 1 << 18,
-    UNPLACED_MOST = 64, /* events between two positions, where not each has one */
-    AHEAD_MS = 5000,    /* after this much waiting, a position beyond the log's end is of another log */
+    PLACED = CURSOR_TEXT_MAX + 1024, /* most of a position without an event */
+    UNPLACED_MOST = 64,              /* events between two positions, where not each has one */
+    AHEAD_MS = 5000,                 /* after this much waiting, a position beyond the log's end is of another log */
 };
 
 struct lane { /* one partition of a chunk that is being filled */
@@ -81,7 +83,7 @@ struct chunk *chunk_new(struct chunk_maker *m, struct cohort *c, struct spot *fr
                          .from = spot_ref(from),
                          .to = spot_copy(places, from),
                          .join_at = c->ring.head,
-                         .bytes = buf_new(CHUNK_BYTES + m->longest) };
+                         .bytes = buf_new(CHUNK_BYTES + m->longest + PLACED) };
     k->filling = mem_alloc(sizeof *k->filling);
     *k->filling = (struct filling){ .next = k->to->next,
                                     .lanes = mem_alloc((places->count + 1) * sizeof *k->filling->lanes),
@@ -153,17 +155,24 @@ static bool chunk_add_position(struct chunk_maker *m, struct chunk *k, struct bu
     return position_add(&f->position, m->places, &k->cohort->subscription, f->next, f->count, f->newest_ms, out);
 }
 
-/* An event stream's position without an event. */
-static void chunk_place(struct chunk_maker *m, struct chunk *k)
+/* The position without an event: in an event stream an id alone, in aqueduct.v1 that op. */
+static void chunk_place(struct chunk_maker *m, struct chunk *k, const char *op)
 {
-    struct buf out = buf_new(CURSOR_TEXT_MAX + 8);
-    buf_add_c(&out, "id: ");
-    if (k->cohort->subscription.sse && chunk_add_position(m, k, &out)) {
-        buf_add_c(&out, "\n\n");
-        chunk_add(k, &(struct wire){ STR(""), buf_str(&out) }, PLACE_NONE, 0);
+    const struct subscription *s = &k->cohort->subscription;
+    struct buf cursor = buf_new(CURSOR_TEXT_MAX), out = buf_new(PLACED), json = buf_new(PLACED);
+    bool known = chunk_add_position(m, k, &cursor) && !cursor.failed;
+    if (s->sse && known)
+        buf_printf(&out, "id: %.*s\n\n", STR_ARG(buf_str(&cursor)));
+    if (s->sub) {
+        protocol_place(&json, op, s->sub, known ? buf_str(&cursor) : STR(""));
+        frames_add_op(&out, s, buf_str(&json));
     }
-    buf_free(&out);
+    if (out.n && !out.failed)
+        chunk_add(k, &(struct wire){ STR(""), buf_str(&out) }, PLACE_NONE, 0);
     k->filling->unplaced = 0;
+    buf_free(&json);
+    buf_free(&out);
+    buf_free(&cursor);
 }
 
 /* ---- conflation ---- */
@@ -247,7 +256,7 @@ static void chunk_take(struct chunk_maker *m, struct chunk *k, uint32_t i, struc
         && filter_match(k->cohort->subscription.filter, ev))
         chunk_take_event(m, k, i, r, ev);
     if (k->filling->unplaced >= UNPLACED_MOST && !position_on_each(m->places, &k->cohort->subscription))
-        chunk_place(m, k);
+        chunk_place(m, k, "hb");
     event_unref(ev);
     record_free(r);
 }
@@ -355,10 +364,11 @@ static bool chunk_is_full(const struct chunk *k)
 
 static void chunk_finish(struct chunk_maker *m, struct chunk *k, bool joins)
 {
-    /* Event streams learn where they are also when nothing was for them. */
+    /* They learn where they are also when nothing was for them. */
     const struct subscription *s = &k->cohort->subscription;
-    if (s->sse && (k->marks.count == 0 || !position_on_each(m->places, s)))
-        chunk_place(m, k);
+    bool moves = k->marks.count == 0 || !position_on_each(m->places, s);
+    if ((s->sse && moves) || (s->sub && (moves || joins)))
+        chunk_place(m, k, joins ? "live" : "hb");
     k->joins = joins;
     k->ready = true;
     chunk_end_filling(m, k);

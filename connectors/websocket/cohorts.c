@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/mem.h"
+#include "connectors/websocket/protocol.h"
 
 enum {
     HEARTBEAT_MS = 20 * 1000, /* of silence */
@@ -177,25 +178,40 @@ void cohorts_relieve(struct cohorts *all)
     }
 }
 
-/* Adds the position after all that the ring has as a block without data, which sets a client's last id and no more; or a
- * comment if that cannot be said. */
+/* Adds the position after all that the ring has: in an event stream as a block without data, which sets a client's last id
+ * and no more, or a comment if it cannot be said; in aqueduct.v1 as an op `hb`. */
 static void cohorts_place(struct cohort *c, struct places *p)
 {
-    struct buf block = buf_new(CURSOR_TEXT_MAX + sizeof "id: \n\n");
-    buf_add_c(&block, "id: ");
-    if (position_add(&c->position, p, &c->subscription, NULL, 0, 0, &block))
-        buf_add_c(&block, "\n\n");
-    cohort_comment(c, block.n > 4 && !block.failed ? buf_str(&block) : STR(":\n\n"));
-    buf_free(&block);
+    const struct subscription *s = &c->subscription;
+    struct buf cursor = buf_new(CURSOR_TEXT_MAX), out = buf_new(2 * CURSOR_TEXT_MAX),
+               json = buf_new(2 * CURSOR_TEXT_MAX);
+    bool known = position_add(&c->position, p, s, NULL, 0, 0, &cursor) && !cursor.failed;
+    if (s->sse)
+        buf_printf(&out, known ? "id: %.*s\n\n" : ":\n\n%.*s", STR_ARG(buf_str(&cursor)));
+    else if (known) {
+        protocol_place(&json, "hb", s->sub, buf_str(&cursor));
+        frames_add_op(&out, s, buf_str(&json));
+    }
+    if (out.n && !out.failed)
+        cohort_comment(c, buf_str(&out));
     c->unplaced = 0;
     c->placed_ms = c->added_ms;
+    buf_free(&json);
+    buf_free(&out);
+    buf_free(&cursor);
+}
+
+/* Does it get positions apart from events? */
+static bool cohorts_is_told(const struct places *p, const struct subscription *s)
+{
+    return s->sse || (s->sub && position_goes_out(p, s));
 }
 
 /* Did events go out without a position, since there are too many partitions or it was not known, and is one due? */
 static bool cohorts_place_is_due(struct cohort *c, struct places *p, int64_t now)
 {
     const struct subscription *s = &c->subscription;
-    if (!c->unplaced || !s->sse || !position_goes_out(p, s) || !position_ready(&c->position, p, s))
+    if (!c->unplaced || !cohorts_is_told(p, s) || !position_goes_out(p, s) || !position_ready(&c->position, p, s))
         return false;
     return position_on_each(p, s) || c->unplaced >= UNPLACED_MOST || now - c->placed_ms >= PLACE_MS;
 }
@@ -209,7 +225,7 @@ void cohorts_heartbeat(struct cohorts *all, struct places *p)
         cohorts_free_empty(all);
     }
     for (struct cohort *c = all->first; c; c = c->next) {
-        bool quiet = look && c->subscription.sse && now - c->added_ms >= HEARTBEAT_MS;
+        bool quiet = look && cohorts_is_told(p, &c->subscription) && now - c->added_ms >= HEARTBEAT_MS;
         if (!quiet && !cohorts_place_is_due(c, p, now))
             continue;
         if (!looked)

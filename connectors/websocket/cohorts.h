@@ -40,6 +40,6 @@ int64_t cohorts_flush(struct cohorts *all, bool now);
 /* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits for
  * goes back; if that is not enough, those who lag behind in the subscription that lags most have to go. */
 void cohorts_relieve(struct cohorts *all);
-/* Quiet event streams get their position, or a comment, so that proxies keep them and they need not look again at what was not
+/* Quiet event streams and subscriptions of aqueduct.v1 get their position, or a comment, so that proxies keep them and they need not look again at what was not
  * for them; those whose events have none get it soon after these. Outside of send(). */
 void cohorts_heartbeat(struct cohorts *all, struct places *p);

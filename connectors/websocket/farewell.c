@@ -6,8 +6,7 @@
 
 enum { FIRST_MS = 500, EACH_MS = 3, WINDOW_LEAST_MS = 1000, WINDOW_MOST_MS = 30000, REASON_TEXT = 64 };
 
-/* When one of so many listeners is to come back. */
-static uint32_t farewell_time(int64_t listeners)
+uint32_t farewell_time(int64_t listeners)
 {
     uint32_t random;
     int64_t window = listeners * EACH_MS;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a client says in the subprotocol aqueduct.v1+json: one JSON object a message, {"op":"sub","id":2,...}.
+/* What a client says in the subprotocols aqueduct.v1+json and +cbor: one JSON object a message,
+ * {"op":"sub","id":2,...}, or the same in CBOR (bridge/lib/cbor.h).
  *
  *   hello    id?, token?                                          welcome
  *   sub      id?, sub, topics?, type?, subject?, source?, filter?, from?, slow?, by?   ok, or err

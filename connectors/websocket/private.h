@@ -81,6 +81,8 @@ struct http_events accept_events(struct websocket_sink *s);
 
 /* ---- farewell.c ---- */
 
+/* When one of so many listeners is to come back. */
+uint32_t farewell_time(int64_t listeners);
 /* Takes leave of all listeners: each is told when to come back, not all at the same time, and where it stands. */
 void farewell_all(struct websocket_sink *s);
 
@@ -100,8 +102,12 @@ void refuse_request(struct websocket_sink *s, const struct http_request *r, int 
 
 /* ---- talk.c ---- */
 
+struct talk_form {
+    bool nameless, cbor;
+    enum ws_window deflate;
+};
 /* The listener speaks aqueduct.v1 from now on: it is welcome, and has no subscription yet. */
-void talk_begin(struct websocket_sink *s, struct listener *l, bool nameless);
+void talk_begin(struct websocket_sink *s, struct listener *l, const struct talk_form *form);
 void talk_end(struct websocket_sink *s, struct listener *l); /* it has gone */
 /* Now and then: tokens expire, and who has shown nothing has to go. */
 void talk_turn(struct websocket_sink *s);

@@ -44,11 +44,12 @@ void protocol_refused(struct buf *out, const struct asked *a, struct str event_i
     buf_printf(out, ",\"temp\":%s}", code_is_temporary(code) ? "true" : "false");
 }
 
-void protocol_ok(struct buf *out, const struct asked *a, const char *sub)
+void protocol_ok(struct buf *out, const struct asked *a, const char *sub, struct str position)
 {
     protocol_begin(out, a, "ok", "");
     if (*sub)
         buf_printf(out, ",\"sub\":%s", sub);
+    protocol_add_text(out, "pos", position);
     buf_add_char(out, '}');
 }
 
@@ -61,5 +62,22 @@ void protocol_welcome(struct buf *out, const struct asked *a, int64_t ping_ms, i
 
 void protocol_drain(struct buf *out, uint32_t reconnect_ms)
 {
-    buf_printf(out, "{\"op\":\"drain\",\"reconnect_ms\":%u}", reconnect_ms);
+    buf_printf(out, "{\"op\":\"drain\",\"reconnect_ms\":%u", reconnect_ms);
+}
+
+void protocol_drain_place(struct buf *out, bool first, const char *sub, struct str position)
+{
+    buf_printf(out, "%s%s:\"%.*s\"", first ? ",\"pos\":{" : ",", sub, STR_ARG(position));
+}
+
+void protocol_drain_end(struct buf *out, bool any)
+{
+    buf_add_c(out, any ? "}}" : "}");
+}
+
+void protocol_place(struct buf *out, const char *op, const char *sub, struct str position)
+{
+    buf_printf(out, "{\"op\":\"%s\",\"sub\":%s", op, sub);
+    protocol_add_text(out, "pos", position);
+    buf_add_char(out, '}');
 }

@@ -36,12 +36,17 @@ struct asked {         /* by whom, and as what, an answer is known */
 
 /* A connection begins; limits of its messages, and of its subscriptions. */
 void protocol_welcome(struct buf *out, const struct asked *a, int64_t ping_ms, int64_t max_message, int64_t subs);
-/* It will end, and may come back after that time. */
+/* It will end, and may come back after that time; then where each of its subscriptions stands, and the end of the frame. */
 void protocol_drain(struct buf *out, uint32_t reconnect_ms);
+void protocol_drain_place(struct buf *out, bool first, const char *sub, struct str position);
+void protocol_drain_end(struct buf *out, bool any);
+/* Where a subscription stands without an event, in an op "live" (it has caught up with the log) or "hb" (it goes on).
+ * position: "" when it is not known. */
+void protocol_place(struct buf *out, const char *op, const char *sub, struct str position);
 
 /* Appends the frame's text. note: "" or absent, or a sentence ("stored before"). */
 void protocol_stored(struct buf *out, const struct asked *a, struct str event_id, const char *note);
-/* Of an op that is done; sub: the subscription's name in JSON, or "". */
-void protocol_ok(struct buf *out, const struct asked *a, const char *sub);
+/* Of an op that is done; sub: the subscription's name in JSON, or ""; position: where that begins, or "". */
+void protocol_ok(struct buf *out, const struct asked *a, const char *sub, struct str position);
 /* event_id absent: it is not known. */
 void protocol_refused(struct buf *out, const struct asked *a, struct str event_id, enum code code, const char *why);

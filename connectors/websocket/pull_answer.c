@@ -7,12 +7,12 @@
 void pull_reply(struct websocket_sink *s, const struct pulling *p, int status, const struct header *more, size_t count,
                 struct str body)
 {
-    struct header headers[8];
+    struct header headers[8 + ACCESS_CORS];
     size_t n = 0;
     for (; n < count; n++)
         headers[n] = more[n];
     headers[n++] = (struct header){ STR("Cache-Control"), STR("no-store") };
-    n += access_cors(str_of(p->origin), headers + n);
+    n += access_cors(str_of(p->origin), s->token_cookie, headers + n);
     http_server_reply(s->server, p->id, status, headers, n, body);
 }
 

@@ -62,7 +62,7 @@ static bool pull_from(struct pulling *p, struct str text, const char *name, stru
         p->start = (struct cursor_start){ CURSOR_LAST, n };
     else if (str_starts(text, STR("last:")))
         return false;
-    else if (clock_parse(text, &n))
+    else if (clock_since(text, &n))
         p->start = (struct cursor_start){ CURSOR_TIME, n };
     else if (text.n > CURSOR_TEXT_MAX)
         return err_set(e, "%s: this is longer than any position", name);

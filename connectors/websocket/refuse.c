@@ -30,7 +30,7 @@ void refuse_answer(struct websocket_sink *s, const struct http_request *r, int s
     struct header headers[3 + ACCESS_CORS] = { { STR("Content-Type"), STR("application/problem+json") } };
     size_t n = 1;
     if (access_origin_ok(r, &s->origins)) /* so that a script can tell why */
-        n += access_cors(http_header(r, "Origin", NULL), headers + n);
+        n += access_cors(http_header(r, "Origin", NULL), s->token_cookie, headers + n);
     if (status == 401)
         headers[n++] = (struct header){ STR("WWW-Authenticate"), verifier_challenge(s->verifier) };
     if (status == 405)

@@ -98,6 +98,8 @@ static enum code subs_read(const struct talk *t, const struct subs_house *h, con
     enum code code = subscription_of_op(&a->wanted, o, name, h->topics, e);
     if (!code && ticket_rights(t->listener))
         code = rights_narrow(ticket_rights(t->listener), &a->wanted, h->topics, e);
+    if (!code)
+        subscription_encode(&a->wanted, t->cbor, t->deflate);
     return code ? code : wish_of_op(&a->wish, o, e) ? 0 : CODE_MALFORMED;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The subscriptions of a connection that speaks aqueduct.v1+json: each has a name that the client gave it, and a seat in the
+/* The subscriptions of a connection that speaks aqueduct.v1: each has a name that the client gave it, and a seat in the
  * cohort of what it asks for.
  *
  *   subs_add -> [live, or behind] -> subs_drop -> gone at once, or once the frame of it that is on its way has ended: subs_turn
@@ -32,6 +32,8 @@ struct talk { /* a connection */
     struct sub *subs;
     int64_t count;
     int64_t hello_by_ms; /* it has shown nothing, and must by then; 0: it has */
+    bool cbor;           /* it speaks CBOR, else JSON */
+    enum ws_window deflate;
 };
 
 /* What was asked for is narrowed to the rights of the listener's token. */

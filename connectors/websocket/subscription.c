@@ -290,15 +290,16 @@ enum code subscription_of_op(struct subscription *s, const struct op *o, const c
     return code;
 }
 
-void subscription_deflate(struct subscription *s, enum ws_window window)
+void subscription_encode(struct subscription *s, bool cbor, enum ws_window window)
 {
     struct buf key = buf_new(SIZE_MAX);
-    if (!window)
+    if (!window && !cbor)
         return;
-    buf_printf(&key, "deflate %d\n%s", (int)window, s->key);
+    buf_printf(&key, "%sdeflate %d\n%s", cbor ? "cbor, " : "", (int)window, s->key);
     free(s->key);
     s->key = str_dup(buf_str(&key));
     s->deflate = window;
+    s->cbor = cbor;
     buf_free(&key);
 }
 

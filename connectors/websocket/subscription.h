@@ -18,6 +18,7 @@ struct subscription {
     char *sub;              /* aqueduct.v1: its name in JSON; NULL: plain */
     bool with_cursor;       /* WebSocket: each event says the position after it */
     enum ws_window deflate; /* of WebSocket frames */
+    bool cbor;              /* aqueduct.v1+cbor */
     struct strings topics;  /* sorted; empty: all that the sink gets */
     struct filter *filter;  /* NULL: everything */
     char *key;              /* equal subscriptions have equal keys */
@@ -30,8 +31,8 @@ bool subscription_parse(struct subscription *s, struct str query, bool sse, cons
 /* The same of an op `sub`, whose name is `name` (subs.h): topics is a list, filter a condition or a list of them. */
 enum code subscription_of_op(struct subscription *s, const struct op *o, const char *name, const struct strings *known,
                              struct err *e);
-/* Its frames are deflated, so that it is another one. */
-void subscription_deflate(struct subscription *s, enum ws_window window);
+/* Its frames are in CBOR, or deflated, so that it is another one. Last: what narrows it takes that back. */
+void subscription_encode(struct subscription *s, bool cbor, enum ws_window window);
 /* Narrows it to topics for which may() is true. False with *e: one that it names is not, or none is left. */
 bool subscription_keep_topics(struct subscription *s, const struct strings *known,
                               bool (*may)(const void *ctx, struct str topic), const void *ctx, struct err *e);

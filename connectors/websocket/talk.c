@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What listeners say, and what they are answered. */
 #include <stdlib.h>
+#include "bridge/lib/cbor.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "connectors/websocket/access.h"
@@ -8,21 +9,26 @@
 
 enum {
     TALK_TEXT = 16 * 1024,
-    RECONNECT_LEAST_MS = 500, /* so that not all come back at once */
-    RECONNECT_MOST_MS = 5000,
-    SUBSCRIBE_RATE = 50, /* of one user */
+    TALK_PLACES = 32 * 1024, /* of all subscriptions, of a connection that ends */
+    SUBSCRIBE_RATE = 50,     /* of one user */
     SUBSCRIBE_BURST = 500,
     HELLO_MS = 5000,
     TALK_TOKEN = 16 * 1024,
+    TALK_JSON_TIMES = 8, /* as long is JSON as the same in CBOR, at most: 5.9604644775390625e-08 */
 };
 
 /* ---- answers ---- */
 
 /* One who does not read its answers may not say more. */
-static void talk_send(struct listener *l, struct str text)
+static void talk_send(struct listener *l, struct str json)
 {
-    if (!http_stream_send(l->stream, text))
+    bool cbor = l->talk && l->talk->cbor;
+    struct buf bytes = buf_new(SIZE_MAX / 2);
+    if (cbor)
+        cbor_add_json(&bytes, json);
+    if (!http_stream_send(l->stream, !cbor, cbor ? buf_str(&bytes) : json))
         http_stream_close(l->stream, 1008, "answers are not read");
+    buf_free(&bytes);
 }
 
 static void talk_tell(struct listener *l, const struct publish_answer *a)
@@ -89,8 +95,21 @@ static void talk_say(struct listener *l, struct buf *out)
 static void talk_ok(struct listener *l, const struct asked *a, const char *sub)
 {
     struct buf out = buf_new(TALK_TEXT);
-    protocol_ok(&out, a, sub);
+    protocol_ok(&out, a, sub, STR(""));
     talk_say(l, &out);
+}
+
+/* One that begins live is told where that is; as soon as that is known, if it is not. */
+static void talk_ok_sub(struct websocket_sink *s, struct listener *l, const struct asked *a, const struct sub *sub)
+{
+    struct cohort *c = sub->seat.cohort;
+    struct buf out = buf_new(CURSOR_TEXT_MAX + TALK_TEXT), cursor = buf_new(CURSOR_TEXT_MAX);
+    if (sub->seat.index != SEAT_BEHIND
+        && !position_add(&c->position, &s->places, &c->subscription, NULL, 0, 0, &cursor))
+        c->unplaced += s->places.log != NULL;
+    protocol_ok(&out, a, sub->name, buf_str(&cursor));
+    talk_say(l, &out);
+    buf_free(&cursor);
 }
 
 static void talk_refuse(struct listener *l, const struct asked *a, enum code code, const char *why)
@@ -138,15 +157,15 @@ static void talk_set_nameless(struct websocket_sink *s, struct listener *l, bool
     l->peer->nameless += nameless ? 1 : UINT32_MAX; /* one less */
 }
 
-void talk_begin(struct websocket_sink *s, struct listener *l, bool nameless)
+void talk_begin(struct websocket_sink *s, struct listener *l, const struct talk_form *form)
 {
     struct talk *t = mem_alloc(sizeof *t);
-    *t = (struct talk){ .next = s->talks, .listener = l };
+    *t = (struct talk){ .next = s->talks, .listener = l, .cbor = form->cbor, .deflate = form->deflate };
     if (t->next)
         t->next->before = t;
     s->talks = l->talk = t;
-    talk_set_nameless(s, l, nameless);
-    if (!nameless)
+    talk_set_nameless(s, l, form->nameless);
+    if (!form->nameless)
         talk_welcome(s, l, &(struct asked){ .op = true });
 }
 
@@ -280,14 +299,36 @@ static enum code talk_take_token(struct websocket_sink *s, struct listener *l, c
     return code;
 }
 
+/* Where its subscriptions stand: what each got, once what is on its way has gone out. */
+static void talk_add_places(struct websocket_sink *s, const struct talk *t, struct buf *out)
+{
+    struct buf cursor = buf_new(CURSOR_TEXT_MAX);
+    bool any = false;
+    for (struct sub *sub = t->subs; sub; sub = sub->next) {
+        struct cohort *c = sub->seat.cohort;
+        struct spot *spot = c ? replay_where(&s->replay, &sub->seat) : NULL;
+        buf_reset(&cursor);
+        if (spot && !sub->ending
+            && position_add(&c->position, &s->places, &c->subscription, spot->next, spot->count, 0, &cursor)
+            && out->n + cursor.n < TALK_PLACES) {
+            protocol_drain_place(out, !any, sub->name, buf_str(&cursor));
+            any = true;
+        }
+        spot_unref(spot);
+    }
+    protocol_drain_end(out, any);
+    buf_free(&cursor);
+}
+
 void talk_drain(struct websocket_sink *s)
 {
+    int64_t listeners = s->listeners[0] + s->listeners[1];
+    places_look(&s->places);
     for (struct talk *t = s->talks, *next; t; t = next) {
-        struct buf out = buf_new(TALK_TEXT);
-        uint32_t random;
+        struct buf out = buf_new(TALK_PLACES + TALK_TEXT);
         next = t->next;
-        crypto_random(&random, sizeof random);
-        protocol_drain(&out, RECONNECT_LEAST_MS + random % (RECONNECT_MOST_MS - RECONNECT_LEAST_MS));
+        protocol_drain(&out, farewell_time(listeners));
+        talk_add_places(s, t, &out);
         talk_say(t->listener, &out);
         listener_close(t->listener, 1012, "restarting");
         metric_add(s->drained, 1);
@@ -359,7 +400,7 @@ static enum code talk_do(struct websocket_sink *s, struct listener *l, const str
                                                   s->max_subscriptions_per_listener },
                             o, e);
         if (!code)
-            talk_ok(l, &o->asked, l->talk->subs->name);
+            talk_ok_sub(s, l, &o->asked, l->talk->subs);
         if (!code)
             refuse_audit(s, l, "listener subscribed", l->talk->subs->seat.cohort->subscription.key);
         return code;
@@ -395,11 +436,27 @@ static void talk_op(struct websocket_sink *s, struct listener *l, struct str pay
         listener_close(l, CODE_UNVERIFIED, "a valid token is needed");
 }
 
+static void talk_cbor(struct websocket_sink *s, struct listener *l, struct str payload)
+{
+    struct buf json = buf_new(TALK_JSON_TIMES * payload.n + TALK_TEXT);
+    struct err e = { "" };
+    if (cbor_to_json(payload, &json, &e))
+        talk_op(s, l, buf_str(&json));
+    else
+        talk_refuse(l, &(struct asked){ .op = true }, CODE_MALFORMED, e.text);
+    buf_free(&json);
+}
+
 void talk_message(struct websocket_sink *s, struct listener *l, bool text, struct str payload)
 {
     struct asked asked = { .op = l->talk };
-    if (!text)
-        talk_refuse(l, &asked, CODE_MALFORMED, "a message is text, and this one is binary");
+    bool cbor = l->talk && l->talk->cbor;
+    if (text == cbor)
+        talk_refuse(l, &asked, CODE_MALFORMED,
+                    cbor ? "a message is CBOR, and so binary, and this one is text"
+                         : "a message is text, and this one is binary");
+    else if (cbor)
+        talk_cbor(s, l, payload);
     else if (l->talk)
         talk_op(s, l, payload);
     else

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What is told, as frames. */
 #include "connectors/websocket/told.h"
+#include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
-#include "bridge/net/ws.h"
+#include "connectors/websocket/frames.h"
 
 const char *resume_text(enum resume r)
 {
@@ -32,23 +33,22 @@ static void told_add_members(struct buf *out, const struct told *n)
     buf_add_c(out, separator[1] ? "}" : "}}");
 }
 
-/* A text frame with a CloudEvent, or with an op of the subscription of that name. */
-static void told_add_message(struct buf *out, const char *sub, const struct told *n)
+/* A frame with a CloudEvent, or with an op of the subscription. */
+static void told_add_message(struct buf *out, const struct subscription *s, const struct told *n)
 {
-    unsigned char head[WS_HEAD];
     struct buf json = buf_new(TOLD_BYTES);
-    if (sub)
-        buf_printf(&json, "{\"op\":\"state\",\"sub\":%s,", sub);
+    if (s->sub)
+        buf_printf(&json, "{\"op\":\"state\",\"sub\":%s,", s->sub);
     else
         buf_printf(
             &json,
-            "{\"specversion\":\"1.0\",\"id\":\"resume-%lld\",\"source\":\"/aqueduct\",\"type\":\"aqueduct.resume\",\"data\":{",
+            "{\"specversion\":\"1.0\",\"id\":\"resume-%lld\",\"source\":\"/aqueduct\",\"type\":\"" EVENT_RESUME_TYPE
+            "\",\"data\":{",
             (long long)clock_mono_us());
     told_add_members(&json, n);
-    if (!sub)
+    if (!s->sub)
         buf_add_char(&json, '}');
-    buf_add(out, head, ws_head(head, WS_TEXT, json.n));
-    buf_add_str(out, buf_str(&json));
+    frames_add_op(out, s, buf_str(&json));
     out->failed |= json.failed;
     buf_free(&json);
 }
@@ -60,6 +60,6 @@ void told_add(struct buf *out, const struct subscription *s, const struct told *
         told_add_members(out, n);
         buf_add_c(out, "\n\n");
     } else if (s->sub || (n->resume != RESUME_EXACT && n->resume != RESUME_NEW)) {
-        told_add_message(out, s->sub, n);
+        told_add_message(out, s, n);
     }
 }

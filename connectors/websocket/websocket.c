@@ -170,7 +170,7 @@ static void websocket_send(struct sink *base, const struct message *m)
     cohorts_find(&s->cohorts, m, websocket_offer, &o);
     places_sent(&s->places, o.place, m->record->offset);
     if (o.built)
-        pace_add(&s->cohorts.pace, clock_mono_us(), s->frames.plain.n);
+        pace_add(&s->cohorts.pace, clock_mono_us(), frames_bytes(&s->frames));
     if (!o.too_long)
         return;
     metric_add(s->too_long, 1);

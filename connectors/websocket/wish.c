@@ -44,7 +44,7 @@ static bool wish_parse_from(struct wish *w, struct str text, struct err *e)
         return wish_parse_last(w, str_from(text, 5), e);
     if (str_eq(text, STR("earliest")))
         w->start.from = CURSOR_EARLIEST;
-    else if (clock_parse(text, &ms))
+    else if (clock_since(text, &ms))
         w->start = (struct cursor_start){ CURSOR_TIME, ms };
     else
         return wish_take_cursor(w, text, "from", e);

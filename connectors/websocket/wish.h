@@ -2,7 +2,7 @@
 /* Where a listener wants to begin, and what is to become of it when it is slow, as it says it in its request:
  *
  *   Last-Event-ID: <cursor>, else ?last_event_id= or ?lastEventId=, else
- *   ?from=latest | earliest | <cursor> | <RFC 3339 time> | last:<n>
+ *   ?from=latest | earliest | <cursor> | <RFC 3339 time> | 2h (ago; s, m, h, d) | last:<n>
  *   ?slow=catchup | latest | conflate | close   &by=subject | key
  *
  * One thread. */

@@ -367,6 +367,8 @@ def receiver(receivers):
 class Listener:
     """A WebSocket listener in a thread of its own. When it has ended, `code` and `reason` say how, or `refused` the HTTP status."""
 
+    decode, encode = staticmethod(json.loads), staticmethod(json.dumps)
+
     def __init__(self, port, query="", headers=None, **more):
         self.events, self.code, self.reason, self.refused, self.protocol = [], None, None, None, None
         self.opened, self.ended = threading.Event(), threading.Event()
@@ -382,7 +384,7 @@ class Listener:
                 self.opened.set()
                 try:
                     async for text in ws:
-                        self.events.append(json.loads(text))
+                        self.events.append(self.decode(text))
                 finally:
                     self.code, self.reason = ws.close_code, ws.close_reason
         except websockets.InvalidStatusCode as e:
@@ -394,6 +396,9 @@ class Listener:
 
     def leave(self):
         asyncio.run_coroutine_threadsafe(self.ws.close(), self.loop).result(30)
+
+    def say(self, message):
+        asyncio.run_coroutine_threadsafe(self.ws.send(self.encode(message)), self.loop).result(30)
 
     def ids(self):
         return [e["id"] for e in self.events]

@@ -112,8 +112,8 @@ struct http_write {
 };
 /* The same for many streams of one server, each once; in few system calls where the kernel can (net/sends.h). */
 void http_stream_write_all(struct http_write *writes, size_t count);
-/* Sends a whole WebSocket text message at the next boundary. False: so much waits already that it would be beyond
+/* Sends a whole WebSocket message, of text or bytes, at the next boundary. False: so much waits already that it would be beyond
  * HTTP_STREAM_HELD, or the stream is closing. */
-bool http_stream_send(struct http_stream *st, struct str text);
+bool http_stream_send(struct http_stream *st, bool text, struct str payload);
 /* WebSocket: closing handshake, bounded; else: shuts down. */
 void http_stream_close(struct http_stream *st, int code, const char *why);

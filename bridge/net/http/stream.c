@@ -335,17 +335,17 @@ void http_stream_write_all(struct http_write *writes, size_t count)
     }
 }
 
-bool http_stream_send(struct http_stream *st, struct str text)
+bool http_stream_send(struct http_stream *st, bool text, struct str payload)
 {
     unsigned char head[WS_HEAD];
     CHECK(st->websocket);
-    size_t n = ws_head(head, WS_TEXT, text.n);
-    if (!stream_is_open(st) || stream_control_held(st) + http_wire_kept(st->c) + n + text.n > HTTP_STREAM_HELD)
+    size_t n = ws_head(head, text ? WS_TEXT : WS_BINARY, payload.n);
+    if (!stream_is_open(st) || stream_control_held(st) + http_wire_kept(st->c) + n + payload.n > HTTP_STREAM_HELD)
         return false;
     bool now = stream_at_boundary(st) && stream_control_held(st) == 0;
-    struct buf frame = buf_new(n + text.n), *out = now ? &frame : &stream_cut(st)->control;
+    struct buf frame = buf_new(n + payload.n), *out = now ? &frame : &stream_cut(st)->control;
     buf_add(out, head, n);
-    buf_add_str(out, text);
+    buf_add_str(out, payload);
     if (now)
         http_wire_put(st->c, buf_str(&frame));
     buf_free(&frame);

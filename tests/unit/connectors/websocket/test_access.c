@@ -90,6 +90,17 @@ TEST(token_in_a_cookie)
                                     "Cookie: a=b; __Secure-live=t/w?o-of-enough-length ;c\r\nOrigin: http://here:1\r\n",
                                     101);
     client_close(&c);
+    /* new EventSource(url, { withCredentials: true }) of a page that is not the listener's own */
+    live_close(NULL);
+    live_open(
+        "tokens: [\"t/w?o-of-enough-length\"]\ntoken_cookie: __Secure-live\norigins: [\"https://app.example.com\"]");
+    c = live_request("/", EVENTS "Cookie: __Secure-live=t/w?o-of-enough-length\r\nOrigin: https://app.example.com\r\n");
+    char *head = live_head(&c);
+    assert_true(str_starts(str_of(head), STR("HTTP/1.1 200")));
+    assert_non_null(strstr(head, "Access-Control-Allow-Origin: https://app.example.com\r\n"));
+    assert_non_null(strstr(head, "Access-Control-Allow-Credentials: true\r\n"));
+    free(head);
+    client_close(&c);
 }
 
 /* A flood of handshakes of one address takes no time of others. */

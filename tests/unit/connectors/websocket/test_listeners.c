@@ -84,6 +84,27 @@ TEST(deflated_frames)
     client_close(&e);
 }
 
+/* So are those of aqueduct.v1. */
+TEST(deflated_ops)
+{
+    static const char event[] = "{\"op\":\"ev\",\"sub\":\"a\",\"d\":[" LONG_EVENT("1") "]}";
+    int opcode;
+    live_open("");
+    struct client c = live_listener("/", UPGRADE OFFER("") "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n", 101);
+    struct client d = live_listener("/", UPGRADE "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n", 101);
+    for (int i = 0; i < 2; i++) {
+        struct client *one = i ? &d : &c;
+        free(live_next(one, &opcode));
+        live_say(one, "{\"op\":\"sub\",\"sub\":\"a\"}");
+        live_expect(one, "{\"op\":\"ok\",\"sub\":\"a\"}");
+    }
+    live_send("ai.events", "1", "t", NULL, LONG);
+    assert_in_range(expect_deflated(&c, event), 1, 2 + strlen(event) * 7 / 8);
+    live_expect(&d, event);
+    client_close(&c);
+    client_close(&d);
+}
+
 TEST(nothing_is_deflated)
 {
     live_open("deflate: false");
@@ -488,6 +509,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LIVE(events_as_frames),
         LIVE(deflated_frames),
+        LIVE(deflated_ops),
         LIVE(nothing_is_deflated),
         LIVE(a_quiet_listener_is_small),
         LIVE(subprotocol),

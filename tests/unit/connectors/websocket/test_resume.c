@@ -167,6 +167,11 @@ TEST(begins_at_a_time)
     ear_catch_up(&a);
     assert_int_equal(a.heard, 5);
     client_close(&a.c);
+    ear_new(&a, true, "from=30s"); /* ago */
+    a.next[0] = 5;
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 5);
+    client_close(&a.c);
 }
 
 TEST(garbage_is_refused)
@@ -744,6 +749,105 @@ TEST(farewell_by_appointment)
     client_close(&a.c);
 }
 
+#define TALK UPGRADE "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n"
+
+static struct client talker(void)
+{
+    int opcode;
+    struct client c = live_listener("/", TALK, 101);
+    free(live_next(&c, &opcode));
+    return c;
+}
+
+/* The next frame says where the subscription stands, by that op; in *cursor if it is not NULL. */
+static void expect_place(struct client *c, const char *op, const char *sub, char cursor[1024])
+{
+    int opcode;
+    char begin[128], *text = live_next(c, &opcode);
+    int n = snprintf(begin, sizeof begin, "{\"op\":\"%s\",\"sub\":\"%s\",\"pos\":\"", op, sub);
+    if (strncmp(text, begin, (size_t)n) != 0)
+        fail_msg("%s, not %s", text, begin);
+    assert_string_equal(text + n + strcspn(text + n, "\""), "\"}");
+    if (cursor)
+        snprintf(cursor, 1024, "%.*s", (int)strcspn(text + n, "\""), text + n);
+    free(text);
+}
+
+/* Quiet subscriptions of aqueduct.v1 are told where they are, so that what their filters left out is not looked at again: live
+ * as well as on the way there. */
+TEST(subscriptions_move_without_events)
+{
+    char cursor[1024], said[2048];
+    clock_fake(100000, 1600000000000);
+    log_open();
+    live_open("");
+    log_pass(0, 1);
+    struct client c = talker();
+    live_say(&c, "{\"op\":\"sub\",\"sub\":\"a\",\"type\":\"none\"}");
+    expect_place(&c, "ok", "a", NULL);
+    log_pass(0, 99);
+    live_silent(&c);
+    clock_fake_advance(20000);
+    live_turn();
+    expect_place(&c, "hb", "a", cursor);
+    live_silent(&c);
+    log_places[0].start = 100;
+    snprintf(said, sizeof said, "{\"op\":\"sub\",\"sub\":\"b\",\"type\":\"none\",\"from\":\"%s\"}", cursor);
+    live_say(&c, said);
+    live_expect(&c, "{\"op\":\"ok\",\"sub\":\"b\"}");
+    live_expect(&c, "{\"op\":\"state\",\"sub\":\"b\",\"resume\":\"exact\"}");
+    expect_place(&c, "live", "b", NULL);
+    log_pass(0, 9000); /* more than is looked at for one chunk */
+    live_say(&c, "{\"op\":\"sub\",\"sub\":\"c\",\"type\":\"none\",\"from\":\"earliest\"}");
+    live_expect(&c, "{\"op\":\"ok\",\"sub\":\"c\"}");
+    live_expect(&c, "{\"op\":\"state\",\"sub\":\"c\",\"resume\":\"new\"}");
+    expect_place(&c, "hb", "c", NULL);
+    expect_place(&c, "hb", "c", NULL);
+    expect_place(&c, "live", "c", NULL);
+    client_close(&c);
+}
+
+/* Each connection has its own time to come back, and where each of its subscriptions stands. */
+TEST(leave_says_where_all_subscriptions_stand)
+{
+    int opcode;
+    char position[1024], said[2048];
+    log_open();
+    live_open("");
+    log_pass(0, 3);
+    struct client c = talker();
+    live_say(&c, "{\"op\":\"sub\",\"sub\":\"a\"}");
+    live_say(&c, "{\"op\":\"sub\",\"sub\":\"b\",\"type\":\"none\"}");
+    free(live_next(&c, &opcode));
+    free(live_next(&c, &opcode));
+    log_pass(0, 2);
+    websocket_sink.drain(live_sink, (struct duration){ 200 });
+    for (int i = 0; i < 2; i++)
+        free(live_next(&c, &opcode)); /* 0/3 and 0/4 */
+    char *text = live_next(&c, &opcode), *a = strstr(text, "\"a\":\""), *b = strstr(text, "\"b\":\"");
+    assert_true(str_starts(str_of(text), STR("{\"op\":\"drain\",\"reconnect_ms\":")));
+    assert_true(a && b);
+    assert_in_range(strtol(strstr(text, "_ms\":") + 5, NULL, 10), 500, 1499);
+    snprintf(position, sizeof position, "%.*s", (int)strcspn(a + 5, "\""), a + 5);
+    free(text);
+    text = live_next(&c, &opcode);
+    assert_int_equal(opcode, 0x88);
+    free(text);
+    client_close(&c);
+    live_close(NULL);
+    live_open("");
+    log_pass(0, 1);
+    c = talker();
+    snprintf(said, sizeof said, "{\"op\":\"sub\",\"sub\":\"a\",\"from\":\"%s\"}", position);
+    live_say(&c, said);
+    live_expect(&c, "{\"op\":\"ok\",\"sub\":\"a\"}");
+    live_expect(&c, "{\"op\":\"state\",\"sub\":\"a\",\"resume\":\"exact\"}");
+    text = live_next(&c, &opcode);
+    assert_non_null(strstr(text, "\"id\":\"0/5\""));
+    free(text);
+    client_close(&c);
+}
+
 /* A subscription of aqueduct.v1 begins at any point, too, and each frame of it says the position after it. */
 TEST(named_subscriptions_begin_anywhere)
 {
@@ -751,8 +855,7 @@ TEST(named_subscriptions_begin_anywhere)
     log_open();
     live_open("");
     log_pass(0, 3);
-    struct client c = live_listener("/", UPGRADE "Sec-WebSocket-Protocol: aqueduct.v1+json\r\n", 101);
-    free(live_next(&c, &opcode));
+    struct client c = talker();
     live_say(&c, "{\"op\":\"sub\",\"sub\":\"x\",\"from\":\"no position\"}");
     char *text = live_next(&c, &opcode);
     assert_non_null(strstr(text, "{\"op\":\"err\",\"code\":44"));
@@ -770,6 +873,7 @@ TEST(named_subscriptions_begin_anywhere)
             snprintf(position, sizeof position, "%.*s", (int)strcspn(text + 28, "\""), text + 28);
         free(text);
     }
+    expect_place(&c, "live", "a", NULL);
     char said[2048];
     snprintf(said, sizeof said, "{\"op\":\"sub\",\"sub\":\"b\",\"from\":\"%s\"}", position);
     live_say(&c, said);
@@ -778,6 +882,7 @@ TEST(named_subscriptions_begin_anywhere)
     text = live_next(&c, &opcode);
     assert_true(strstr(text, "\"sub\":\"b\"") && strstr(text, "\"id\":\"0/2\""));
     free(text);
+    expect_place(&c, "live", "b", NULL);
     log_pass(0, 1);
     for (int i = 0; i < 2; i++) {
         text = live_next(&c, &opcode);
@@ -812,6 +917,8 @@ int main(void)
         LOGGED(wide_topics_get_positions_now_and_then),
         LOGGED(seats_of_one_listener_are_behind_apart),
         LOGGED(named_subscriptions_begin_anywhere),
+        LOGGED(subscriptions_move_without_events),
+        LOGGED(leave_says_where_all_subscriptions_stand),
         LOGGED(farewell_by_appointment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /* The subprotocol aqueduct.v1+json: what is said, and what is answered. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/lib/cbor.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 #include "tests/support/live.h"
@@ -90,6 +91,75 @@ TEST(every_message_is_answered)
                 "{\"op\":\"err\",\"code\":4400,\"msg\":\"a message is text, and this one is binary\",\"temp\":false}");
     live_silent(&c);
     client_close(&c);
+}
+
+static void say_cbor(struct client *c, const char *json)
+{
+    struct buf b = buf_new(4096), frame = buf_new(4096);
+    cbor_add_json(&b, str_of(json));
+    assert_true(b.n < 126);
+    buf_add_char(&frame, (char)0x82);
+    buf_add_char(&frame, (char)(0x80 | b.n));
+    buf_add(&frame, "\0\0\0\0", 4);
+    buf_add_str(&frame, buf_str(&b));
+    client_write(c, buf_str(&frame));
+    buf_free(&b);
+    buf_free(&frame);
+}
+
+/* The next frame is CBOR that says this, with definite lengths. */
+static void expect_cbor(struct client *c, const char *json)
+{
+    struct buf out = buf_new(4096);
+    struct str payload;
+    struct err e = { "" };
+    int opcode;
+    size_t n = 0;
+    for (int i = 0; i < 10000 && !n; i++) {
+        live_turn();
+        client_read(c);
+        n = live_frame(buf_str(&c->in), &opcode, &payload);
+    }
+    assert_true(n > 0);
+    assert_int_equal(opcode, 0x82);
+    if (!cbor_to_json(payload, &out, &e))
+        fail_msg("%s", e.text);
+    if (strncmp(buf_c(&out), json, strlen(json)) != 0)
+        fail_msg("%s, not %s", out.at, json);
+    buf_drop(&c->in, n);
+    buf_free(&out);
+}
+
+TEST(the_same_in_cbor)
+{
+    live_open("publish: {types: [chat.say]}");
+    struct client c = live_listener("/", UPGRADE "Sec-WebSocket-Protocol: x, aqueduct.v1+cbor, aqueduct.v1+json\r\n",
+                                    101);
+    struct client j = talker(TALK, 64);
+    expect_cbor(&c, "{\"op\":\"welcome\",\"ping_ms\":30000,\"limits\":{\"message\":65536,\"subs\":64}}");
+    say_cbor(&c, "{\"op\":\"ping\",\"id\":5}");
+    expect_cbor(&c, "{\"op\":\"ok\",\"id\":5}");
+    say_cbor(&c, "{\"op\":\"ping\",\"id\":\"\u00fc\"}");
+    expect_cbor(&c, "{\"op\":\"ok\",\"id\":\"\u00fc\"}");
+    say_cbor(&c, "{\"op\":\"sub\",\"sub\":\"a\",\"topics\":[\"ai.chats\"]}");
+    expect_cbor(&c, "{\"op\":\"ok\",\"sub\":\"a\"}");
+    dialogue(&j, "{\"op\":\"sub\",\"sub\":\"a\",\"topics\":[\"ai.chats\"]}", "{\"op\":\"ok\",\"sub\":\"a\"}");
+    live_send("ai.chats", "1", "t", "s/7", "{\"n\": 1.50}");
+    expect_cbor(&c, "{\"op\":\"ev\",\"sub\":\"a\",\"d\":[" JSON("1", "t",
+                                                                ",\"subject\":\"s/7\",\"data\":{\"n\": 1.50}") "]}");
+    live_expect(&j, EV("a", "1", "t", ",\"subject\":\"s/7\",\"data\":{\"n\": 1.50}"));
+    say_cbor(&c, "{\"op\":\"pub\",\"id\":4,\"event\":{\"event_id\":\"m\",\"type\":\"chat.say\",\"content\":\"x\"}}");
+    live_settle(1, OUTCOME_STORED, NULL);
+    assert_true(
+        str_eq(live_emitted[0].event->data, STR("{\"event_id\":\"m\",\"type\":\"chat.say\",\"content\":\"x\"}")));
+    expect_cbor(&c, "{\"op\":\"ok\",\"id\":4,\"event\":\"m\"}");
+    client_write(&c, STR("\x82\x83\0\0\0\0\xa1\x62\x6f"));
+    expect_cbor(&c, "{\"op\":\"err\",\"code\":4400,\"msg\":\"CBOR, byte 2: it is shorter");
+    live_say(&c, "{\"op\":\"ping\"}");
+    expect_cbor(&c, "{\"op\":\"err\",\"code\":4400,\"msg\":\"a message is CBOR");
+    live_silent(&c);
+    client_close(&c);
+    client_close(&j);
 }
 
 TEST(several_subscriptions_on_one_connection)
@@ -393,6 +463,7 @@ int main(void)
     log_setup(LOG_ERROR, LOG_LOGFMT);
     const struct CMUnitTest tests[] = {
         LIVE(every_message_is_answered),
+        LIVE(the_same_in_cbor),
         LIVE(several_subscriptions_on_one_connection),
         LIVE(the_url_asks_for_nothing),
         LIVE(leave_is_taken),

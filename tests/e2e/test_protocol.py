@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""The subprotocols aqueduct.v1+json and +cbor, spoken by independent clients."""
+import json
+
+import cbor2
+
+from conftest import HTTP_SOURCE, Listener, event, free_port, post_ok, wait_for
+
+LIVE = HTTP_SOURCE + """
+sinks:
+  live: {type: websocket, listen: "127.0.0.1:%d", topics: [$EVENTS], publish: {types: [chat.*]}}
+"""
+
+
+class Talker(Listener):
+    """Says ops, and keeps what is said to it."""
+    protocol_name = "aqueduct.v1+json"
+
+    def __init__(self, port, **more):
+        super().__init__(port, subprotocols=[self.protocol_name], **more)
+        assert self.protocol == self.protocol_name
+        self.wait("welcome")
+
+    def wait(self, op, count=1, **members):
+        """The count-th message of that op with these members."""
+        def those():
+            return [m for m in self.events if m["op"] == op and members.items() <= m.items()]
+        wait_for(lambda: len(those()) >= count, why=lambda: (op, members, self.events[-5:]))
+        return those()[count - 1]
+
+    def ask(self, op, **members):
+        """Its answer."""
+        ident = len(self.events) + 1000 * getattr(self, "asked", 0)
+        self.asked = getattr(self, "asked", 0) + 1
+        self.say({"op": op, "id": ident, **members})
+        wait_for(lambda: any(m.get("id") == ident for m in self.events), why=lambda: self.events[-5:])
+        return next(m for m in self.events if m.get("id") == ident)
+
+    def heard(self, sub):
+        return [e["id"] for m in self.events if m["op"] == "ev" and m["sub"] == sub for e in m["d"]]
+
+
+class CborTalker(Talker):
+    protocol_name = "aqueduct.v1+cbor"
+    decode, encode = staticmethod(cbor2.loads), staticmethod(cbor2.dumps)
+
+
+def test_the_same_protocol_in_cbor(bridge):
+    port = free_port()
+    daemon = bridge.run(LIVE % port)
+    one, other = CborTalker(port), Talker(port)
+    for talker in (one, other):
+        assert talker.ask("sub", sub="a", **{"from": "earliest"})["op"] == "ok"
+        talker.wait("live", sub="a")
+    data = {"text": "größer 😀\n", "n": [1, 2.5, None, True], "big": 12345678901234567890123}
+    post_ok(daemon, event("1", "thing.happened", subject="ü", data=data), event("2", "thing.happened", data="text"))
+    binary = {"specversion": "1.0", "id": "3", "source": "/e2e", "type": "thing.happened", "datacontenttype": "image/png", "data_base64": "iVBORw=="}
+    post_ok(daemon, binary)
+    for talker in (one, other):
+        wait_for(lambda: talker.heard("a") == ["1", "2", "3"], why=lambda: talker.events)
+    mine = [m["d"][0] for m in one.events if m["op"] == "ev"]
+    theirs = [m["d"][0] for m in other.events if m["op"] == "ev"]
+    assert mine[2].pop("data_base64") == b"\x89PNG" and theirs[2].pop("data_base64") == "iVBORw=="
+    for m, t in zip(mine[:2], theirs[:2]):
+        embedded = m["data"]
+        assert embedded.tag == 262
+        assert json.loads(embedded.value) == t["data"]
+    assert [{k: v for k, v in m.items() if k != "data"} for m in mine] == [{k: v for k, v in t.items() if k != "data"} for t in theirs]
+    # what it publishes: data as CBOR, embedded, and as bytes
+    for ident, data in (("p1", {"data": {"a": [1, 0.5]}}), ("p2", {"data": cbor2.CBORTag(262, b'{"a":[1,0.50]}')}), ("p3", {"data_base64": b"\x00\xff", "datacontenttype": "image/png"})):
+        said = one.ask("pub", event={"specversion": "1.0", "id": ident, "source": "/me", "type": "chat.said", **data})
+        assert (said["op"], said["event"]) == ("ok", ident)
+    wait_for(lambda: other.heard("a")[3:] == ["p1", "p2", "p3"], why=lambda: other.events[-4:])
+    published = [m["d"][0] for m in other.events if m["op"] == "ev"][3:]
+    assert published[0]["data"] == published[1]["data"] == {"a": [1, 0.5]} and published[2]["data_base64"] == "AP8="
+    # what is no CBOR of ours is answered, and ends nothing
+    one.encode = lambda raw: raw
+    one.say(bytes.fromhex("bf626f706470696e67ff"))
+    assert "indefinite" in one.wait("err", code=4400)["msg"]
+    one.encode = cbor2.dumps
+    assert one.ask("ping")["op"] == "ok"
+
+
+def test_leave_says_where_to_go_on(bridge):
+    port = free_port()
+    daemon = bridge.run(LIVE % port)
+    one = CborTalker(port)
+    one.ask("sub", sub="all")
+    one.ask("sub", sub="none", type="never.*")
+    for sub in ("all", "none"):    # where it begins: at once, or as soon as the broker has said it
+        wait_for(lambda: any(m.get("sub") == sub and m.get("pos") for m in one.events))
+    post_ok(daemon, *(event(f"e{i}", "thing.happened") for i in range(5)))
+    wait_for(lambda: len(one.heard("all")) == 5)
+    daemon.stop()
+    assert one.ended.wait(30) and one.code == 1012
+    drain = one.wait("drain")
+    assert drain["reconnect_ms"] >= 500 and set(drain["pos"]) == {"all", "none"}
+    daemon = bridge.start(ready=True)
+    post_ok(daemon, event("e5", "thing.happened"))
+    two = Talker(port)
+    two.ask("sub", sub="all", **{"from": drain["pos"]["all"]})
+    assert two.wait("state", sub="all")["resume"] == "exact"
+    two.wait("live", sub="all")
+    wait_for(lambda: two.heard("all") == ["e5"], why=lambda: two.events)
