@@ -49,6 +49,8 @@ static void cohort_rewind_if_level(struct cohort *c)
 static void cohort_advance(struct seat *t, uint64_t position)
 {
     struct cohort *c = t->cohort;
+    if (t->windowed)
+        window_note(seat_window(t), &c->marks, t->position, position);
     if (t->position < c->flushed && position >= c->flushed)
         c->behind--;
     t->position = position;
@@ -66,6 +68,16 @@ void listener_took(struct listener *l, struct seat *t, size_t taken, size_t pend
     l->blocked = blocked;
     if (taken)
         l->unfinished = blocked ? t : NULL;
+}
+
+/* A seat lags too far: it falls behind, or its listener is closed. */
+static void cohort_drop(struct seat *t)
+{
+    struct cohort *c = t->cohort;
+    if (c->fallback && c->fallback->fell(c->fallback->ctx, t))
+        return;
+    c->tally->slow++;
+    listener_close(t->listener, 1013, "too slow");
 }
 
 /* One write for all that is pending. The head is always the end of a frame. */
@@ -91,8 +103,18 @@ static void cohort_wrote(struct seat *t, const struct http_write *w)
     cohort_advance(t, t->position + (uint64_t)w->taken);
 }
 
+/* Is more pending than its window has room for? */
+static bool cohort_overflows(struct seat *t)
+{
+    return t->windowed && marks_after(&t->cohort->marks, t->position) > window_room(seat_window(t));
+}
+
 static void cohort_push(struct seat *t)
 {
+    if (cohort_overflows(t)) {
+        cohort_drop(t);
+        return;
+    }
     struct http_write w = cohort_pending(t);
     http_stream_write_all(&w, 1);
     cohort_wrote(t, &w);
@@ -150,8 +172,15 @@ void cohort_flush(struct cohort *c)
         if (i >= c->count)
             continue; /* two seats of one listener have left */
         struct seat *t = c->seats[i];
-        if (t->position < c->ring.head && !t->listener->blocked)
+        if (t->position >= c->ring.head || t->listener->blocked)
+            continue;
+        if (!cohort_overflows(t)) {
             cohort_add_to_batch(&batch, t);
+            continue;
+        }
+        cohort_write_batch(&batch); /* what may take it out */
+        if (t->cohort == c)
+            cohort_drop(t);
     }
     cohort_write_batch(&batch);
     c->flushed = c->ring.head;
@@ -306,16 +335,6 @@ void cohort_close_stalled(struct cohort *c, uint32_t now_s, uint32_t stall_s)
 }
 
 /* ---- memory ---- */
-
-/* A seat lags too far: it falls behind, or its listener is closed. */
-static void cohort_drop(struct seat *t)
-{
-    struct cohort *c = t->cohort;
-    if (c->fallback && c->fallback->fell(c->fallback->ctx, t))
-        return;
-    c->tally->slow++;
-    listener_close(t->listener, 1013, "too slow");
-}
 
 /* The lowest position of all seats. */
 static uint64_t cohort_lowest(const struct cohort *c)

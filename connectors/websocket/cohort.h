@@ -16,6 +16,8 @@
  *      +----------------+  +----------------------+
  *         seat_give_up           seat_leave
  *
+ * A seat may have a window (window.h): when what it got and has not acknowledged fills it, it goes behind, too, and waits there.
+ *
  * There is no queue per seat. One whose next byte would be overwritten is too slow for the ring, which nobody else notices:
  * it goes behind (connectors/websocket/replay.h) and is fed from the log until it can come back; or its listener is
  * closed, if it wants that or there is no log to read. One thread. */
@@ -26,6 +28,7 @@
 #include "connectors/websocket/position.h"
 #include "connectors/websocket/ring.h"
 #include "connectors/websocket/subscription.h"
+#include "connectors/websocket/window.h"
 
 enum slow { /* what becomes of a seat that is too slow */
             SLOW_CATCHUP = 1,
@@ -46,13 +49,24 @@ struct seat {
         uint64_t position;     /* in the cohort's ring */
         struct behind *behind; /* if it is */
     };
-    uint32_t index;       /* in the cohort's list; SEAT_BEHIND: it is not there, but behind */
-    unsigned slow : 3;    /* enum slow */
-    unsigned frames : 29; /* of the cohort when this one was last level with it; only the difference counts */
+    uint32_t index;        /* in the cohort's list; SEAT_BEHIND: it is not there, but behind */
+    unsigned slow : 3;     /* enum slow */
+    unsigned windowed : 1; /* it is a struct windowed_seat */
+    unsigned frames : 28;  /* of the cohort when this one was last level with it; only the difference counts */
 };
 #define SEAT_SLOW   7u
-#define SEAT_FRAMES 0x1fffffffu
+#define SEAT_FRAMES 0xfffffffu
 #define SEAT_BEHIND UINT32_MAX
+
+/* One that gets no more than its window has room for. */
+struct windowed_seat {
+    struct seat seat;
+    struct window window;
+};
+static inline struct window *seat_window(struct seat *t) /* NULL: it gets everything */
+{
+    return t->windowed ? &((struct windowed_seat *)t)->window : NULL;
+}
 
 struct listener {
     struct http_stream *stream; /* NULL: not yet */

@@ -71,3 +71,15 @@ size_t marks_after(const struct marks *m, uint64_t position)
     }
     return n;
 }
+
+uint64_t marks_limit(const struct marks *m, uint64_t position, size_t count)
+{
+    uint64_t at = m->begin;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct mark *one = &m->at[(m->first + i) & (m->cap - 1)];
+        if (at >= position && one->place < UINT32_MAX && count-- == 0)
+            return at;
+        at += one->bytes;
+    }
+    return at;
+}

@@ -25,3 +25,5 @@ void marks_free(struct marks *m);
 uint64_t marks_back(const struct marks *m, uint64_t position, int64_t *next);
 /* How many frames of records begin at `position` or later. */
 size_t marks_after(const struct marks *m, uint64_t position);
+/* Where the first `count` of these have ended, and what is no record's behind them. */
+uint64_t marks_limit(const struct marks *m, uint64_t position, size_t count);

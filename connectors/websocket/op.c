@@ -6,11 +6,14 @@
 static const struct op_form {
     const char *name;
     enum op_kind kind;
-    const char *members[10]; /* besides op and id; ends with NULL */
+    const char *members[12]; /* besides op and id; ends with NULL */
 } op_forms[] = {
     { "hello", OP_HELLO, { "token", NULL } },
-    { "sub", OP_SUB, { "sub", "topics", "type", "subject", "source", "filter", "from", "slow", "by", NULL } },
+    { "sub",
+      OP_SUB,
+      { "sub", "topics", "type", "subject", "source", "filter", "from", "slow", "by", "name", "window", NULL } },
     { "unsub", OP_UNSUB, { "sub", NULL } },
+    { "ack", OP_ACK, { "sub", "pos", NULL } },
     { "pub", OP_PUB, { "event", NULL } },
     { "refresh", OP_REFRESH, { "token", NULL } },
     { "ping", OP_PING, { NULL } },
@@ -22,6 +25,18 @@ const struct jscan_value *op_member(const struct op *o, const char *name)
         if (str_eq(o->members[i].name, str_of(name)))
             return &o->members[i].value;
     return NULL;
+}
+
+bool op_number(const struct op *o, const char *name, int64_t least, int64_t most, int64_t *out, struct err *e)
+{
+    const struct jscan_value *v = op_member(o, name);
+    int64_t n;
+    if (!v)
+        return true;
+    if (v->type != JSCAN_NUMBER || !str_to_i64(v->raw, &n) || n < least || n > most)
+        return err_set(e, "%s: is no whole number from %lld to %lld", name, (long long)least, (long long)most);
+    *out = n;
+    return true;
 }
 
 bool op_text(const struct op *o, const char *name, size_t most, struct buf *out, struct err *e)
@@ -102,7 +117,7 @@ enum code op_parse(struct str json, struct op *out, struct err *e)
         return CODE_MALFORMED;
     const struct op_form *form = op_form_of(shown);
     if (!form) {
-        err_set(e, "there is no op \"%.*s\"; there are hello, sub, unsub, pub, refresh and ping", STR_ARG(shown));
+        err_set(e, "there is no op \"%.*s\"; there are hello, sub, unsub, ack, pub, refresh and ping", STR_ARG(shown));
         return CODE_UNKNOWN_OP;
     }
     out->kind = form->kind;

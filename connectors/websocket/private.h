@@ -7,7 +7,7 @@
  *   access.c         who may listen; peers.c: how many of one address
  *   subscription.c   what a listener asks for
  *   talk.c           what listeners say (op.c), and what they are answered (protocol.c)
- *   subs.c           several subscriptions of one of them
+ *   subs.c           several subscriptions of one of them; named.c window.c: those with durable names
  *   rights.c         what the claims of a token allow; ticket.c: that tokens expire
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   pull*.c          who comes for events by plain requests
@@ -64,6 +64,7 @@ struct websocket_sink {
     struct pull pull;
     struct frames frames;
     struct places places;
+    struct names names; /* of subscriptions */
     struct replay replay;
     struct buf cursor; /* while an event is sent */
     int64_t second_ms; /* when what is done every second was */
@@ -121,6 +122,8 @@ void talk_post(struct websocket_sink *s, const struct http_request *r, struct st
 void talk_writable(struct listener *l);
 /* Tells listeners what became of their events. */
 void talk_answers(struct websocket_sink *s);
+/* Goes on with subscriptions that have names. */
+void talk_names(struct websocket_sink *s);
 
 /* ---- pull.c: see pulls.h ---- */
 

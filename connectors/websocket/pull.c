@@ -160,6 +160,20 @@ static bool pull_step(struct pulling *p, struct websocket_sink *s, bool *again)
     return answered;
 }
 
+/* False: it is none of ours. */
+static bool pull_outcome(struct websocket_sink *s, const struct bookmark_done *done)
+{
+    for (struct pulling **at = &s->pull.first, *p; (p = *at); at = &p->next)
+        if (p->tag == done->tag) {
+            if (pull_kept(p, s, done)) {
+                *at = p->next;
+                pull_free(p, s);
+            }
+            return true;
+        }
+    return false;
+}
+
 /* Whose bookmarks have their outcomes. */
 static void pull_outcomes(struct websocket_sink *s)
 {
@@ -167,14 +181,8 @@ static void pull_outcomes(struct websocket_sink *s)
     size_t n;
     while (s->base.bookmarks && (n = s->base.bookmarks->ops->done(s->base.bookmarks, done, 16)) > 0)
         for (size_t i = 0; i < n; i++)
-            for (struct pulling **at = &s->pull.first, *p; (p = *at); at = &p->next)
-                if (p->tag == done[i].tag) {
-                    if (pull_kept(p, s, &done[i])) {
-                        *at = p->next;
-                        pull_free(p, s);
-                    }
-                    break;
-                }
+            if (!pull_outcome(s, &done[i]))
+                names_outcome(&s->names, &done[i]);
 }
 
 static bool pull_has_key(struct websocket_sink *s)

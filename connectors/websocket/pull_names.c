@@ -9,59 +9,17 @@
 
 /* ---- to store one ---- */
 
-static struct cursor *pull_cursor(const struct websocket_sink *s, struct str text, struct err *e)
-{
-    struct cursor *c = cursor_new((const char *const *)s->base.topics->at, s->base.topics->count);
-    if (cursor_read(c, s->pull.key, text, e))
-        return c;
-    cursor_free(c);
-    return NULL;
-}
-
-/* Moves `to` to where `from` is farther in the same topic. */
-static void pull_move_on(struct cursor *to, const struct cursor *from)
-{
-    for (size_t i = 0; i < to->count; i++) {
-        const struct cursor_topic *a = &to->topics[i], *b = &from->topics[i];
-        for (int32_t k = 0; a->known && b->known && a->identity == b->identity && k < a->count && k < b->count; k++)
-            if (b->parts[k].next > a->parts[k].next)
-                cursor_move(to, i, k, b->parts[k].next, from->newest_ms);
-    }
-}
-
-/* A cursor of fewer topics would forget how far the name is in the others. */
-static bool pull_covers(const struct websocket_sink *s, const struct cursor *to, const struct cursor *from,
-                        struct err *e)
-{
-    for (size_t i = 0; i < to->count; i++)
-        if (from->topics[i].known && !to->topics[i].known)
-            return err_set(
-                e, "it says nothing of topic %.100s, of which this name has a place: use another name for fewer topics",
-                s->base.topics->at[i]);
-    return true;
-}
-
 /* What is to be stored in the place of `before`. False with *e: it is no cursor. */
 static bool pull_value(struct pulling *p, const struct websocket_sink *s, struct str before, struct buf *out,
                        struct err *e)
 {
-    struct err ignored;
-    buf_printf(out, "%lld ", (long long)clock_wall_ms());
     if (p->creates) {
+        buf_printf(out, "%lld ", (long long)clock_wall_ms());
         cursor_write(p->cursor, s->pull.key, out);
         return true;
     }
-    struct cursor *to = pull_cursor(s, str_of(p->ack), e);
-    if (!to)
-        return err_prefix(e, p->sets ? "the cursor" : "ack");
-    struct cursor *from = before.at && !p->sets ? pull_cursor(s, pull_stored(before, NULL), &ignored) : NULL;
-    bool covers = !from || pull_covers(s, to, from, e);
-    if (from)
-        pull_move_on(to, from);
-    cursor_write(to, s->pull.key, out);
-    cursor_free(from);
-    cursor_free(to);
-    return covers || err_prefix(e, "ack");
+    return named_value(s->base.topics, s->pull.key, before, str_of(p->ack), p->sets, out, e)
+           || err_prefix(e, p->sets ? "the cursor" : "ack");
 }
 
 enum pull_kept pull_keep(struct pulling *p, struct websocket_sink *s, struct err *e)
@@ -96,7 +54,7 @@ enum pull_kept pull_keep(struct pulling *p, struct websocket_sink *s, struct err
 static void pull_name_json(struct buf *out, struct str name, struct str value)
 {
     int64_t since_ms = 0;
-    struct str cursor = pull_stored(value, &since_ms);
+    struct str cursor = named_stored(value, &since_ms);
     buf_add_c(out, "{\"name\":");
     jscan_add_string(out, name);
     json_add_text(out, "cursor", cursor);
@@ -167,7 +125,7 @@ bool pull_names(struct pulling *p, struct websocket_sink *s, const struct http_r
 {
     struct str name = str_from(rest, sizeof "/positions" - 1);
     name = name.n ? str_from(name, 1) : name;
-    if (name.n && !pull_name_is_good(name)) {
+    if (name.n && !named_is_good(name)) {
         pull_fail(s, p, 404, "a name has letters, digits, points, dashes and underlines");
         return false;
     }

@@ -68,9 +68,6 @@ struct pulling { /* a request that is not answered yet */
 
 /* Fills what the query says. False with *e. */
 bool pull_query(struct pulling *p, const struct websocket_sink *s, const struct http_request *r, struct err *e);
-bool pull_name_is_good(struct str name);
-/* The cursor in what is stored of a name; absent: it is damaged. since_ms may be NULL. */
-struct str pull_stored(struct str value, int64_t *since_ms);
 
 /* ---- pull_read.c ---- */
 

@@ -71,26 +71,12 @@ static bool pull_from(struct pulling *p, struct str text, const char *name, stru
     return true;
 }
 
-/* A letter, digit, point, dash or underline; not a point first. */
-bool pull_name_is_good(struct str name)
-{
-    if (name.n == 0 || name.n > PULL_NAME_BYTES || name.at[0] == '.')
-        return false;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.at[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_'
-              || c == '.'))
-            return false;
-    }
-    return true;
-}
-
 static bool pull_named(struct pulling *p, struct str query, struct buf *value, struct err *e)
 {
     struct str text;
     if (!pull_parameter(query, "position", value, &text, e))
         return false;
-    if (text.at && !pull_name_is_good(text))
+    if (text.at && !named_is_good(text))
         return err_set(e, "position: a name has at most %d letters, digits, points, dashes and underlines",
                        PULL_NAME_BYTES);
     p->name = text.at ? str_dup(text) : NULL;
@@ -135,15 +121,4 @@ bool pull_query(struct pulling *p, const struct websocket_sink *s, const struct 
                 && subscription_parse(&p->wanted, r->query, false, s->base.topics, pull_is_ours, s, e);
     buf_free(&value);
     return good;
-}
-
-struct str pull_stored(struct str value, int64_t *since_ms)
-{
-    struct str rest = value, ms;
-    int64_t n = 0;
-    if (!str_cut(&rest, ' ', &ms) || !str_to_i64(ms, &n))
-        return STR_ABSENT;
-    if (since_ms)
-        *since_ms = n;
-    return rest;
 }

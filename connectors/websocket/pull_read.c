@@ -19,7 +19,7 @@ static bool pull_recall(struct pulling *p, struct websocket_sink *s, struct err 
     if (p->creates)
         return true;
     free(p->from);
-    p->from = str_dup(pull_stored(value, NULL));
+    p->from = str_dup(named_stored(value, NULL));
     return p->from || err_set(e, "what is stored of it is damaged");
 }
 

@@ -148,11 +148,13 @@ static bool replay_make_room(struct replay *r)
     struct chunk **oldest;
     while (!replay_fits(r) && (oldest = replay_oldest(r)))
         replay_free_chunk(r, oldest);
-    for (struct behind *b = r->blocked.first; b && !replay_fits(r); b = b->next) {
-        replay_shrink(r, b);
-        while (!replay_fits(r) && (oldest = replay_oldest(r)))
-            replay_free_chunk(r, oldest);
-    }
+    struct behind *firsts[] = { r->blocked.first, r->full.first };
+    for (size_t i = 0; i < sizeof firsts / sizeof *firsts; i++)
+        for (struct behind *b = firsts[i]; b && !replay_fits(r); b = b->next) {
+            replay_shrink(r, b);
+            while (!replay_fits(r) && (oldest = replay_oldest(r)))
+                replay_free_chunk(r, oldest);
+        }
     return replay_fits(r) || !r->chunks;
 }
 
@@ -209,7 +211,7 @@ static bool replay_fell(void *ctx, struct seat *t)
 {
     struct replay *r = ctx;
     struct str rest;
-    if (t->slow == SLOW_CLOSE || !replay_has_room(r))
+    if (t->slow == SLOW_CLOSE || (!t->windowed && !replay_has_room(r)))
         return false;
     struct spot *spot = spot_now(r->maker.places);
     cohort_where(t, &rest, spot->next);
@@ -277,15 +279,28 @@ static bool replay_send_rest(struct replay *r, struct behind *b)
     return true;
 }
 
+/* As far as its window goes. */
 static bool replay_send_chunk(struct replay *r, struct behind *b)
 {
-    size_t taken, left = b->chunk->bytes.n - b->sent;
-    if (left == 0)
-        return true;
-    if (!replay_write(r, b, str_from(buf_str(&b->chunk->bytes), b->sent), &taken))
+    struct window *w = seat_window(b->seat);
+    const struct chunk *k = b->chunk;
+    size_t taken = 0, end = w ? (size_t)marks_limit(&k->marks, b->sent, window_room(w)) : k->bytes.n,
+           left = end - b->sent;
+    struct str bytes = { k->bytes.at + b->sent, left };
+    if (left > 0 && !replay_write(r, b, bytes, &taken))
         return false;
+    if (w)
+        window_note(w, &k->marks, b->sent, b->sent + taken);
     b->sent += taken;
-    return taken == left;
+    if (taken == left && end < k->bytes.n)
+        replay_list(b, &r->full);
+    return b->sent == k->bytes.n;
+}
+
+/* Does it lead nowhere any more: not on in the log, and not into the ring, which has started over since? */
+static bool replay_is_stale(const struct chunk *k)
+{
+    return k->ready && spot_is(k->from, k->to) && !(k->joins && cohort_has(k->cohort, k->join_at));
 }
 
 /* Finds the chunk for its spot, or makes it. */
@@ -295,7 +310,7 @@ static struct chunk *replay_chunk(struct replay *r, struct behind *b)
     bool conflates = b->seat->slow == SLOW_CONFLATE_KEY || b->seat->slow == SLOW_CONFLATE_SUBJECT;
     enum slow how = conflates ? b->seat->slow : SLOW_CATCHUP;
     for (struct chunk **at = &r->chunks, *k; (k = *at); at = &k->next)
-        if (k->cohort == c && k->how == how && spot_is(k->from, b->spot)) {
+        if (k->cohort == c && k->how == how && spot_is(k->from, b->spot) && !replay_is_stale(k)) {
             *at = k->next; /* to the front */
             k->next = r->chunks;
             return r->chunks = k;
@@ -364,6 +379,10 @@ static void replay_step(struct replay *r, struct behind *b)
     if (!replay_send_rest(r, b))
         return;
     struct chunk *k = b->chunk;
+    if (!k && b->seat->windowed && window_room(seat_window(b->seat)) == 0) {
+        replay_list(b, &r->full);
+        return;
+    }
     if (!k && (k = replay_chunk(r, b)))
         replay_enter(b, k);
     if (!k || !k->ready)
@@ -463,7 +482,7 @@ bool replay_turn(struct replay *r)
 
 void replay_open(struct replay *r)
 {
-    struct behind_list *lists[] = { &r->asking, &r->ready, &r->waiting, &r->blocked };
+    struct behind_list *lists[] = { &r->asking, &r->ready, &r->waiting, &r->blocked, &r->full };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         *lists[i] = (struct behind_list){ .last = &lists[i]->first };
     r->fallback = (struct fallback){
@@ -492,9 +511,15 @@ struct spot *replay_where(const struct replay *r, const struct seat *t)
     return b->spot ? spot_ref(b->spot) : NULL;
 }
 
+void replay_acknowledged(struct replay *r, struct seat *t)
+{
+    if (t->cohort && t->index == SEAT_BEHIND && t->behind->in == &r->full)
+        replay_list(t->behind, &r->ready);
+}
+
 struct seat *replay_any(const struct replay *r)
 {
-    const struct behind_list *lists[] = { &r->asking, &r->ready, &r->waiting, &r->blocked };
+    const struct behind_list *lists[] = { &r->asking, &r->ready, &r->waiting, &r->blocked, &r->full };
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         if (lists[i]->first)
             return lists[i]->first->seat;
@@ -507,6 +532,8 @@ static void replay_tidy(struct replay *r, uint32_t now_s)
     for (struct behind *b = r->blocked.first; b; b = b->next)
         if (now_s - b->seat->listener->moved_s > KEPT_S)
             replay_shrink(r, b);
+    for (struct behind *b = r->full.first; b; b = b->next)
+        replay_shrink(r, b);
     for (struct chunk **at = &r->chunks; *at;)
         if ((*at)->refs == 0 && now_s - (*at)->used_s > KEPT_S)
             replay_free_chunk(r, at);

@@ -9,6 +9,8 @@
  *                            [blocked: the kernel  <--+    +-> [live]: cohort_return
  *                             takes no more]
  *
+ * One whose window is full is held until something is acknowledged: replay_acknowledged.
+ *
  * A seat that is behind has no bytes of its own but the rest of a frame that went out in part and what it is to be told; what
  * comes next is a spot, or a place in a chunk, which all seats at the same spot share. Chunks and rests together take at
  * most `most` bytes: for the next one the oldest that nobody needs goes, then blocked seats give theirs back, then seats
@@ -28,7 +30,7 @@ struct replay {
     int64_t most_seats, seats;
     struct chunk *chunks;
     uint32_t turn;
-    struct behind_list asking, ready, waiting, blocked;
+    struct behind_list asking, ready, waiting, blocked, full;
     struct metric *catching_up, *bytes, *resumes[RESUME_SKIPPED + 1];
 };
 
@@ -47,6 +49,7 @@ void replay_note(struct replay *r, const struct granted *g);
 /* What the seat gets next, once the frame that it got in part is whole; to be unreferenced. NULL: it is not known. Outside of
  * send(), right after places_look. */
 struct spot *replay_where(const struct replay *r, const struct seat *t);
-struct seat *replay_any(const struct replay *r); /* one that is behind; NULL: there is none */
+void replay_acknowledged(struct replay *r, struct seat *t); /* its window may have room now */
+struct seat *replay_any(const struct replay *r);            /* one that is behind; NULL: there is none */
 /* Gives back memory that nobody needs soon, and closes blocked listeners that took nothing for stall_s (0: never). */
 void replay_every_second(struct replay *r, uint32_t now_s, uint32_t stall_s);

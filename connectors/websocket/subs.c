@@ -31,6 +31,8 @@ static struct sub *subs_find(const struct talk *t, const char *name)
 
 /* What it wants, and whether that can be had. */
 struct arriving {
+    struct buf durable; /* its name, in names; empty: none */
+    int64_t window;
     struct subscription wanted;
     struct wish wish;
     enum grant grant;
@@ -72,22 +74,78 @@ static enum code subs_grant(const struct subs_house *h, struct arriving *a, stru
     return CODE_UNAVAILABLE;
 }
 
-/* Takes the name and the subscription over. */
-static enum code subs_join(struct talk *t, const struct subs_house *h, char *name, struct arriving *a, struct err *e)
+static void subs_arriving_free(struct arriving *a)
 {
-    enum code code = subs_grant(h, a, e);
-    struct cohort *c = code ? NULL : cohorts_get(h->cohorts, &a->wanted, t->listener, e);
-    if (!c) {
-        free(name);
-        return code ? code : CODE_TOO_MANY;
-    }
+    subscription_free(&a->wanted);
+    wish_free(&a->wish);
+    granted_free(&a->granted);
+    buf_free(&a->durable);
+}
+
+/* One more of the connection, without a cohort. */
+static struct sub *subs_new(struct talk *t, char *name)
+{
     struct sub *s = mem_alloc(sizeof *s);
     s->name = name;
     s->next = t->subs;
     t->subs = s;
     t->count++;
     seat_take(&s->seat, t->listener);
-    subs_seat(h, a, c, &s->seat);
+    return s;
+}
+
+/* Takes the name over, and the subscription to a place, or to where its place is asked. */
+static enum code subs_join(struct talk *t, const struct subs_house *h, const struct op *o, char *name,
+                           struct arriving *a, struct err *e)
+{
+    if (a->durable.n) {
+        struct sub *s = subs_new(t, name);
+        s->asked = o->asked;
+        s->named = named_new(h->names, buf_str(&a->durable), s);
+        s->arriving = mem_alloc(sizeof *a);
+        *s->arriving = *a;
+        *a = (struct arriving){ 0 };
+        return 0;
+    }
+    enum code code = subs_grant(h, a, e);
+    struct cohort *c = code ? NULL : cohorts_get(h->cohorts, &a->wanted, t->listener, e);
+    if (!c) {
+        free(name);
+        return code ? code : CODE_TOO_MANY;
+    }
+    subs_seat(h, a, c, &subs_new(t, name)->seat);
+    return 0;
+}
+
+/* A name of a position is the sink's: who may not see all events could move it past what others have not got. */
+static enum code subs_read_durable(const struct talk *t, const struct subs_house *h, const struct op *o,
+                                   struct arriving *a, struct err *e)
+{
+    const struct rights *rights = ticket_rights(t->listener);
+    a->durable = buf_new(SUBS_NAME + 1);
+    a->window = WINDOW;
+    if (!op_member(o, "name"))
+        return !op_member(o, "window") || err_set(e, "window: goes with name alone") ? 0 : CODE_MALFORMED;
+    if (!op_text(o, "name", SUBS_NAME, &a->durable, e) || !op_number(o, "window", 1, WINDOW_MOST, &a->window, e))
+        return CODE_MALFORMED;
+    if (!named_is_good(buf_str(&a->durable))) {
+        err_set(e, "name: has letters, digits, points, dashes and underlines");
+        return CODE_MALFORMED;
+    }
+    if (rights && (rights->topics || rights->filter)) {
+        err_set(e, "name: names of positions are for tokens that may see all events");
+        return CODE_FORBIDDEN;
+    }
+    if (!h->places->log || !h->places->bookmarks) {
+        err_set(e, "name: the log of this broker cannot be read from a position");
+        return CODE_UNAVAILABLE;
+    }
+    if (a->wish.slow != SLOW_CATCHUP) {
+        err_set(e, "slow: who has a name gets everything");
+        return CODE_MALFORMED;
+    }
+    if (!op_member(o, "from"))
+        a->wish.start.from = CURSOR_EARLIEST;
     return 0;
 }
 
@@ -100,7 +158,9 @@ static enum code subs_read(const struct talk *t, const struct subs_house *h, con
         code = rights_narrow(ticket_rights(t->listener), &a->wanted, h->topics, e);
     if (!code)
         subscription_encode(&a->wanted, t->cbor, t->deflate);
-    return code ? code : wish_of_op(&a->wish, o, e) ? 0 : CODE_MALFORMED;
+    if (!code && !wish_of_op(&a->wish, o, e))
+        code = CODE_MALFORMED;
+    return code ? code : subs_read_durable(t, h, o, a, e);
 }
 
 enum code subs_add(struct talk *t, const struct subs_house *h, const struct op *o, struct err *e)
@@ -122,10 +182,8 @@ enum code subs_add(struct talk *t, const struct subs_house *h, const struct op *
     if (code)
         free(name);
     else
-        code = subs_join(t, h, name, &a, e);
-    subscription_free(&a.wanted);
-    wish_free(&a.wish);
-    granted_free(&a.granted);
+        code = subs_join(t, h, o, name, &a, e);
+    subs_arriving_free(&a);
     return code;
 }
 
@@ -136,9 +194,9 @@ enum code subs_drop(struct talk *t, const struct op *o, struct err *e)
         return CODE_MALFORMED;
     struct sub *s = subs_find(t, name);
     free(name);
-    if (!s || s->ending) {
-        err_set(e, "sub: there is none of this name");
-        return CODE_UNKNOWN;
+    if (!s || s->ending || s->arriving) {
+        err_set(e, s && s->arriving ? "sub: it is still being looked up" : "sub: there is none of this name");
+        return s && s->arriving ? CODE_CONFLICT : CODE_UNKNOWN;
     }
     s->ending = true;
     s->asked = o->asked;
@@ -151,8 +209,80 @@ static void subs_free(struct talk *t, struct sub **at)
     struct sub *s = *at;
     *at = s->next;
     t->count--;
+    named_free(s->named);
+    if (s->arriving)
+        subs_arriving_free(s->arriving);
+    free(s->arriving);
+    if (s->seat.windowed)
+        window_free(&s->windowed.window);
     free(s->name);
     free(s);
+}
+
+/* Its name stands somewhere: it takes its seat. */
+static enum code subs_settle(struct talk *t, const struct subs_house *h, struct sub *s, struct err *e)
+{
+    struct arriving *a = s->arriving;
+    enum code code = subs_grant(h, a, e);
+    struct cohort *c = code ? NULL : cohorts_get(h->cohorts, &a->wanted, t->listener, e);
+    if (!c)
+        return code ? code : CODE_TOO_MANY;
+    s->seat.windowed = 1;
+    s->windowed.window = (struct window){ .most = (uint32_t)a->window };
+    subs_seat(h, a, c, &s->seat);
+    subs_arriving_free(a);
+    free(a);
+    s->arriving = NULL;
+    return 0;
+}
+
+enum grant subs_arrive(struct talk *t, const struct subs_house *h, struct sub *s, enum code *code, struct err *e)
+{
+    *code = 0;
+    places_look(h->places);
+    enum grant is = named_place(s->named, h->names, &s->arriving->wish, &s->arriving->wanted, code, e);
+    if (is == GRANT_YES && (*code = subs_settle(t, h, s, e)))
+        is = GRANT_NO;
+    if (is != GRANT_NO)
+        return is;
+    struct sub **at = &t->subs;
+    while (*at != s)
+        at = &(*at)->next;
+    seat_give_up(&s->seat);
+    subs_free(t, at);
+    return GRANT_NO;
+}
+
+enum code subs_acknowledge(struct talk *t, const struct subs_house *h, const struct op *o, struct err *e)
+{
+    struct buf text = buf_new(CURSOR_TEXT_MAX + 1);
+    char *name = subs_name(o, e);
+    struct sub *s = name ? subs_find(t, name) : NULL;
+    enum code code = name ? 0 : CODE_MALFORMED;
+    struct cursor *c = NULL;
+    free(name);
+    if (!code && (!s || s->ending || s->arriving || !s->named)) {
+        err_set(e, s && !s->named ? "sub: it has no `name` that could stand anywhere"
+                                  : "sub: there is none of this name, or none yet");
+        code = s && !s->named ? CODE_MALFORMED : CODE_UNKNOWN;
+    }
+    if (!code && !op_text(o, "pos", CURSOR_TEXT_MAX, &text, e))
+        code = CODE_MALFORMED;
+    if (!code && !(c = named_cursor(h->names, buf_str(&text), e))) {
+        err_prefix(e, "pos");
+        code = CODE_BAD_POSITION;
+    }
+    if (!code && !named_acknowledge(s->named, &o->asked, buf_str(&text))) {
+        err_set(e, "%d acknowledgements of it wait already", NAMED_ACKS);
+        code = CODE_TOO_MANY;
+    }
+    if (!code) {
+        window_acknowledge(&s->windowed.window, h->places, c);
+        replay_acknowledged(h->replay, &s->seat);
+    }
+    cursor_free(c);
+    buf_free(&text);
+    return code;
 }
 
 void subs_turn(struct talk *t, void (*tell)(struct talk *t, const struct sub *s))

@@ -350,6 +350,53 @@ static void talk_publish(struct websocket_sink *s, struct publish_call *c)
                                                  .why = e.text });
 }
 
+static struct subs_house talk_house(struct websocket_sink *s)
+{
+    return (struct subs_house){ .cohorts = &s->cohorts,
+                                .replay = &s->replay,
+                                .places = &s->places,
+                                .names = &s->names,
+                                .topics = s->base.topics,
+                                .most = s->max_subscriptions_per_listener };
+}
+
+static void talk_subscribed(struct websocket_sink *s, struct listener *l, const struct asked *a, const struct sub *sub)
+{
+    talk_ok_sub(s, l, a, sub);
+    refuse_audit(s, l, "listener subscribed", sub->seat.cohort->subscription.key);
+}
+
+static void talk_acknowledged(void *ctx, const struct asked *asked, enum code code, const char *why)
+{
+    const struct sub *sub = ctx;
+    if (code)
+        talk_refuse(sub->seat.listener, asked, code, why);
+    else
+        talk_ok(sub->seat.listener, asked, sub->name);
+}
+
+void talk_names(struct websocket_sink *s)
+{
+    struct subs_house house = talk_house(s);
+    for (struct named *n = s->names.first, *next; n; n = next) {
+        struct sub *sub = n->owner;
+        struct listener *l = sub->seat.listener;
+        struct asked asked = sub->asked;
+        struct err e = { "" };
+        enum code code;
+        next = n->next;
+        if (!sub->arriving) {
+            named_turn(n, &s->names, talk_acknowledged, sub);
+            continue;
+        }
+        enum grant is = subs_arrive(l->talk, &house, sub, &code, &e);
+        if (is == GRANT_YES)
+            talk_subscribed(s, l, &asked, sub);
+        else if (is == GRANT_NO)
+            talk_refuse(l, &asked, code, e.text);
+    }
+}
+
 /* Whose it is; absent: nobody's in particular. */
 static struct str talk_name(const struct listener *l)
 {
@@ -381,6 +428,7 @@ static enum code talk_hello(struct websocket_sink *s, struct listener *l, const 
 static enum code talk_do(struct websocket_sink *s, struct listener *l, const struct op *o, struct err *e)
 {
     const struct jscan_value *event = op_member(o, "event");
+    const struct subs_house house = talk_house(s);
     enum code code = talk_may(l, o, e);
     if (code)
         return code;
@@ -395,15 +443,11 @@ static enum code talk_do(struct websocket_sink *s, struct listener *l, const str
     case OP_SUB:
         code = talk_may_subscribe(l, e);
         if (!code)
-            code = subs_add(l->talk,
-                            &(struct subs_house){ &s->cohorts, &s->replay, &s->places, s->base.topics,
-                                                  s->max_subscriptions_per_listener },
-                            o, e);
-        if (!code)
-            talk_ok_sub(s, l, &o->asked, l->talk->subs);
-        if (!code)
-            refuse_audit(s, l, "listener subscribed", l->talk->subs->seat.cohort->subscription.key);
+            code = subs_add(l->talk, &house, o, e);
+        if (!code && !l->talk->subs->arriving)
+            talk_subscribed(s, l, &o->asked, l->talk->subs);
         return code;
+    case OP_ACK: return subs_acknowledge(l->talk, &house, o, e);
     case OP_UNSUB:
         code = subs_drop(l->talk, o, e);
         subs_turn(l->talk, talk_ended);

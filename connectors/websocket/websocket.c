@@ -235,10 +235,12 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     if (s->verifier)
         verifier_refresh(s->verifier, s->base.id);
     int64_t pull_ms = pull_turn(s);
+    talk_names(s);
     if (pull_ms >= 0 && pull_ms < ms)
         ms = pull_ms;
     http_server_run(s->server, wake_fd, (int)ms);
     talk_answers(s);
+    talk_names(s);
     websocket_sweep(s);
     cohorts_heartbeat(&s->cohorts, &s->places);
     cohorts_flush(&s->cohorts, false);
@@ -360,6 +362,7 @@ static void websocket_prepare_replay(struct websocket_sink *s)
 {
     const char *id = s->base.id;
     places_open(&s->places, s->base.log, s->base.bookmarks, s->base.topics);
+    s->names = (struct names){ .places = &s->places, .tag = &s->pull.tag };
     s->replay = (struct replay){
         .maker = { .sink = id,
                    .places = &s->places,

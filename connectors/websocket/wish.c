@@ -116,6 +116,15 @@ bool wish_of_op(struct wish *w, const struct op *o, struct err *e)
     return good;
 }
 
+void wish_resume(struct wish *w, struct str text, const char *parameter, bool made)
+{
+    struct wish anew = {
+        .start = { CURSOR_RESUME, 0 }, .slow = w->slow, .text = str_dup(text), .parameter = parameter, .made = made
+    };
+    wish_free(w);
+    *w = anew;
+}
+
 void wish_free(struct wish *w)
 {
     free(w->text);
@@ -161,6 +170,8 @@ enum grant wish_grant(struct wish *w, struct places *p, const struct subscriptio
     if (!p->settled || !cursor_place(w->cursor, p->log, w->start))
         return GRANT_NOT_YET;
     wish_tell(p, w->cursor, out);
+    if (w->made)
+        out->resume = RESUME_NEW;
     return GRANT_YES;
 }
 

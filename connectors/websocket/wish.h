@@ -16,6 +16,7 @@ struct wish {
     enum slow slow;
     char *text;            /* CURSOR_RESUME: the cursor that was brought */
     const char *parameter; /* by this */
+    bool made;             /* that is of a name that was made just now */
     struct cursor *cursor; /* being placed; NULL: not yet */
 };
 
@@ -23,6 +24,8 @@ struct wish {
 bool wish_parse(struct wish *w, struct str query, struct str last_event_id, struct err *e);
 /* The same of an op `sub`: from, slow and by are texts. */
 bool wish_of_op(struct wish *w, const struct op *o, struct err *e);
+/* It is to go on from there, whatever it wanted. */
+void wish_resume(struct wish *w, struct str text, const char *parameter, bool made);
 void wish_free(struct wish *w); /* also fit for a zeroed one */
 
 enum grant { GRANT_YES = 1, GRANT_NOT_YET, GRANT_NO };

@@ -3,6 +3,7 @@
 import json
 
 import cbor2
+import requests
 
 from conftest import HTTP_SOURCE, Listener, event, free_port, post_ok, wait_for
 
@@ -102,3 +103,26 @@ def test_leave_says_where_to_go_on(bridge):
     assert two.wait("state", sub="all")["resume"] == "exact"
     two.wait("live", sub="all")
     wait_for(lambda: two.heard("all") == ["e5"], why=lambda: two.events)
+
+
+def test_a_name_goes_on_after_crashes(bridge):
+    """Acknowledged events never come again, others do, whoever crashes, over WebSocket and GET alike."""
+    port = free_port()
+    daemon = bridge.run(LIVE % port)
+    one = Talker(port)
+    assert one.ask("sub", sub="a", name="etl", window=4)["op"] == "ok"
+    post_ok(daemon, *(event(f"e{i}", "thing.happened", subject="s") for i in range(10)))
+    wait_for(lambda: one.heard("a") == ["e0", "e1", "e2", "e3"], why=lambda: one.events)
+    assert one.ask("ack", sub="a", pos=one.wait("ev", 2)["pos"])["op"] == "ok"
+    wait_for(lambda: len(one.heard("a")) == 6)
+    daemon.kill()
+    daemon = bridge.start(ready=True)
+    two = CborTalker(port)
+    assert two.ask("sub", sub="a", name="etl", topics=[bridge.topic("events")])["op"] == "ok"
+    assert two.wait("state", sub="a")["resume"] == "exact"
+    wait_for(lambda: two.heard("a") == [f"e{i}" for i in range(2, 10)], why=lambda: two.events)
+    assert two.ask("ack", sub="a", pos=two.wait("live")["pos"])["op"] == "ok"
+    post_ok(daemon, event("e10", "thing.happened", subject="s"))
+    wait_for(lambda: two.heard("a")[-1] == "e10")
+    two.leave()
+    assert [e["id"] for e in requests.get(f"http://127.0.0.1:{port}/events?position=etl&wait=20").json()["events"]] == ["e10"]

@@ -6,111 +6,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/live_log.h"
-
-/* ---- bookmarks in memory ---- */
-
-enum { NAMES = 8 };
-
-static struct {
-    char *name, *value;
-} names[NAMES];
-static struct bookmark_done outcomes[NAMES];
-static size_t outcome_count;
-static bool held;                         /* outcomes are kept back */
-static enum bookmark_outcome outcome_now; /* of what is remembered */
-static int stored;
-
-static int name_at(struct str name)
-{
-    for (int i = 0; i < NAMES; i++)
-        if (names[i].name && str_eq(str_of(names[i].name), name))
-            return i;
-    return -1;
-}
-
-static void name_set(struct str name, struct str value)
-{
-    int i = name_at(name);
-    for (int k = 0; i < 0 && k < NAMES; k++)
-        i = names[k].name ? i : k;
-    free(names[i].name);
-    free(names[i].value);
-    names[i].name = value.at ? str_dup(name) : NULL;
-    names[i].value = value.at ? str_dup(value) : NULL;
-}
-
-static bool on_recall(struct bookmarks *b, struct str name, struct str *out)
-{
-    (void)b;
-    int i = name_at(name);
-    *out = i < 0 ? STR_ABSENT : str_of(names[i].value);
-    return true;
-}
-
-static void on_remember(struct bookmarks *b, struct str name, struct str before, struct str value, uint64_t tag)
-{
-    struct str now;
-    on_recall(b, name, &now);
-    struct bookmark_done *done = &outcomes[outcome_count++];
-    *done = (struct bookmark_done){ .tag = tag, .outcome = outcome_now };
-    snprintf(done->why, sizeof done->why, "why");
-    if (outcome_now == BOOKMARK_STORED && (now.at == NULL) == (before.at == NULL) && str_eq(now, before)) {
-        name_set(name, value);
-        stored++;
-    } else if (outcome_now == BOOKMARK_STORED) {
-        done->outcome = BOOKMARK_CHANGED;
-    }
-}
-
-static size_t on_done(struct bookmarks *b, struct bookmark_done *out, size_t room)
-{
-    size_t n = held ? 0 : outcome_count;
-    (void)b;
-    assert_true(n <= room);
-    memcpy(out, outcomes, n * sizeof *out);
-    outcome_count -= n;
-    return n;
-}
-
-static bool on_each(struct bookmarks *b, void (*one)(void *ctx, struct str name, struct str value), void *ctx)
-{
-    (void)b;
-    for (int i = 0; i < NAMES; i++)
-        if (names[i].name)
-            one(ctx, str_of(names[i].name), str_of(names[i].value));
-    return true;
-}
-
-static bool on_secret(struct bookmarks *b, unsigned char out[BOOKMARKS_SECRET])
-{
-    (void)b;
-    memset(out, 's', BOOKMARKS_SECRET);
-    return true;
-}
-
-static const struct bookmarks_ops bookmarks_ops = {
-    .remember = on_remember, .done = on_done, .recall = on_recall, .each = on_each, .secret = on_secret
-};
-static struct bookmarks bookmarks = { .ops = &bookmarks_ops };
-
-static void begin(const char *more)
-{
-    log_open();
-    live_bookmarks = &bookmarks;
-    outcome_now = BOOKMARK_STORED;
-    outcome_count = 0;
-    stored = 0;
-    held = false;
-    live_open(more);
-}
-
-static int end(void **state)
-{
-    for (int i = 0; i < NAMES; i++)
-        if (names[i].name)
-            name_set(str_of(names[i].name), STR_ABSENT);
-    return log_close(state);
-}
+#include "tests/support/live_names.h"
 
 /* ---- requests ---- */
 
@@ -184,7 +80,7 @@ static const char *get(const char *fmt, const char *with)
 
 TEST(each_answer_says_where_the_next_begins)
 {
-    begin("");
+    names_open("");
     log_pass(0, 3);
     log_pass(3, 2);
     assert_string_equal(get("/events", ""), "|new 0");
@@ -200,7 +96,7 @@ TEST(each_answer_says_where_the_next_begins)
 
 TEST(what_retention_took_is_counted)
 {
-    begin("");
+    names_open("");
     log_pass(0, 2);
     assert_string_equal(get("/events?from=earliest&topics=ai.chats", ""), "0/0 0/1|new 0");
     log_pass(0, 5);
@@ -212,7 +108,7 @@ TEST(what_retention_took_is_counted)
 TEST(who_waits_is_answered_by_what_comes)
 {
     struct answer a;
-    begin("");
+    names_open("");
     log_pass(0, 1);
     clock_fake(1000000, 1795000000000);
     struct client c = ask("GET", "/events?wait=25&subject=s/2", "", "");
@@ -234,10 +130,10 @@ TEST(who_waits_is_answered_by_what_comes)
 TEST(a_name_moves_by_acknowledgement_alone)
 {
     char first[1024];
-    begin("");
+    names_open("");
     log_pass(0, 4);
     assert_string_equal(get("/events?position=nightly&max=2&topics=ai.chats", ""), "0/0 0/1|new 0 more");
-    assert_int_equal(stored, 1); /* where it begins */
+    assert_int_equal(names_stored, 1); /* where it begins */
     snprintf(first, sizeof first, "%s", cursor);
     assert_string_equal(get("/events?position=nightly&max=2&topics=ai.chats", ""), "0/0 0/1|exact 0 more");
     assert_string_equal(get("/events?position=nightly&topics=ai.chats&ack=%s", first), "0/2 0/3|exact 0");
@@ -258,7 +154,7 @@ TEST(a_name_moves_by_acknowledgement_alone)
 TEST(a_name_is_not_acknowledged_for_a_part_of_its_topics)
 {
     char target[2048];
-    begin("");
+    names_open("");
     log_pass(0, 1);
     log_pass(3, 1);
     get("/events?position=all&max=1", "");
@@ -272,23 +168,23 @@ TEST(nothing_is_answered_before_the_name_stands_there)
 {
     struct answer a;
     char target[2048];
-    begin("");
+    names_open("");
     log_pass(0, 2);
     assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/0 0/1|new 0");
     snprintf(target, sizeof target, "/events?position=n&topics=ai.chats&ack=%s", cursor);
-    held = true;
+    names_held = true;
     struct client c = ask("GET", target, "", "");
     assert_false(answered(&c, &a));
-    held = false;
+    names_held = false;
     assert_string_equal(take(&c), "|exact 0");
-    outcome_now = BOOKMARK_FAILED;
+    names_outcome_now = BOOKMARK_FAILED;
     log_pass(0, 1);
     assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/2|exact 0");
     assert_int_equal(request("PUT", "/events/positions/n", cursor), 503);
-    outcome_now = BOOKMARK_REFUSED;
+    names_outcome_now = BOOKMARK_REFUSED;
     assert_int_equal(request("PUT", "/events/positions/n", cursor), 409);
     assert_int_equal(request("GET", "/events?position=new", ""), 409);
-    outcome_now = BOOKMARK_STORED;
+    names_outcome_now = BOOKMARK_STORED;
     assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/2|exact 0");
 }
 
@@ -306,7 +202,7 @@ TEST(what_is_wrong_is_named)
         { "/events?tpe=x", "parameter \\\"tpe\\\" is unknown" },
         { "/events?position=n&ack=garbage", "ack" },
     };
-    begin("");
+    names_open("");
     log_pass(0, 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         if (request("GET", cases[i][0], "") != 400 || !strstr(seen, cases[i][1]))
@@ -318,7 +214,7 @@ TEST(what_is_wrong_is_named)
     assert_int_equal(request("PUT", "/events/positions/n", "garbage"), 400);
     assert_int_equal(request("GET", "/eventsx", ""), 404);
     assert_int_equal(request("HEAD", "/events?position=new", ""), 200);
-    assert_int_equal(stored, 0);
+    assert_int_equal(names_stored, 0);
 }
 
 TEST(each_form_and_other_sites_scripts)
@@ -326,7 +222,7 @@ TEST(each_form_and_other_sites_scripts)
     static const char origin[] = "Origin: https://app.example.com\r\n";
     struct answer a;
     char headers[256];
-    begin("origins: [\"https://app.example.com\"]");
+    names_open("origins: [\"https://app.example.com\"]");
     log_data = "{\"a\":\n1}";
     log_pass(0, 2);
     struct client c = ask("GET", "/events?from=earliest&max=1", "Accept: application/x-ndjson\r\n", "");
@@ -358,7 +254,7 @@ TEST(answers_wait_while_others_are_not_taken)
 {
     static char data[300 * 1024];
     struct answer a;
-    begin("buffer: 4KiB\nmax_buffered: 4KiB");
+    names_open("buffer: 4KiB\nmax_buffered: 4KiB");
     snprintf(data, sizeof data, "\"%0*d\"", (int)sizeof data - 3, 0);
     log_data = data;
     log_pass(0, 2);
@@ -375,7 +271,7 @@ TEST(answers_wait_while_others_are_not_taken)
 TEST(at_the_end_of_the_sink_who_waits_is_answered)
 {
     struct answer a;
-    begin("");
+    names_open("");
     log_pass(0, 1);
     struct client c = ask("GET", "/events?wait=60", "", "");
     assert_false(answered(&c, &a));
@@ -386,7 +282,7 @@ TEST(at_the_end_of_the_sink_who_waits_is_answered)
     client_close(&c);
 }
 
-#define PULLED(test) cmocka_unit_test_teardown(test, end)
+#define PULLED(test) cmocka_unit_test_teardown(test, names_close)
 
 int main(void)
 {

@@ -773,6 +773,30 @@ static void expect_place(struct client *c, const char *op, const char *sub, char
     free(text);
 }
 
+/* One that came back to where nothing was new, and comes back there at once, gets what came in between. */
+TEST(a_second_return_to_the_same_place)
+{
+    struct ear a;
+    log_open();
+    live_open("");
+    log_pass(0, 5);
+    ear_new(&a, true, "from=earliest");
+    ear_catch_up(&a);
+    for (int i = 0; i < 2; i++) {
+        client_close(&a.c);
+        ear_open(&a, "");
+        for (int k = 0; k < 5; k++)
+            live_turn();
+    }
+    client_close(&a.c);
+    live_turn();
+    log_pass(0, 1);
+    ear_open(&a, "");
+    ear_catch_up(&a);
+    assert_int_equal(a.heard, 6);
+    client_close(&a.c);
+}
+
 /* Quiet subscriptions of aqueduct.v1 are told where they are, so that what their filters left out is not looked at again: live
  * as well as on the way there. */
 TEST(subscriptions_move_without_events)
@@ -917,6 +941,7 @@ int main(void)
         LOGGED(wide_topics_get_positions_now_and_then),
         LOGGED(seats_of_one_listener_are_behind_apart),
         LOGGED(named_subscriptions_begin_anywhere),
+        LOGGED(a_second_return_to_the_same_place),
         LOGGED(subscriptions_move_without_events),
         LOGGED(leave_says_where_all_subscriptions_stand),
         LOGGED(farewell_by_appointment),
