@@ -163,7 +163,8 @@ bool broker_flush(struct broker *b, struct duration limit);
 bool broker_ready(struct broker *b, struct err *why);
 /* Has it failed in a way that only a restart mends (an fsync failed)? Any thread. */
 bool broker_failed(struct broker *b);
-/* Every pair of the state stored for `source`, in no order; intents of changes that were not confirmed (ahead) come last. */
+/* Every pair of the state stored for `source`; intents of changes that were not confirmed (ahead) come last. Where several
+ * daemons may write it, in the order in which they were stored: who finds its own before another's was the first. */
 bool broker_state(struct broker *b, const char *source,
                   bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx,
                   struct err *e);

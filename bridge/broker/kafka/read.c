@@ -261,23 +261,42 @@ static bool read_intent_holds(const struct pairs *p, const struct pair *intent)
     return !outdated;
 }
 
+static int read_by_offset(const void *a, const void *b)
+{
+    const struct pair *const *x = a, *const *y = b;
+    return ((*x)->offset > (*y)->offset) - ((*x)->offset < (*y)->offset);
+}
+
+/* What is told of that kind, oldest first; their number in *count. free() it. */
+static const struct pair **read_in_order(const struct pairs *p, char kind, size_t *count)
+{
+    const struct pair **order = mem_alloc((p->count + 1) * sizeof *order);
+    *count = 0;
+    for (size_t i = 0; i < p->count; i++)
+        if (p->at[i].key.at[0] == kind && p->at[i].value.at)
+            order[(*count)++] = &p->at[i];
+    qsort(order, *count, sizeof *order, read_by_offset);
+    return order;
+}
+
 static bool read_tell(const struct pairs *p, char kind,
                       bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        const struct pair *pair = &p->at[i];
-        if (pair->key.at[0] != kind || !pair->value.at)
-            continue;
+    bool fine = true;
+    size_t count;
+    const struct pair **order = read_in_order(p, kind, &count);
+    for (size_t i = 0; i < count && fine; i++) {
+        const struct pair *pair = order[i];
         struct str key = { pair->key.at + 1, pair->key.n - 1 }, value = pair->value;
         if (kind == STATE_INTENT) {
             if (value.n == 0 || !read_intent_holds(p, pair))
                 continue;
             value = value.at[0] == INTENT_FORGET ? STR_ABSENT : (struct str){ value.at + 1, value.n - 1 };
         }
-        if (!each(ctx, key, value, kind == STATE_INTENT, e))
-            return false;
+        fine = each(ctx, key, value, kind == STATE_INTENT, e);
     }
-    return true;
+    free(order);
+    return fine;
 }
 
 bool kafka_state(struct broker *base, const char *source,
