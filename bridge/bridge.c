@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "bridge/admin/admin.h"
 #include "bridge/answers.h"
+#include "bridge/delivery/roster.h"
 #include "bridge/dry.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
@@ -140,6 +141,7 @@ static int bridge_main_as(const struct config *config, bool dry)
     b.signal_fd = signals_open();
     b.broker = dry ? dry_open(config) : broker_open(&config->broker, &e);
     b.engines = (struct engines){ .broker = b.broker, .names = &config->broker };
+    b.engines.roster = b.broker && !dry ? roster_new(config, b.broker) : NULL;
     b.answers.broker = b.broker;
     if (b.broker)
         b.admin = admin_new(config, b.broker,
@@ -152,8 +154,10 @@ static int bridge_main_as(const struct config *config, bool dry)
         bridge_stop(&b);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
+    roster_stop(b.engines.roster);
     broker_close(b.broker); /* first: it reports what it has not stored to the engines that published it */
     engines_free(&b.engines);
+    roster_free(b.engines.roster);
     version_free(b.version);
     admin_free(b.admin);
     router_free(b.router);

@@ -180,6 +180,9 @@ struct message {
     unsigned attempt;            /* 1 for the first */
     bool awaited; /* others wait for its result: a sink that collects messages does not let it wait for more of them */
     uint64_t tag;
+    /* Where a person wants to see what goes out: gets the request's header lines, an empty one and the beginning of its
+     * body, with stars for secrets. NULL: nobody does. May be left empty. */
+    struct buf *sent;
 };
 
 enum verdict {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Opens, starts and ends engines. */
 #include "bridge/engines.h"
+#include "bridge/delivery/roster.h"
 #include "bridge/delivery/waiter.h"
 #include "bridge/intake/intake.h"
 
@@ -12,7 +13,7 @@ static bool engines_open_sink(struct engines *en, const struct sink_config *c, s
     worker_add(&en->workers, &engine_delivery, d, c->sink->id);
     if (delivery_waits(c))
         waiter_serve(en->waiter, c, d);
-    return true;
+    return !en->roster || !c->many || roster_begin(en->roster, c, d, e);
 }
 
 static bool engines_open_source(struct engines *en, const struct source_config *c, const struct config *config,
@@ -46,11 +47,16 @@ bool engines_open(struct engines *en, const struct config *c, const struct route
 
 bool engines_start(struct engines *en, struct err *e)
 {
-    return workers_start(&en->workers, NULL, NULL, e);
+    if (!workers_start(&en->workers, NULL, NULL, e))
+        return false;
+    if (en->roster)
+        roster_start(en->roster);
+    return true;
 }
 
 void engines_stop(struct engines *en, int64_t end_ms)
 {
+    roster_stop(en->roster);
     workers_stop(&en->workers, &engine_intake, NULL, end_ms);
     workers_stop(&en->workers, &engine_delivery, NULL, end_ms);
     workers_stop(&en->workers, &engine_waiter, NULL, end_ms);
@@ -63,6 +69,8 @@ void engines_close(struct engines *en)
 
 void engines_free(struct engines *en)
 {
+    if (en->roster)
+        roster_forget(en->roster);
     workers_free(&en->workers);
     en->waiter = NULL;
 }

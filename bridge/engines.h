@@ -11,11 +11,14 @@
 #include "bridge/intake/route.h"
 #include "bridge/worker.h"
 
-struct engines { /* zeroed but for the first two: none */
+struct roster;
+
+struct engines { /* zeroed but for the first two, and the last: none */
     struct broker *broker;
     const struct broker_config *names;
     struct workers workers;
     struct waiter *waiter;
+    struct roster *roster; /* of endpoints that are made at run time; NULL: there are none */
 };
 
 /* Opens every sink, the waiter of those whose events can wait, and every source; no thread runs yet. */

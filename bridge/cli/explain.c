@@ -145,7 +145,7 @@ static json_t *explain_sinks(const struct explain *x)
             continue;
         for (size_t k = 0; k < s->endpoint_count; k++)
             explain_place(x, list, s, s->endpoints[k].endpoint->name, s->endpoints[k].filter);
-        if (s->endpoint_count == 0)
+        if (!s->many)
             explain_place(x, list, s, NULL, NULL);
     }
     return list;

@@ -394,7 +394,7 @@ static void event_at_places(const struct event_find *f, const struct event_place
             event_destination(list, sink->sink->id, NULL, wanted ? "live" : "filtered", NULL);
         return;
     }
-    if (sink->endpoint_count == 0 || !wanted)
+    if (!sink->many || !wanted)
         event_at(f, at, NULL, wanted, list);
     endpoints.reads = wanted; /* else it was said of all of them */
     for (size_t i = 0; i < sink->endpoint_count; i++)

@@ -262,6 +262,16 @@ static void check_rate(const struct check *k, double rate, const struct node *n,
             "is too low: at least 0.00002 (an attempt in 14 hours), or 0 for no limit; paused: true lets none go");
 }
 
+/* An endpoint's options of the core; `beside`: the sink's mapping. */
+static void check_endpoint_core(const struct check *k, const struct endpoint_config *c, const struct node *own,
+                                const struct node *beside, const struct where *at)
+{
+    check_rate(k, c->rate, own, at);
+    if (node_get(own, "retry")) /* else it is the sink's */
+        check_retry(k, &c->retry, own, at);
+    check_circuit(k, &c->circuit, own, beside, at);
+}
+
 /* Is the name a sink's, or an earlier name of another one, or of the same one twice? */
 static const char *check_name_taken(const struct check *k, const struct sink_config *s, size_t at)
 {
@@ -320,11 +330,8 @@ static void check_sink(const struct check *k, const struct sink_config *s)
     struct where endpoints = { .up = &at, .key = STR("endpoints") };
     for (size_t i = 0; i < s->endpoint_count; i++) {
         const char *name = s->endpoints[i].endpoint->name;
-        const struct node *own = node_get(node_get(n, "endpoints"), name);
-        check_rate(k, s->endpoints[i].rate, own, &(struct where){ &endpoints, str_of(name), 0 });
-        if (node_get(own, "retry")) /* else it is the sink's */
-            check_retry(k, &s->endpoints[i].retry, own, &(struct where){ &endpoints, str_of(name), 0 });
-        check_circuit(k, &s->endpoints[i].circuit, own, n, &(struct where){ &endpoints, str_of(name), 0 });
+        check_endpoint_core(k, &s->endpoints[i], node_get(node_get(n, "endpoints"), name), n,
+                            &(struct where){ &endpoints, str_of(name), 0 });
     }
 }
 
@@ -437,6 +444,15 @@ static void check_endpoints(const struct check *k, const struct sink_config *c, 
         check_endpoint(k, s, ep, node_get(node_get(n, "endpoints"), ep->name),
                        &(struct where){ &endpoints, str_of(ep->name), 0 });
     }
+}
+
+void check_receiver(const struct sink_config *s, const struct endpoint_config *c, const struct node *own,
+                    const struct where *at, struct problems *out)
+{
+    struct check k = { .out = out };
+    check_endpoint_core(&k, c, own, s->written, at);
+    if (s->sink->ops->endpoints->check)
+        check_endpoint(&k, s->sink, c->endpoint, own, at);
 }
 
 /* Does it go together with the sources before it? */

@@ -76,10 +76,14 @@ struct endpoint_config {       /* an entry of a sink's `endpoints:` */
     enum sink_order order;
 };
 
+struct node;
+
 struct sink_config {
     struct sink *sink; /* allocated, options filled, not opened; so is its only endpoint */
     struct endpoint_config *endpoints;
-    size_t endpoint_count; /* 0: without `endpoints:` */
+    size_t endpoint_count;
+    bool many;                  /* it has `endpoints:`, if only empty ones: those that are made at run time come to them */
+    const struct node *written; /* its mapping; private (made.h) */
     /* the core's own rows (sink_options), valid for every sink type: */
     struct strings topics;
     struct filter *filter;
@@ -115,6 +119,7 @@ struct admin_config {
     struct strings operators; /* names, of those whom `tokens` and `verify` let in */
     enum role loopback;
     struct duration session;
+    char *key_file; /* of keys under which secrets lie in the state; NULL or "": none */
 };
 
 /* Does the listener have the JSON API? The console is one of its users. */

@@ -44,17 +44,16 @@ static void endpoints_check_beside(struct fill *f, const struct connector_type *
     }
 }
 
-static void endpoints_fill_one(struct fill *f, const struct connector_type *t, struct endpoint_config *c,
-                               const struct entry *entry, const struct node *sink, const struct where *up)
+void endpoints_fill_one(struct fill *f, const struct endpoint_ops *ops, struct endpoint_config *c,
+                        const struct entry *entry, const struct node *sink, const struct where *up)
 {
     struct where at = { .up = up, .key = entry->key->written };
     name_check(f, entry->key, &at);
-    c->endpoint = arena_alloc(f->arena, t->endpoints->size);
+    c->endpoint = arena_alloc(f->arena, ops->size);
     c->endpoint->name = arena_text(f->arena, entry->key->text);
     if (!fill_is_mapping(f, entry->value, &at))
         return;
-    const struct fill_target targets[] = { { endpoint_options, c, sink },
-                                           { t->endpoints->options, c->endpoint, sink } };
+    const struct fill_target targets[] = { { endpoint_options, c, sink }, { ops->options, c->endpoint, sink } };
     fill_mapping(f, entry->value, targets, 2, NULL, &at);
     c->endpoint->rate = c->rate;
 }
@@ -69,9 +68,8 @@ void endpoints_fill(struct fill *f, const struct connector_type *t, struct sink_
     endpoints_check_beside(f, t, n, at);
     if (!fill_is_mapping(f, list, &here))
         return;
-    if (list->count == 0)
-        problem_at(f->out, list, &here, "is empty: name at least one, or leave it out");
+    s->many = true;
     s->endpoints = arena_alloc(f->arena, list->count * sizeof *s->endpoints);
     for (size_t i = 0; i < list->count; i++)
-        endpoints_fill_one(f, t, &s->endpoints[s->endpoint_count++], &list->at[i], n, &here);
+        endpoints_fill_one(f, t->endpoints, &s->endpoints[s->endpoint_count++], &list->at[i], n, &here);
 }

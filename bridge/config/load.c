@@ -128,10 +128,9 @@ static void load_check_part(struct config *c, const struct node *root, const cha
 static struct config *load_all(const struct connectors *connectors, const char *const *files, size_t count,
                                struct load_how how, struct problems *out)
 {
-    struct arena tree = { 0 };
     struct config *c = mem_alloc(sizeof *c);
     c->arena = mem_alloc(sizeof(struct arena));
-    struct node *root = load_files(&tree, files, count, &how, out);
+    struct node *root = load_files(c->arena, files, count, &how, out); /* stays: see made.h */
     if (root)
         sections_fill(connectors, c, root, out);
     c->broker.readers = (int64_t)c->sink_count + 1; /* and the waiter */
@@ -141,7 +140,6 @@ static struct config *load_all(const struct connectors *connectors, const char *
         config_check(c, root, out);
     if (root && how.review && out->count == 0)
         config_review(c, root, how.trial, out);
-    arena_free(&tree);
     problems_sort(out, files, count);
     if (problems_errors(out) == 0)
         return c;

@@ -5,6 +5,7 @@
  *   tree.c       text -> tree of nodes, each with its place; aliases, merge keys, several files
  *   sections.c   the sections: their rows, and the mappings by name
  *   endpoints.c  the receivers of a sink that has several
+ *   made.c       one of them that is made at run time
  *   fill.c       a mapping of the tree -> structs, by rows
  *   scalar.c     one scalar of the tree -> one field, by its row
  *   value.c      text -> number, duration, size, name, and back
@@ -15,7 +16,7 @@
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
  *
- * The tree lives in its own arena and is gone when config_load returns. Main thread only. */
+ * The tree lives as long as the configuration. */
 #pragma once
 #include "bridge/config/config.h"
 #include "bridge/lib/arena.h"
@@ -171,11 +172,17 @@ void endpoints_keys(const struct connector_type *t, const struct node *n, const 
 /* Fills the entries of `endpoints:` in the sink's mapping. */
 void endpoints_fill(struct fill *f, const struct connector_type *t, struct sink_config *s, const struct node *n,
                     const struct where *at);
+/* Fills one of them, by `ops` and the core's rows; `sink`: the mapping beside it. */
+void endpoints_fill_one(struct fill *f, const struct endpoint_ops *ops, struct endpoint_config *c,
+                        const struct entry *entry, const struct node *sink, const struct where *up);
 /* Is it the name of a source, a sink or an endpoint? If not, a problem. */
 void name_check(struct fill *f, const struct node *key, const struct where *at);
 /* Fills the whole configuration from the tree. */
 void sections_fill(const struct connectors *connectors, struct config *c, struct node *root, struct problems *out);
 
+/* What of it neither its rows nor the connector's can say; `own`: its mapping. */
+void check_receiver(const struct sink_config *s, const struct endpoint_config *c, const struct node *own,
+                    const struct where *at, struct problems *out);
 /* What the sections say about each other. */
 void config_check(const struct config *c, const struct node *root, struct problems *out);
 /* Warns of paths into the data that no event has which comes there; each source can say its types. */

@@ -192,6 +192,10 @@ static const struct option admin_options[] = {
             "What clients of this machine may do in the API while there are neither tokens nor `verify`: none, viewer (see), operator (change). `aqueduct console` prints a link with which its user is an operator."),
     OPTION(struct admin_config, session, .fallback = "12h", .min = 60000, .max = 30 * (int64_t)DAY_MS,
            .doc = "How long a login of a browser lasts."),
+    OPTION(
+        struct admin_config, key_file,
+        .doc =
+            "File with the key under which the secrets of endpoints that are made at run time are stored (openssl rand -base64 32); of several lines the first one seals, all of them open. Without it such endpoints have no secrets."),
     OPTION(struct admin_config, tls_certificate, .doc = "PEM file with the certificate chain; with tls_key: HTTPS."),
     OPTION(struct admin_config, tls_key, .doc = "PEM file with the certificate's key."),
     OPTION(struct admin_config, tls_client, .values = http_tls_clients, .doc = HTTP_TLS_CLIENT_DOC),
@@ -370,6 +374,7 @@ static void sections_sink(const struct connectors *connectors, struct fill *f, s
     s->sink->ops = connectors->sinks[type];
     s->sink->id = arena_text(f->arena, entry->key->text);
     s->sink->endpoint = only;
+    s->written = entry->value;
     if (only)
         only->rate = s->rate;
     sections_sink_type(connectors, (size_t)type, &t);

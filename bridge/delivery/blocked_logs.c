@@ -18,7 +18,7 @@ enum { MARK_AGAIN_MS = 1000 };
 
 static bool blocked_is_ordered(const struct sink_config *sink)
 {
-    bool ordered = sink->endpoint_count == 0 && sink->order == ORDER_KEY;
+    bool ordered = sink->order == ORDER_KEY; /* of endpoints that are made later it is the default */
     for (size_t i = 0; i < sink->endpoint_count; i++)
         ordered = ordered || sink->endpoints[i].order == ORDER_KEY;
     return ordered;
@@ -42,6 +42,11 @@ static bool blocked_named(const struct sink_config *sink, const struct broker_co
     }
     free(group);
     return ok;
+}
+
+bool delivery_takes_order(const struct sink_config *sink)
+{
+    return blocked_is_ordered(sink);
 }
 
 bool blocked_topics(const struct sink_config *sink, const struct broker_config *names,

@@ -23,6 +23,7 @@ struct control {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t done;
     const struct control_order *order; /* NULL: nothing is to be done, or it is done */
+    bool taken;                        /* a caller has not heard yet: others wait */
     bool ok;
     struct err e;
     atomic_bool asked;
@@ -49,6 +50,8 @@ static bool control_pause(struct delivery *d, struct destination *to, bool pause
 {
     if (d->s->ops->broadcast)
         return err_set(e, "a %s sink shows what comes and cannot be paused", d->s->ops->type);
+    if (!paused && d->many && to->outlet && !to->outlet->endpoint)
+        return err_set(e, "it cannot be opened, and gets nothing until it is changed");
     gates_pause(d, to, paused);
     return true;
 }
@@ -88,27 +91,40 @@ void control_answer(struct delivery *d)
         c->ok = control_do(d, c->order, &c->e);
     c->order = NULL;
     atomic_store(&c->asked, false);
-    pthread_cond_signal(&c->done);
+    pthread_cond_broadcast(&c->done);
     pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- the caller's ---- */
 
-static bool control_run(struct delivery *d, const struct control_order *o, struct timespec until, struct err *e)
+/* With the lock held: gives the order, and waits. */
+static bool control_order(struct delivery *d, const struct control_order *o, struct timespec until)
 {
     struct control *c = d->control;
-    pthread_mutex_lock(&c->lock);
+    c->taken = true;
     c->order = o;
     c->e = (struct err){ "" };
     atomic_store(&c->asked, true);
     wake_up(d->wake_fd);
     while (c->order && thread_wait(&c->done, &c->lock, until))
         continue;
-    bool done = !c->order, ok = done && c->ok;
-    if (!done)
-        err_set(&c->e, "the sink's thread has no time for it; nothing was changed");
+    bool done = !c->order;
     c->order = NULL;
-    if (!ok)
+    c->taken = false;
+    pthread_cond_broadcast(&c->done);
+    return done;
+}
+
+static bool control_run(struct delivery *d, const struct control_order *o, struct timespec until, struct err *e)
+{
+    struct control *c = d->control;
+    pthread_mutex_lock(&c->lock);
+    while (c->taken && thread_wait(&c->done, &c->lock, until))
+        continue;
+    bool done = !c->taken && control_order(d, o, until), ok = done && c->ok;
+    if (!done)
+        err_set(e, "the sink's thread has no time for it; nothing was changed");
+    else if (!ok)
         *e = c->e;
     pthread_mutex_unlock(&c->lock);
     if (!ok && o->name.at)
@@ -119,6 +135,13 @@ static bool control_run(struct delivery *d, const struct control_order *o, struc
 bool delivery_add_endpoint(struct delivery *d, const struct endpoint_order *o, struct timespec until, struct err *e)
 {
     return control_run(d, &(struct control_order){ CONTROL_ADD, str_of(o->config->endpoint->name), o }, until, e);
+}
+
+bool delivery_begin_endpoint(struct delivery *d, const struct endpoint_order *o, struct err *e)
+{
+    struct str name = str_of(o->config->endpoint->name);
+    return control_do(d, &(struct control_order){ CONTROL_ADD, name, o }, e)
+           || err_prefix(e, "sinks.%s: endpoints.%.*s", d->s->id, STR_ARG(name));
 }
 
 bool delivery_change_endpoint(struct delivery *d, const struct endpoint_order *o, struct timespec until, struct err *e)

@@ -2,8 +2,8 @@
 /* Changes a sink while it runs: its endpoints are added, changed, paused, resumed and removed, and so is the sink paused.
  *
  * The sink's own thread does it between two turns; the caller waits for that, at most until `until`. True: it is done.
- * False with *e: nothing was changed, also when the thread had no time. Nothing is kept here for the next start: there the
- * endpoints have to be in the sink's configuration before delivery_new, or what waits for them becomes dead letters.
+ * False with *e: nothing was changed, also when the thread had no time. Nothing is kept here for the next start: who made
+ * endpoints has to begin them (delivery_begin_endpoint), or what waits for them becomes dead letters.
  *
  *   added     gets every record that the sink takes from its topics from then on, and none that it took before. What still
  *             waits on the broker under that name is its own.
@@ -23,7 +23,7 @@
  * kill -9 at any point costs what it always does. What a removed endpoint had in memory, and was not stored as a dead letter
  * by then, is not remembered: at the next start its records are those of the endpoints that there are.
  *
- * Threads: one at a time, other than the sink's. */
+ * Threads: any but the sink's. */
 #pragma once
 #include <time.h>
 #include "bridge/config/config.h"
@@ -36,11 +36,19 @@ struct endpoint_order {
     const struct endpoint_config *config; /* checked and filled, its endpoint not open */
     void (*release)(void *ctx);
     void *ctx;
+    /* It cannot be opened (its secrets cannot be read): the endpoint, of which only the name is set, gets nothing and is
+     * paused until it is changed; what is for it waits. */
+    bool held;
 };
 
+/* Can it have endpoints with `order: key`? Only where one had it at its start, or it is their default. */
+bool delivery_takes_order(const struct sink_config *sink);
 /* There is none of that name yet. With `order: key` only where the sink had such an endpoint at its start: it has the topics
  * for it. */
 bool delivery_add_endpoint(struct delivery *d, const struct endpoint_order *o, struct timespec until, struct err *e);
+/* The same before the sink's thread runs: on the thread of delivery_new. What waits for it is its own, as if it were of the
+ * configuration. `order` must fit. */
+bool delivery_begin_endpoint(struct delivery *d, const struct endpoint_order *o, struct err *e);
 bool delivery_change_endpoint(struct delivery *d, const struct endpoint_order *o, struct timespec until, struct err *e);
 bool delivery_remove_endpoint(struct delivery *d, struct str name, struct timespec until, struct err *e);
 /* Name absent: the sink as a whole. Also when it is so already. */

@@ -86,7 +86,7 @@ static void destination_fit(struct delivery *d, struct destination *to, const st
     if (to->count.circuit_open)
         metric_set(to->count.circuit_open, 0);
     destination_count(to, d->s->id);
-    gates_pause(d, to, c->paused);
+    gates_pause(d, to, c->paused || (to->outlet && !to->outlet->endpoint));
 }
 
 static void destination_add(struct delivery *d, const struct endpoint_config *c, struct outlet *outlet)
@@ -116,7 +116,7 @@ void destinations_make(struct delivery *d)
     const struct sink_config *c = d->config;
     d->ready_tail = &d->ready;
     d->rest_ms = d->hold_ms = INT64_MAX;
-    d->many = c->endpoint_count > 0;
+    d->many = c->many;
     d->self = (struct destination){ .filter = c->filter,
                                     .retry = &c->retry,
                                     .retry_jitter = c->retry_jitter,
@@ -174,10 +174,10 @@ static void destinations_index(struct delivery *d)
     }
 }
 
-/* Its endpoint, open; NULL with *e. */
+/* Its endpoint, open unless it cannot be; NULL with *e. */
 static struct outlet *destinations_outlet(struct delivery *d, const struct endpoint_order *o, struct err *e)
 {
-    struct outlet *outlet = outlet_new(d, o->config->endpoint, o);
+    struct outlet *outlet = outlet_new(d, o->held ? NULL : o->config->endpoint, o);
     if (outlet_open(d, outlet, e))
         return outlet;
     outlet->release = NULL; /* it stays the caller's */

@@ -13,6 +13,7 @@ METRIC_COUNTER(aqueduct_webhook_tokens_total,
 
 enum {
     TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
+    SHOWN_BODY = 4096,        /* bytes of a body that a person sees */
     KEYLESS_MS = 30000,       /* until an event is looked at again for which no key signs any more */
 };
 
@@ -107,6 +108,21 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
         LOG_INT("events", t->batch ? t->batch->last - t->batch->first : 1), LOG_INT("bytes", t->request.body.n));
 }
 
+/* Shows a person what is about to be sent. */
+static void webhook_show(const struct transfer *t, const struct hidden *hidden)
+{
+    struct buf *out = t->message.sent;
+    size_t before = out->n, body = t->request.body.n < SHOWN_BODY ? t->request.body.n : SHOWN_BODY;
+    for (size_t i = 0; i < t->request.line_count; i++)
+        if (!str_ends(str_of(t->request.lines[i].data), STR(":"))) /* with nothing behind it: it is left out */
+            buf_printf(out, "%s\n", t->request.lines[i].data);
+    if (t->authorization.n)
+        buf_add_c(out, "Authorization: ***\n");
+    buf_add_char(out, '\n');
+    buf_add(out, t->request.body.at, body);
+    hide_in(hidden, out->at + before, out->n - before);
+}
+
 /* Ends an attempt of which nothing was sent. */
 static void webhook_refuse(struct webhook *w, struct transfer *t, enum verdict verdict, const struct err *e)
 {
@@ -143,6 +159,8 @@ static void webhook_go(struct webhook *w, struct transfer *t)
         return;
     }
     webhook_log_sent(w, t);
+    if (t->message.sent)
+        webhook_show(t, &to->target.hidden);
     if (t->batch)
         endpoint_count_batch(to, t->batch->last - t->batch->first);
     t->number = endpoint_began(to);

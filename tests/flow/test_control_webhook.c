@@ -61,7 +61,7 @@ static bool with(bool (*change)(struct delivery *, const struct endpoint_order *
                  struct endpoint_config *c)
 {
     struct err e = { "" };
-    bool ok = change(d, &(struct endpoint_order){ c, on_release, c }, patience(), &e);
+    bool ok = change(d, &(struct endpoint_order){ .config = c, .release = on_release, .ctx = c }, patience(), &e);
     if (!ok)
         fail_msg("%s", e.text);
     return ok;
@@ -80,7 +80,7 @@ static int setup(void **state)
     sink->endpoint = NULL;
     first = to("first", "/status/204");
     config = (struct sink_config){
-        .sink = sink, .topics = { topics, 1 }, .endpoints = &first, .endpoint_count = 1, .window = 64
+        .sink = sink, .topics = { topics, 1 }, .endpoints = &first, .endpoint_count = 1, .many = true, .window = 64
     };
     assert_true(delivery_topics(&config, &flow.names, flow_make_topic, &flow, &e));
     assert_true(ladder_topics(&flow.names, flow_make_topic, &flow, &e));

@@ -43,6 +43,7 @@ void endpoint(size_t i, const char *filter)
                                              .retry_memory = { 30000 },
                                              .window = 64 };
     config.endpoint_count = i + 1 > config.endpoint_count ? i + 1 : config.endpoint_count;
+    config.many = true;
 }
 
 static bool make_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)

@@ -220,10 +220,20 @@ TEST(a_sink_without_them_is_its_only_one)
     config_free(c);
 }
 
+TEST(an_empty_list_is_for_those_that_are_made_later)
+{
+    struct problems p = { 0 };
+    struct config *c = load("    timeout: 3s\n    endpoints: {}\n", &p);
+    assert_non_null(c);
+    assert_true(c->sinks[0].many);
+    assert_int_equal(c->sinks[0].endpoint_count, 0);
+    assert_null(c->sinks[0].sink->endpoint);
+    problems_free(&p);
+    config_free(c);
+}
+
 TEST(mistakes_are_said_where_they_are)
 {
-    expect("    unsigned: true\n    endpoints: {}\n",
-           "a.yaml:7:16: sinks.w.endpoints: is empty: name at least one, or leave it out\n");
     expect("    unsigned: true\n    url: http://x/\n    endpoints: {a: {url: http://a/}}\n",
            "a.yaml:7:10: sinks.w.url: has no use beside endpoints: each of them has its own\n");
     expect("    secrets: [a-secret-of-more-than-24-characters]\n    endpoints: {a: {url: http://a/, unsigned: true}}\n",
@@ -281,6 +291,7 @@ int main(void)
         cmocka_unit_test(every_receiver_that_has_a_name_is_good),
         cmocka_unit_test(what_is_wrong_with_a_receivers_file),
         cmocka_unit_test(one_of_them_may_be_without_their_circuit),
+        cmocka_unit_test(an_empty_list_is_for_those_that_are_made_later),
         cmocka_unit_test(a_sink_without_them_is_its_only_one),
         cmocka_unit_test(mistakes_are_said_where_they_are),
     };
