@@ -144,7 +144,7 @@ static int bridge_main_as(const struct config *config, bool dry)
     b.engines.roster = b.broker && !dry ? roster_new(config, b.broker) : NULL;
     b.answers.broker = b.broker;
     if (b.broker)
-        b.admin = admin_new(config, b.broker,
+        b.admin = admin_new(config, b.broker, b.engines.roster,
                             &(struct admin_questions){ answers_ready, answers_account, answers_gather, &b.answers },
                             &e);
     if (b.admin) {
@@ -157,9 +157,9 @@ static int bridge_main_as(const struct config *config, bool dry)
     roster_stop(b.engines.roster);
     broker_close(b.broker); /* first: it reports what it has not stored to the engines that published it */
     engines_free(&b.engines);
-    roster_free(b.engines.roster);
     version_free(b.version);
     admin_free(b.admin);
+    roster_free(b.engines.roster);
     router_free(b.router);
     close(b.signal_fd);
     if (code == 0)

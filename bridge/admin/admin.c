@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/admin/errands.h"
 #include "bridge/admin/history.h"
 #include "bridge/admin/pages.h"
 #include "bridge/admin/wire.h"
@@ -23,6 +24,7 @@ struct admin {
     struct access *access;        /* NULL: the pages' listener has no API */
     struct api *api;
     struct history *history;
+    struct errands *errands;
     struct broker *broker;
     int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
@@ -192,8 +194,8 @@ static bool admin_open_pages(struct admin *a, const struct admin_config *how, st
     return true;
 }
 
-struct admin *admin_new(const struct config *config, struct broker *broker, const struct admin_questions *ask,
-                        struct err *e)
+struct admin *admin_new(const struct config *config, struct broker *broker, struct roster *roster,
+                        const struct admin_questions *ask, struct err *e)
 {
     struct admin *a = mem_alloc(sizeof *a);
     char path[WIRE_PATH];
@@ -212,7 +214,8 @@ struct admin *admin_new(const struct config *config, struct broker *broker, cons
         ok = a->control != NULL;
     }
     a->history = history_new();
-    a->api = api_new(&(struct api_home){ config, broker, *ask, a->access, a->history });
+    a->errands = errands_new();
+    a->api = api_new(&(struct api_home){ config, broker, *ask, a->access, a->history, roster, a->errands });
     if (ok)
         return a;
     admin_free(a);
@@ -236,11 +239,12 @@ static void admin_remember(struct admin *a)
 void admin_run(struct admin *a, int wake_fd, int wait_ms)
 {
     struct http_server *pages = a->pages.server;
-    struct pollfd fds[4] = { { .fd = wake_fd, .events = POLLIN },
-                             { .fd = a->stored_fd, .events = POLLIN },
-                             { .fd = pages ? http_server_fd(pages) : -1, .events = POLLIN },
-                             { .fd = a->control ? http_server_fd(a->control) : -1, .events = POLLIN } };
-    poll(fds, 4, wait_ms);
+    struct pollfd fds[] = { { .fd = wake_fd, .events = POLLIN },
+                            { .fd = a->stored_fd, .events = POLLIN },
+                            { .fd = pages ? http_server_fd(pages) : -1, .events = POLLIN },
+                            { .fd = a->control ? http_server_fd(a->control) : -1, .events = POLLIN },
+                            { .fd = errands_fd(a->errands), .events = POLLIN } };
+    poll(fds, sizeof fds / sizeof *fds, wait_ms);
     if (a->pages.verifier)
         verifier_refresh(a->pages.verifier, "admin");
     if (a->access)
@@ -252,6 +256,8 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         http_server_run(a->control, -1, 0);
     if (fds[1].revents)
         admin_answer_stored(a);
+    if (fds[4].revents)
+        errands_serve(a->errands);
 }
 
 void admin_free(struct admin *a)
@@ -259,6 +265,7 @@ void admin_free(struct admin *a)
     if (!a)
         return;
     descriptors_reserve(-2 * (CONNECTIONS + 1));
+    errands_free(a->errands);
     api_free(a->api);
     history_free(a->history);
     http_server_free(a->pages.server);

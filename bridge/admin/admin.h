@@ -14,8 +14,8 @@
 struct admin;
 
 /* Everything is borrowed and outlives the admin. */
-struct admin *admin_new(const struct config *config, struct broker *broker, const struct admin_questions *ask,
-                        struct err *e);
+struct admin *admin_new(const struct config *config, struct broker *broker, struct roster *roster,
+                        const struct admin_questions *ask, struct err *e);
 /* Serves for at most wait_ms; returns soon after wake_fd is readable. */
 void admin_run(struct admin *a, int wake_fd, int wait_ms);
 void admin_free(struct admin *a);

@@ -9,7 +9,7 @@
  *                                                                                            |
  *                         api_answer, api_problem: now, or later with a copy of call->ticket <-+
  *
- * handle() runs on the main thread and must not wait; what takes time goes to the job thread (jobs.h), and each ticket is
+ * handle() runs on the main thread and must not wait; what takes time goes to a thread (errands.h), and each ticket is
  * answered once. What is no answer is a problem (RFC 9457, application/problem+json: type, title, status, detail). Lists
  * are objects: {"items": [...], "next": "..."}, and `after` of the next request takes what `next` was. */
 #pragma once
@@ -29,7 +29,9 @@ enum {
 
 struct api;
 struct api_row;
+struct errands;
 struct history;
+struct roster;
 
 /* What the supervisor answers; main thread. */
 struct admin_questions {
@@ -46,6 +48,8 @@ struct api_home { /* all borrowed, and there as long as the API is */
     struct admin_questions ask;
     struct access *access;   /* of the listener; NULL: it has no API */
     struct history *history; /* the last hour: kept while the listener has an API, else it stays empty */
+    struct roster *roster;   /* endpoints made at run time; NULL: there are none */
+    struct errands *errands;
 };
 
 struct api_ticket { /* whom to answer; copy it to answer later */

@@ -2,6 +2,7 @@
 /* One request to the running daemon. */
 #include "bridge/admin/control_client.h"
 #include <curl/curl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/admin/wire.h"
@@ -84,7 +85,7 @@ static void control_to_socket(CURL *curl, const char *path)
 }
 
 /* Where to ask for what `listen` serves: every address becomes the loopback's. */
-static void control_url(const struct admin_config *admin, const char *query, struct buf *url)
+static void control_url(const struct admin_config *admin, const char *path, struct buf *url)
 {
     struct str listen = str_of(admin->listen);
     bool socket = str_starts(listen, STR("unix:"));
@@ -97,7 +98,7 @@ static void control_url(const struct admin_config *admin, const char *query, str
         buf_printf(url, "[::1]:%s", admin->listen + sizeof "[::]:" - 1);
     else
         buf_add_str(url, listen);
-    buf_printf(url, "/status%s", query);
+    buf_add_c(url, path);
 }
 
 /* Its certificate is known, so nothing else needs to be: the name in it is rarely that of the loopback. */
@@ -141,25 +142,34 @@ static struct curl_slist *control_show(CURL *curl, const struct admin_config *ad
 }
 
 /* `at`: the socket's path; NULL: what admin.listen says. */
-static bool control_get(const struct config *config, const char *at, const char *query, struct buf *out, bool *nobody,
-                        struct err *e)
+static bool control_ask(const struct config *config, const char *at, const struct control_call *call, long *status,
+                        struct buf *out, bool *nobody, struct err *e)
 {
-    long status = 0;
     struct buf url = buf_new(8192);
     char shown[256] = ""; /* the URL without a secret that its query may have */
+    char match[48];
     struct curl_slist *headers = NULL;
     CURL *curl = curl_easy_init();
     if (at) {
         control_to_socket(curl, at);
-        buf_printf(&url, "http://localhost/status%s", query);
+        buf_printf(&url, "http://localhost%s", call->path);
     } else {
-        control_url(&config->admin, query, &url);
+        control_url(&config->admin, call->path, &url);
         if (str_starts(str_of(config->admin.listen), STR("unix:")))
             control_to_socket(curl, config->admin.listen + sizeof "unix:" - 1);
         control_trust(curl, &config->admin);
         snprintf(shown, sizeof shown, "%s", buf_c(&url));
         headers = control_show(curl, &config->admin, &url);
     }
+    if (call->body) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->body);
+        headers = curl_slist_append(headers, "Content-Type: application/json");
+    }
+    snprintf(match, sizeof match, "If-Match: \"%" PRId64 "\"", call->version);
+    if (call->version)
+        headers = curl_slist_append(headers, match);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     curl_easy_setopt(curl, CURLOPT_URL, buf_c(&url));
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)CONTROL_WAIT_MS);
@@ -167,18 +177,39 @@ static bool control_get(const struct config *config, const char *at, const char 
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, control_keep);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
     CURLcode code = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     *nobody = code == CURLE_COULDNT_CONNECT;
-    bool ok = code == CURLE_OK && status == 200 && !out->failed;
     if (code != CURLE_OK)
         err_set(e, "no answer on %s: %s", at ? at : shown, curl_easy_strerror(code));
-    else if (!ok)
-        err_set(e, "%s answered %ld: %.*s", at ? at : shown, status, (int)(out->n < 200 ? out->n : 200),
-                out->at ? out->at : "");
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     buf_free(&url);
-    return ok;
+    return code == CURLE_OK && !out->failed;
+}
+
+static bool control_get(const struct config *config, const char *at, const char *query, struct buf *out, bool *nobody,
+                        struct err *e)
+{
+    long status = 0;
+    char *path = str_join("/status", query, "");
+    bool ok = control_ask(config, at, &(struct control_call){ .method = "GET", .path = path }, &status, out, nobody, e);
+    free(path);
+    return ok
+           && (status == 200
+               || err_set(e, "%s answered %ld: %.*s", at ? at : config->admin.listen, status,
+                          (int)(out->n < 200 ? out->n : 200), out->at ? out->at : ""));
+}
+
+bool control_call(const struct config *config, const struct control_call *call, long *status, struct buf *out,
+                  bool *nobody, struct err *e)
+{
+    char path[WIRE_PATH];
+    *nobody = true;
+    if (wire_path(config, path))
+        return control_ask(config, path + sizeof "unix:" - 1, call, status, out, nobody, e);
+    if (admin_has_api(&config->admin))
+        return control_ask(config, NULL, call, status, out, nobody, e);
+    return err_set(e, "with this broker the running daemon is asked through its API: say admin.api: true");
 }
 
 bool control_status(const struct config *config, const char *query, struct buf *out, bool *nobody, struct err *e)

@@ -14,3 +14,13 @@ bool control_forget(const struct config *config, const char *group, const char *
 /* Asks the running daemon for its account, over the control socket, or where there is none on `admin.listen`; `query`:
  * what follows /status. False with *e; *nobody says that no daemon listens there. */
 bool control_status(const struct config *config, const char *query, struct buf *out, bool *nobody, struct err *e);
+
+struct control_call {          /* of the JSON API (api.h) */
+    const char *method, *path; /* "POST", "/api/v1/..." */
+    const char *body;          /* JSON; NULL: none */
+    int64_t version;           /* If-Match; 0: none */
+};
+/* Asks the running daemon, over the control socket, or where there is none on `admin.listen`, as whom the configuration's first token
+ * is of. *status and what it answered go to `out`. False with *e: it did not answer; *nobody says that no daemon listens there. */
+bool control_call(const struct config *config, const struct control_call *call, long *status, struct buf *out,
+                  bool *nobody, struct err *e);

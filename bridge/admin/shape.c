@@ -118,10 +118,13 @@ static bool shape_value(const struct shape *row, const json_t *value, struct err
 
 static const struct shape *shape_find(const struct shape *rows, const char *name)
 {
+    const struct shape *others = NULL;
     for (; rows->name; rows++)
-        if (strcmp(rows->name, name) == 0)
+        if (strcmp(rows->name, SHAPE_OTHERS) == 0)
+            others = rows;
+        else if (strcmp(rows->name, name) == 0)
             return rows;
-    return NULL;
+    return others;
 }
 
 static bool shape_unknown(const struct shape *rows, const char *name, struct err *e)
@@ -292,8 +295,12 @@ json_t *shape_schema_of(const struct shape *row, bool closed)
 
 json_t *shape_schema(const struct shape *rows, bool closed)
 {
-    json_t *properties = json_object(), *required = json_array();
+    json_t *properties = json_object(), *required = json_array(), *others = NULL;
     for (; rows->name; rows++) {
+        if (strcmp(rows->name, SHAPE_OTHERS) == 0) {
+            others = shape_schema_of(rows, closed);
+            continue;
+        }
         json_object_set_new(properties, rows->name, shape_schema_of(rows, closed));
         if (rows->required)
             json_array_append_new(required, json_string(rows->name));
@@ -301,8 +308,8 @@ json_t *shape_schema(const struct shape *rows, bool closed)
     json_t *schema = json_pack("{s:s,s:o}", "type", "object", "properties", properties);
     if (json_array_size(required))
         json_object_set(schema, "required", required);
-    if (closed)
-        json_object_set_new(schema, "additionalProperties", json_false());
+    if (closed || others)
+        json_object_set_new(schema, "additionalProperties", others ? others : json_false());
     json_decref(required);
     return schema;
 }

@@ -38,6 +38,9 @@ struct shape {
     const char *doc;        /* one sentence */
 };
 
+/* The name of a row for all members that have none of their own. */
+#define SHAPE_OTHERS "*"
+
 enum { SHAPE_LIST = 1000 }; /* most elements of a list that comes in */
 
 /* Is it an object with these members and no others? False with *e ("topics: [2]: must be a text"). */

@@ -7,6 +7,7 @@
 extern const struct command command_run, command_check, command_log;       /* run.c, check.c, log.c */
 extern const struct command command_status, command_orphans;               /* status.c, orphans.c */
 extern const struct command command_resend, command_tail;                  /* resend.c, tail.c */
+extern const struct command command_endpoints;                             /* endpoints.c */
 extern const struct command command_explain;                               /* explain.c */
 extern const struct command command_completion, command_man;               /* completion.c, man.c */
 extern const struct command command_help, command_schema, command_version; /* about.c */

@@ -82,7 +82,7 @@ struct sink_config {
     struct sink *sink; /* allocated, options filled, not opened; so is its only endpoint */
     struct endpoint_config *endpoints;
     size_t endpoint_count;
-    bool many;                  /* it has `endpoints:`, if only empty ones: those that are made at run time come to them */
+    bool many; /* it has `endpoints:`, if only empty ones: those that are made at run time come to them */
     const struct node *written; /* its mapping; private (made.h) */
     /* the core's own rows (sink_options), valid for every sink type: */
     struct strings topics;

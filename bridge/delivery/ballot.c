@@ -139,7 +139,7 @@ bool ballot_read(struct broker *b, void (*each)(void *ctx, const struct vote *v)
 
 /* ---- storing ---- */
 
-struct ballot_wait { /* shared with the broker's thread; whoever comes last frees it */
+struct ballot_wait {      /* shared with the broker's thread; whoever comes last frees it */
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     bool done, left;
@@ -176,8 +176,11 @@ static bool ballot_publish(struct broker *b, const struct vote *v, struct err *e
     struct change change = { .key = ballot_key(v, key), .value = v->value };
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
-    broker_publish(b, &(struct publication){
-                          .state_of = BALLOT_SCOPE, .changes = &change, .change_count = 1, .done = ballot_stored, .ctx = w });
+    broker_publish(b, &(struct publication){ .state_of = BALLOT_SCOPE,
+                                             .changes = &change,
+                                             .change_count = 1,
+                                             .done = ballot_stored,
+                                             .ctx = w });
     struct timespec until = thread_until((struct duration){ BALLOT_WAIT_MS });
     pthread_mutex_lock(&w->lock);
     while (!w->done && thread_wait(&w->changed, &w->lock, until))
@@ -201,8 +204,8 @@ void ballot_forget(struct broker *b, const struct vote *v)
 {
     char key[BALLOT_KEY];
     struct change change = { .key = ballot_key(v, key), .value = STR_ABSENT };
-    broker_publish(
-        b, &(struct publication){ .state_of = BALLOT_SCOPE, .changes = &change, .change_count = 1, .done = ballot_ignore });
+    broker_publish(b, &(struct publication){
+                          .state_of = BALLOT_SCOPE, .changes = &change, .change_count = 1, .done = ballot_ignore });
 }
 
 struct ballot_count {
@@ -230,7 +233,8 @@ enum ballot_end ballot_put(struct broker *b, bool shared, struct vote *v, const 
     buf_free(&hex);
     if (!ballot_publish(b, v, e))
         return BALLOT_FAILED;
-    if (shared && (!ballot_read(b, ballot_compare, &count, e) || (!count.seen && !err_set(e, "it was not found again"))))
+    if (shared
+        && (!ballot_read(b, ballot_compare, &count, e) || (!count.seen && !err_set(e, "it was not found again"))))
         return BALLOT_FAILED;
     if (!count.won) {
         err_set(e, "another daemon was first");

@@ -22,8 +22,9 @@ static void knock_send(struct sink *sink, struct endpoint *ep, const struct even
 {
     int wake_fd = wake_new();
     sink->draining = true; /* what it collects goes at once */
-    sink->ops->send(sink, &(struct message){
-                              .event = ev, .endpoint = ep, .attempt = 1, .awaited = true, .tag = 1, .sent = &out->sent });
+    sink->ops->send(sink,
+                    &(struct message){
+                        .event = ev, .endpoint = ep, .attempt = 1, .awaited = true, .tag = 1, .sent = &out->sent });
     if (!knock_wait(sink, wake_fd, stop, &out->result)) {
         out->result = (struct result){ .verdict = VERDICT_RETRY, .reason = REASON_UNAVAILABLE };
         snprintf(out->result.why, sizeof out->result.why, "no answer within %d s", KNOCK_MS / 1000);

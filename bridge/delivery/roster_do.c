@@ -60,8 +60,10 @@ static bool doing_begin(struct doing *d)
     const char *sink = d->o->sink;
     d->to = roster_served(d->r, sink);
     if (!d->to)
-        return doing_refuse(d, 404, "there is no sink %s that can have endpoints made at run time: it needs `endpoints:` in the configuration, which may be empty (endpoints: {})",
-                            sink);
+        return doing_refuse(
+            d, 404,
+            "there is no sink %s that can have endpoints made at run time: it needs `endpoints:` in the configuration, which may be empty (endpoints: {})",
+            sink);
     d->p = roster_find(d->r, sink, d->o->name);
     d->keys = roster_keys(d->r, &e);
     return !e.text[0] || doing_refuse(d, 503, "%s", e.text);
@@ -81,7 +83,9 @@ static bool doing_find(struct doing *d)
     if (!there)
         return doing_refuse(d, 404, "sink %s has no endpoint %s", d->o->sink, name);
     if (d->o->version && d->o->version != d->p->is.version)
-        return doing_refuse(d, 412, "endpoint %s was changed meanwhile: it has version %" PRId64 ", not %" PRId64 "; look at it again",
+        return doing_refuse(d, 412,
+                            "endpoint %s was changed meanwhile: it has version %" PRId64 ", not %" PRId64
+                            "; look at it again",
                             name, d->p->is.version, d->o->version);
     if (!d->p->is.own && d->o->what != ROSTER_REMOVE)
         return doing_refuse(d, 409, "endpoint %s: %s", name, d->p->why);
@@ -109,8 +113,10 @@ static bool doing_may_store(struct doing *d, const struct placed *is)
         return true;
     json_decref(revise_shown(d->to->s, is, false, &secrets));
     return secrets == 0
-           || doing_refuse(d, 409, "endpoint %s has secrets, which are stored under a key alone: make a file (openssl rand -base64 32 > endpoints.key; chmod 600 endpoints.key), name it in admin.key_file and start again; or say unsigned: true, without headers and passwords",
-                           d->o->name);
+           || doing_refuse(
+               d, 409,
+               "endpoint %s has secrets, which are stored under a key alone: make a file (openssl rand -base64 32 > endpoints.key; chmod 600 endpoints.key), name it in admin.key_file and start again; or say unsigned: true, without headers and passwords",
+               d->o->name);
 }
 
 static void doing_doubt(struct roster *r)
@@ -138,8 +144,9 @@ static bool doing_store(struct doing *d, struct placed *is)
     }
     enum ballot_end end = fine ? ballot_put(d->r->broker, d->r->shared, &vote, d->p ? &before : NULL, &e) : BALLOT_LOST;
     if (fine && end != BALLOT_WON) {
-        fine = end == BALLOT_LOST ? doing_refuse(d, 412, "endpoint %s: %s; look at it again", d->o->name, e.text)
-                                  : doing_refuse(d, 503, "endpoint %s: %s; look at it again, it may be stored", d->o->name, e.text);
+        fine = end == BALLOT_LOST
+                   ? doing_refuse(d, 412, "endpoint %s: %s; look at it again", d->o->name, e.text)
+                   : doing_refuse(d, 503, "endpoint %s: %s; look at it again, it may be stored", d->o->name, e.text);
         doing_doubt(d->r);
     }
     if (fine)
@@ -252,10 +259,13 @@ static bool doing_check_order(struct doing *d, const struct placed *is)
     bool now = strcmp(json_text(is->core, "order"), "key") == 0,
          was = d->p && !d->p->is.removed && strcmp(json_text(d->p->is.core, "order"), "key") == 0;
     if (now && !was && !delivery_takes_order(d->to->s))
-        return doing_refuse(d, 409, "order: key needs the blocked logs that sink %s has if the configuration says order: key beside its endpoints: (or of one of them)",
-                            d->o->sink);
+        return doing_refuse(
+            d, 409,
+            "order: key needs the blocked logs that sink %s has if the configuration says order: key beside its endpoints: (or of one of them)",
+            d->o->sink);
     if (d->p && !d->p->is.removed && now != was)
-        return doing_refuse(d, 409, "order cannot change while it runs: remove endpoint %s and add it again", d->o->name);
+        return doing_refuse(d, 409, "order cannot change while it runs: remove endpoint %s and add it again",
+                            d->o->name);
     return true;
 }
 
@@ -276,7 +286,8 @@ static void doing_add(struct doing *d)
         return;
     }
     if (doing_count(d->r, sink) >= ROSTER_MOST) {
-        doing_refuse(d, 409, "sink %s has %d endpoints that were made at run time, which is the most", sink, ROSTER_MOST);
+        doing_refuse(d, 409, "sink %s has %d endpoints that were made at run time, which is the most", sink,
+                     ROSTER_MOST);
         return;
     }
     int64_t now = clock_wall_ms();
@@ -361,7 +372,9 @@ static void doing_reseal(struct doing *d)
     for (size_t i = 0; i < d->r->count; i++) {
         struct place *p = d->r->places[i];
         const struct roster_order one = { .what = ROSTER_CHANGE, .sink = p->sink, .name = p->name };
-        struct doing inner = { .r = d->r, .o = &one, .a = d->a, .to = roster_served(d->r, p->sink), .p = p, .keys = d->keys };
+        struct doing inner = {
+            .r = d->r, .o = &one, .a = d->a, .to = roster_served(d->r, p->sink), .p = p, .keys = d->keys
+        };
         if (p->is.removed || !p->is.own || !inner.to)
             continue;
         struct placed is = doing_copy(p);
@@ -408,12 +421,15 @@ static const struct event *doing_test_event(struct doing *d, struct err *e)
     uuid_random(id);
     clock_text(clock_wall_ms(), time);
     snprintf(source, sizeof source, "/aqueduct/endpoints/%s/%s", d->o->sink, d->o->name);
-    struct event ev = { .id = str_of(id),
-                        .source = str_of(source),
-                        .type = str_of(type ? type : "aqueduct.test"),
-                        .time = str_of(time),
-                        .datacontenttype = STR("application/json"),
-                        .data = data ? str_of(data) : STR("{\"test\":true,\"message\":\"A test of this endpoint. Nothing has happened.\"}") };
+    struct event ev = {
+        .id = str_of(id),
+        .source = str_of(source),
+        .type = str_of(type ? type : "aqueduct.test"),
+        .time = str_of(time),
+        .datacontenttype = STR("application/json"),
+        .data = data ? str_of(data)
+                     : STR("{\"test\":true,\"message\":\"A test of this endpoint. Nothing has happened.\"}")
+    };
     const struct event *made = event_new(&ev, e);
     free(data);
     return made;
@@ -432,9 +448,9 @@ static void doing_tell_test(struct doing *d, const struct event *ev, const struc
     body = rest;
     d->a->status = 200;
     d->a->json = json_pack("{s:o,s:s,s:i,s:I,s:s,s:o,s:o,s:o}", "event", json_of_text(ev->id), "verdict",
-                           verdicts[k->result.verdict], "status", k->result.status, "ms",
-                           (json_int_t)k->result.took.ms, "reason", k->result.why, "excerpt",
-                           json_of_text(k->result.answer), "headers", headers, "body", json_of_text(body));
+                           verdicts[k->result.verdict], "status", k->result.status, "ms", (json_int_t)k->result.took.ms,
+                           "reason", k->result.why, "excerpt", json_of_text(k->result.answer), "headers", headers,
+                           "body", json_of_text(body));
 }
 
 static bool doing_begin_test(struct roster *r, bool begin)
