@@ -151,6 +151,7 @@ static int bridge_main_as(const struct config *config, bool dry)
         b.version = version_new(config);
         b.router = router_new(config);
         code = bridge_run(&b);
+        admin_stop(b.admin);
         bridge_stop(&b);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));

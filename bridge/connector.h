@@ -15,6 +15,7 @@
  * A connector may include this header and those of event/, auth/, net/ and lib/, nothing else of the bridge. How to add
  * one: connectors/README.md. */
 #pragma once
+#include <jansson.h>
 #include "bridge/event/bookmarks.h"
 #include "bridge/event/event.h"
 #include "bridge/event/log.h"
@@ -243,6 +244,30 @@ struct endpoint_ops {
     void (*close)(struct sink *s, struct endpoint *ep);
 };
 
+struct command_call;
+
+struct filed_work {     /* letters that are redriven or discarded; everything is borrowed */
+    const json_t *what; /* which: an object with the members of a list's query, and `to`, `rate`, `again`, `dry_run` */
+    bool discard;
+    const struct command_call *call; /* the names that are configured, and publish() */
+    /* How far it is; false: it is to end where that leaves nothing half done. */
+    bool (*goes_on)(void *ctx, int64_t done, int64_t of);
+    void *ctx;
+    json_t *result; /* what came of it, when it was done; the caller's reference */
+};
+
+/* What a sink that files dead letters tells of its file and does with it, for the API. On any one thread, beside the sink's
+ * own; it uses the sink's options alone. Which letters are meant, members of an object: sink, endpoint, class, type, source,
+ * id, since, until, state, limit, after; a text or missing, limit a number. False and NULL: with *e. */
+struct filed_ops {
+    json_t *(*list)(const struct sink *s, const json_t *what,
+                    struct err *e); /* {"items": [...], "next": text or null} */
+    /* The letter of that number, with the bytes of its data in *data, which the caller frees. NULL with an empty *e: there
+     * is none. */
+    json_t *(*show)(const struct sink *s, const char *number, struct buf *data, struct err *e);
+    bool (*end)(const struct sink *s, struct filed_work *w, struct err *e);
+};
+
 struct sink_ops {
     const char *type, *doc;
     size_t size;
@@ -253,6 +278,7 @@ struct sink_ops {
     bool broadcast;
     /* true: fed from the dead-letter topic instead of `topics` (dead_letter). Its failures are retried for ever. */
     bool dead_letters;
+    const struct filed_ops *filed; /* of its file of dead letters; NULL: it has none */
     /* Receivers may bring events in as well (a listener that publishes): the source that hands these over, without options
      * of its own. Where brings() says yes of a sink that was filled, the core gives it such a source, whose `sink` it is and
      * whose id is its own, opened after it and closed before it, with an intake like any other's. The two have a thread

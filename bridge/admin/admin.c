@@ -21,7 +21,7 @@ struct admin {
     struct pages pages;           /* its server is NULL when there is no `admin.listen` */
     struct verify_options verify; /* of those */
     struct http_server *control;  /* NULL: this broker needs none */
-    struct access *access;        /* NULL: the pages' listener has no API */
+    struct access *access;        /* of the pages, when their listener has the API; else NULL */
     struct api *api;
     struct history *history;
     struct errands *errands;
@@ -172,7 +172,7 @@ static bool admin_open_access(struct admin *a, const struct admin_config *how, s
         return true;
     struct access *access = access_new(how, a->pages.verifier, &a->verify, e);
     a->pages.access = access;
-    a->access = access;
+    a->access = admin_has_api(how) ? access : NULL;
     return access;
 }
 
@@ -243,12 +243,13 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
                             { .fd = a->stored_fd, .events = POLLIN },
                             { .fd = pages ? http_server_fd(pages) : -1, .events = POLLIN },
                             { .fd = a->control ? http_server_fd(a->control) : -1, .events = POLLIN },
-                            { .fd = errands_fd(a->errands), .events = POLLIN } };
+                            { .fd = errands_fd(a->errands), .events = POLLIN },
+                            { .fd = api_fd(a->api), .events = POLLIN } };
     poll(fds, sizeof fds / sizeof *fds, wait_ms);
     if (a->pages.verifier)
         verifier_refresh(a->pages.verifier, "admin");
-    if (a->access)
-        access_turn(a->access);
+    if (a->pages.access)
+        access_turn(a->pages.access);
     admin_remember(a);
     if (pages)
         http_server_run(pages, -1, 0);
@@ -258,6 +259,14 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         admin_answer_stored(a);
     if (fds[4].revents)
         errands_serve(a->errands);
+    if (fds[5].revents)
+        api_turn(a->api);
+}
+
+void admin_stop(struct admin *a)
+{
+    api_free(a->api);
+    a->api = NULL;
 }
 
 void admin_free(struct admin *a)
@@ -270,7 +279,7 @@ void admin_free(struct admin *a)
     history_free(a->history);
     http_server_free(a->pages.server);
     http_server_free(a->control);
-    access_free(a->access);
+    access_free(a->pages.access);
     verifier_free(a->pages.verifier);
     mailbox_close(&a->stored);
     close(a->stored_fd);

@@ -18,4 +18,6 @@ struct admin *admin_new(const struct config *config, struct broker *broker, stru
                         const struct admin_questions *ask, struct err *e);
 /* Serves for at most wait_ms; returns soon after wake_fd is readable. */
 void admin_run(struct admin *a, int wake_fd, int wait_ms);
+/* Ends what it does beside the main thread, before the broker is closed; then it is run no more. */
+void admin_stop(struct admin *a);
 void admin_free(struct admin *a);

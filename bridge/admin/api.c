@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/admin/console.h"
+#include "bridge/admin/private.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/query.h"
@@ -19,6 +20,7 @@ enum { API_ANSWER = 64 << 20, API_SEGMENTS = 12, API_SEGMENT = 1024, API_METHODS
 
 struct api {
     struct api_home home;
+    struct api_works *works;
 };
 
 /* ---- answers ---- */
@@ -303,12 +305,31 @@ struct api *api_new(const struct api_home *home)
 {
     struct api *a = mem_alloc(sizeof *a);
     a->home = *home;
+    a->works = api_works_new();
     return a;
 }
 
 void api_free(struct api *a)
 {
+    if (!a)
+        return;
+    api_works_free(a->works);
     free(a);
+}
+
+struct api_works *api_works(const struct api *a)
+{
+    return a->works;
+}
+
+int api_fd(const struct api *a)
+{
+    return api_works_fd(a->works);
+}
+
+void api_turn(struct api *a)
+{
+    api_works_turn(a->works);
 }
 
 bool api_takes(const struct api *a, struct str path)

@@ -112,7 +112,9 @@ size_t api_query_limit(const struct api_call *call);
 /* ---- the whole ---- */
 
 struct api *api_new(const struct api_home *home);
-void api_free(struct api *a); /* accepts NULL; before the servers whose requests it has */
+void api_free(struct api *a);    /* accepts NULL; before the servers whose requests it has */
+int api_fd(const struct api *a); /* readable: api_turn has something to do */
+void api_turn(struct api *a);
 /* Is the path one of the API's, or of the console's when there is one? */
 bool api_takes(const struct api *a, struct str path);
 /* The head of such a request: false: it is answered, before its body is read. `control`: of the control socket. */

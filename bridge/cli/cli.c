@@ -6,7 +6,8 @@
 #include "bridge/cli/commands.h"
 #include "bridge/cli/flags.h"
 #include "bridge/cli/help.h"
-#include "bridge/cli/place.h"
+#include "bridge/config/known.h"
+#include "bridge/delivery/place.h"
 #include "bridge/cli/publish.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
@@ -90,33 +91,6 @@ static bool cli_load_files(const struct command_call *call, command_use_fn *use,
     return c != NULL;
 }
 
-/* The names beside each sink: cli_free_names. */
-static struct command_names *cli_names(const struct config *c)
-{
-    struct command_names *names = mem_alloc((c->sink_count + 1) * sizeof *names);
-    for (size_t i = 0; i < c->sink_count; i++) {
-        const struct sink_config *s = &c->sinks[i];
-        names[i].formerly = s->formerly;
-        struct endpoint **receivers = mem_alloc((s->endpoint_count + 1) * sizeof *receivers);
-        names[i].endpoints.at = mem_alloc((s->endpoint_count + 1) * sizeof *names[i].endpoints.at);
-        for (size_t j = 0; j < s->endpoint_count; j++) {
-            receivers[j] = s->endpoints[j].endpoint;
-            names[i].endpoints.at[names[i].endpoints.count++] = (char *)s->endpoints[j].endpoint->name;
-        }
-        names[i].receivers = receivers;
-    }
-    return names;
-}
-
-static void cli_free_names(struct command_names *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(names[i].endpoints.at);
-        free((void *)(uintptr_t)names[i].receivers); /* ours; const is for the command */
-    }
-    free(names);
-}
-
 /* Calls a command that needs the configuration, if that passes the check. */
 static int cli_call_with_config(const struct command *command, struct command_call *call)
 {
@@ -130,28 +104,14 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     problems_free(&problems);
     if (!c)
         return COMMAND_FAILED;
-    struct sink **sinks = mem_alloc((c->sink_count + 1) * sizeof *sinks);
-    const char **sources = mem_alloc((c->source_count + 1) * sizeof *sources);
-    for (size_t i = 0; i < c->source_count; i++)
-        sources[i] = c->sources[i].source->id;
-    for (size_t i = 0; i < c->sink_count; i++)
-        sinks[i] = c->sinks[i].sink;
-    call->config = c;
-    struct command_names *names = cli_names(c);
-    call->sinks = sinks;
-    call->names = names;
-    call->sink_count = c->sink_count;
-    call->sources = sources;
-    call->prefix = c->broker.prefix;
+    known_fill(call, c);
     call->publish = cli_publish;
     call->publisher = publisher_new(c);
     call->place = place_find;
     log_setup(c->log.level, c->log.format);
     int code = command->run(call);
     publisher_free(call->publisher);
-    cli_free_names(names, c->sink_count);
-    free(sources);
-    free(sinks);
+    known_free(call);
     config_free(c);
     return code;
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include "bridge/broker/broker.h"
 #include "bridge/cli/commands.h"
-#include "bridge/cli/find_event.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/cli/status_print.h"
 #include "bridge/cli/usage.h"
 #include "bridge/command/given.h"

@@ -6,7 +6,7 @@
 #include "bridge/cli/commands.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
-#include "bridge/delivery/attempts.h"
+#include "bridge/delivery/attempts_filter.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
@@ -161,21 +161,14 @@ static void log_print(struct log_call *c, const json_t *a)
 
 /* ---- which ---- */
 
-static bool log_is(const json_t *of, const char *name, struct str want)
-{
-    return !want.at || str_eq(str_of(json_text(of, name)), want);
-}
-
 static bool log_matches(struct log_call *c, const json_t *a)
 {
     const struct log_flags *f = c->flags;
-    int64_t time = 0;
-    bool named = json_is_object(a) && log_is(a, "sink", f->sink) && log_is(a, "endpoint", f->endpoint);
-    c->named = c->named || named;
-    if (!named || (c->since_ms && (!clock_parse(str_of(json_text(a, "time")), &time) || time < c->since_ms)))
-        return false;
-    return log_is(json_object_get(a, "event"), "id", f->event)
-           && (!f->failures || strcmp(json_text(a, "verdict"), "delivered") != 0);
+    const struct attempts_filter filter = {
+        .sink = f->sink, .endpoint = f->endpoint, .event = f->event, .failures = f->failures, .since_ms = c->since_ms
+    };
+    c->named = c->named || attempts_are_of(&filter, a);
+    return attempts_match(&filter, a);
 }
 
 static void log_keep(struct log_call *c, json_t *a)

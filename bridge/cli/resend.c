@@ -5,19 +5,16 @@
 #include <stdlib.h>
 #include "bridge/broker/broker.h"
 #include "bridge/cli/commands.h"
-#include "bridge/cli/find_event.h"
 #include "bridge/cli/usage.h"
+#include "bridge/delivery/resend.h"
 #include "bridge/event/event.h"
-#include "bridge/event/trail.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 enum {
-    RESEND_FOUND = 20,     /* events of the same id that are told apart */
     RESEND_SAY_MS = 2000,  /* between two lines about the search */
     RESEND_SAY_EACH = 256, /* records between two looks at the clock */
-    RESEND_LOOKED = 4096,  /* bytes about where it was searched */
 };
 
 struct resend_flags {
@@ -38,105 +35,30 @@ static const struct flag resend_flags[] = {
     { 0 },
 };
 
-struct resend {
+struct resend_call {
     const struct command_call *call;
     const struct resend_flags *flags;
-    struct str id;
-    int64_t since_ms;
-    struct record *found[RESEND_FOUND]; /* of each topic and source the newest */
-    size_t count;
-    const char *topic; /* that is read now */
-    int64_t read, said_ms;
-    struct buf looked; /* where it was searched */
+    struct resend search;
+    int64_t said_ms;
     struct err *e;
 };
 
 /* ---- the search ---- */
 
-static void resend_say_progress(struct resend *s)
+static bool resend_say_progress(void *ctx, const char *topic, int64_t read)
 {
+    struct resend_call *s = ctx;
     int64_t now;
-    if (++s->read % RESEND_SAY_EACH || (now = clock_mono_ms()) - s->said_ms < RESEND_SAY_MS)
-        return;
+    if (read % RESEND_SAY_EACH || (now = clock_mono_ms()) - s->said_ms < RESEND_SAY_MS)
+        return true;
     s->said_ms = now;
-    fprintf(stderr, "%s: %" PRId64 " records read\n", s->topic, s->read);
-}
-
-static bool resend_is_source(const struct record *r, struct str source)
-{
-    const struct event *ev = event_from_record(r, NULL);
-    bool is = ev && (!source.at || str_eq(ev->source, source));
-    event_unref(ev);
-    return is;
-}
-
-/* Of the same topic and source? */
-static bool resend_is_repeat(const struct record *a, const struct record *b)
-{
-    const struct event *ev = event_from_record(a, NULL);
-    bool is = ev && str_eq(a->topic, b->topic) && resend_is_source(b, ev->source);
-    event_unref(ev);
-    return is;
-}
-
-static void resend_keep(struct resend *s, const struct record *r)
-{
-    size_t i = 0;
-    while (i < s->count && !resend_is_repeat(s->found[i], r))
-        i++;
-    if (i == RESEND_FOUND || (i < s->count && s->found[i]->timestamp_ms > r->timestamp_ms))
-        return;
-    if (i < s->count)
-        record_free(s->found[i]);
-    s->found[i] = record_ref((struct record *)(uintptr_t)r);
-    s->count += i == s->count;
-}
-
-static bool resend_look_at(void *ctx, const struct record *r)
-{
-    struct resend *s = ctx;
-    resend_say_progress(s);
-    if (find_event_is(r, s->id) && resend_is_source(r, s->flags->source))
-        resend_keep(s, r);
+    fprintf(stderr, "%s: %" PRId64 " records read\n", topic, read);
     return true;
-}
-
-static bool resend_topic(void *ctx, const char *topic)
-{
-    struct resend *s = ctx;
-    const struct look_options o = {
-        .topic = topic, .since_ms = s->since_ms, .most = FIND_EVENT_SCAN, .may_lack = !s->flags->topic.at
-    };
-    s->topic = topic;
-    s->read = 0;
-    bool ok = look_once(&s->call->config->broker, &o, resend_look_at, s, s->e);
-    buf_printf(&s->looked, "%s%s (%" PRId64 "%s)", s->looked.n ? ", " : "", topic, s->read,
-               s->read >= FIND_EVENT_SCAN ? " newest records"
-               : s->read == 1             ? " record"
-                                          : " records");
-    return ok;
-}
-
-static bool resend_search(struct resend *s)
-{
-    const struct config *c = s->call->config;
-    s->said_ms = clock_mono_ms();
-    if (!s->flags->topic.at)
-        return find_event_topics(c, resend_topic, s);
-    char *topic = str_dup(s->flags->topic);
-    const char *near = find_event_nearest(c, topic);
-    bool ok = find_event_is_own(c, topic) ? err_set(s->e, "--topic %s: is the bridge's own", topic)
-                                          : resend_topic(s, topic);
-    struct err why = *s->e;
-    if (!ok && near)
-        err_set(s->e, "%s (did you mean %s?)", why.text, near);
-    free(topic);
-    return ok;
 }
 
 /* ---- the event ---- */
 
-static void resend_say(const struct resend *s, const char *verb, const struct record *r, const char *to)
+static void resend_say(const struct resend_call *s, const char *verb, const struct record *r, const char *to)
 {
     const struct event *ev = event_from_record(r, NULL);
     CHECK(ev);
@@ -160,39 +82,32 @@ static void resend_say(const struct resend *s, const char *verb, const struct re
     event_unref(ev);
 }
 
-/* The event for the sink, and, on the dead-letter topic, that the sink got it once more. */
-static bool resend_publish(const struct resend *s, const struct record *r, const struct command_place *to)
+static bool resend_publish(const struct resend_call *s, const struct record *r, const struct command_place *to)
 {
-    char *redrive = topic_name(s->call->prefix, TOPIC_REDRIVE, to->sink),
-         *dead = topic_name(s->call->prefix, TOPIC_DEAD_LETTER, NULL);
-    struct moved event, note;
-    trail_move(&event, r, redrive, (const char *const[]){ TRAIL_ENDPOINT, to->endpoint, TRAIL_STATE, "resent", NULL });
-    trail_resent(&note, r, dead, to->sink, to->endpoint);
-    const struct record records[] = { event.record, note.record };
-    bool ok = s->call->publish(s->call, records, 2, s->e) == OUTCOME_STORED;
-    trail_free(&note);
-    trail_free(&event);
-    free(dead);
-    free(redrive);
+    struct resent m;
+    resent_make(&m, r, s->call->prefix, to);
+    bool ok = s->call->publish(s->call, m.records, 2, s->e) == OUTCOME_STORED;
+    resent_free(&m);
     return ok;
 }
 
-static int resend_to(const struct resend *s, const struct command_place *to)
+static int resend_to(const struct resend_call *c, const struct command_place *to)
 {
-    char *place = str_dup(s->flags->to);
+    const struct resend *s = &c->search;
+    char *place = str_dup(c->flags->to);
     int code = COMMAND_FAILED;
     if (s->count == 0)
         fprintf(stderr, "aqueduct resend: there is no event with this id%s; looked at %.*s%s%s\n",
-                s->flags->source.at ? " and source" : "", STR_ARG(buf_str(&s->looked)), s->looked.failed ? ", ..." : "",
+                c->flags->source.at ? " and source" : "", STR_ARG(buf_str(&s->looked)), s->looked.failed ? ", ..." : "",
                 s->since_ms ? ", as far back as --since says" : "");
     else if (s->count > 1) {
         for (size_t i = 0; i < s->count; i++)
-            resend_say(s, "found", s->found[i], NULL);
+            resend_say(c, "found", s->found[i], NULL);
         fputs("aqueduct resend: several events have this id; choose one by --topic or --source\n", stderr);
-    } else if (!s->flags->dry_run && !resend_publish(s, s->found[0], to))
-        code = usage_failed("resend", s->e);
+    } else if (!c->flags->dry_run && !resend_publish(c, s->found[0], to))
+        code = usage_failed("resend", c->e);
     else {
-        resend_say(s, s->flags->dry_run ? "would resend" : "resent", s->found[0], place);
+        resend_say(c, c->flags->dry_run ? "would resend" : "resent", s->found[0], place);
         code = COMMAND_DONE;
     }
     free(place);
@@ -206,20 +121,24 @@ static int resend_run(struct command_call *call)
     const struct resend_flags *flags = call->flags;
     struct err e = { "" };
     struct command_place to;
-    struct resend s = { .call = call, .flags = flags, .id = str_of(call->words[0]), .e = &e };
+    struct resend_call c = { .call = call, .flags = flags, .e = &e, .said_ms = clock_mono_ms() };
+    struct resend *s = &c.search;
+    *s = (struct resend){ .config = call->config,
+                          .id = str_of(call->words[0]),
+                          .source = flags->source,
+                          .topic = flags->topic,
+                          .go_on = resend_say_progress,
+                          .ctx = &c };
     if (!flags->to.at)
         return usage_wrong(&command_resend, "--to says who gets it: SINK or SINK/ENDPOINT");
-    if (flags->since.at && !clock_since(flags->since, &s.since_ms))
+    if (flags->since.at && !clock_since(flags->since, &s->since_ms))
         return usage_wrong(&command_resend, "--since is neither a moment nor a time ago");
     if (!call->place(call, flags->to, &to, &e)) {
         usage_failed("resend", &e);
         return COMMAND_USAGE;
     }
-    s.looked = buf_new(RESEND_LOOKED);
-    int code = resend_search(&s) ? resend_to(&s, &to) : usage_failed("resend", &e);
-    for (size_t i = 0; i < s.count; i++)
-        record_free(s.found[i]);
-    buf_free(&s.looked);
+    int code = resend_search(s, &e) ? resend_to(&c, &to) : usage_failed("resend", &e);
+    resend_free(s);
     return code;
 }
 

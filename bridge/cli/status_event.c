@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "bridge/cli/find_event.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Follows topics of the broker: a look at each, now and then. */
 #include <stdlib.h>
-#include "bridge/cli/find_event.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/cli/tail_private.h"
 #include "bridge/cli/usage.h"
 #include "bridge/lib/interrupt.h"

@@ -11,7 +11,6 @@
 enum {
     COMMAND_LIST = 50,
     COMMAND_SHOW_BYTES = 4096,
-    COMMAND_REDRIVES = 3, /* of one letter; then it is not taken again */
 };
 
 static const char command_usage
@@ -235,14 +234,7 @@ static int command_nothing(const struct request *r, int64_t skipped)
 /* Leaves out, says and counts what was redriven before. */
 static bool command_skip(struct redrive *d, struct letters *st, struct request *r, struct err *e)
 {
-    struct selection before = r->selection;
-    if (r->again || d->as.becomes == LETTER_DISCARDED)
-        return true;
-    before.redriven = r->selection.dead && !r->selection.redriven; /* else each is refused by itself */
-    before.discarded = false;
-    before.redrives_least = COMMAND_REDRIVES;
-    r->selection.redrives_below = COMMAND_REDRIVES;
-    return redrive_say_skipped(d, st, &before, e);
+    return r->again || d->as.becomes == LETTER_DISCARDED || redrive_leave_out(d, st, &r->selection, e);
 }
 
 static int command_end(struct redrive *d, struct letters *st, struct request *r)

@@ -171,6 +171,7 @@ const struct sink_ops dead_letter_sink = {
     .size = sizeof(struct dead_letter),
     .options = dead_letter_options,
     .dead_letters = true,
+    .filed = &dead_letter_filed,
     .review = dead_letter_review,
     .open = dead_letter_open,
     .send = dead_letter_send,

@@ -15,3 +15,5 @@ struct dead_letter {
     size_t waiting_count, waiting_cap;
     struct metric *filed, *discarded, *dropped;
 };
+
+extern const struct filed_ops dead_letter_filed; /* what the API does with the file (filed.c) */

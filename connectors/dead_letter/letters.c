@@ -237,7 +237,7 @@ void letters_close(struct letters *st)
         sqlite3_finalize(st->statements[i]);
     sqlite3_close(st->db);
     if (st->claim_fd >= 0)
-        close(st->claim_fd); /* not before: it would let go of SQLite's locks */
+        close(st->claim_fd);
     free(st->path);
     free(st);
 }
@@ -452,10 +452,16 @@ bool letters_mark(struct letters *st, const struct letter *letters, size_t count
     return sqlite3_exec(st->db, "PRAGMA query_only = ON", NULL, NULL, NULL) == SQLITE_OK && ok;
 }
 
+/* The claim is a lock on the folder, for a descriptor of the file itself would, when it is closed, let go of SQLite's locks of
+ * the whole process: the daemon's as well. */
 void letters_claim(struct letters *st)
 {
+    const char *slash = strrchr(st->path, '/');
+    char *folder = slash ? str_dup((struct str){ st->path, slash > st->path ? (size_t)(slash - st->path) : 1 })
+                         : str_dup(STR("."));
     if (st->claim_fd < 0)
-        st->claim_fd = open(st->path, O_RDONLY | O_CLOEXEC);
+        st->claim_fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    free(folder);
     while (st->claim_fd >= 0 && flock(st->claim_fd, LOCK_EX) != 0 && errno == EINTR)
         continue;
 }

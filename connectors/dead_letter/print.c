@@ -156,6 +156,24 @@ static void print_json_line(struct str json, FILE *out)
     fputc('\n', out);
 }
 
+/* What stands in every object, behind what the command says. */
+static void print_json_members(const struct letter *l, struct buf *out)
+{
+    json_add_text(out, "state", str_of(letter_state(l->state)));
+    print_json_event(out, l);
+    print_json_attempts(out, l);
+    json_add_text(out, "host", record_header(&l->record, TRAIL_HOST));
+    print_json_origin(out, l);
+    json_add_text(out, "key", l->record.key);
+    buf_printf(out, ",\"size\":%zu}", l->record.value.n);
+}
+
+void print_json_object(const struct letter *l, struct buf *out)
+{
+    buf_add_char(out, '{');
+    print_json_members(l, out);
+}
+
 void print_json_result(const char *result, const char *why, const char *to, const struct letter *l, FILE *out)
 {
     struct buf b = buf_new(LINE_BYTES);
@@ -165,13 +183,7 @@ void print_json_result(const char *result, const char *why, const char *to, cons
         json_add_text(&b, "why", str_of(why));
         json_add_text(&b, "to", str_of(to));
     }
-    json_add_text(&b, "state", str_of(letter_state(l->state)));
-    print_json_event(&b, l);
-    print_json_attempts(&b, l);
-    json_add_text(&b, "host", record_header(&l->record, TRAIL_HOST));
-    print_json_origin(&b, l);
-    json_add_text(&b, "key", l->record.key);
-    buf_printf(&b, ",\"size\":%zu}", l->record.value.n);
+    print_json_members(l, &b);
     print_json_line(buf_str(&b), out);
     buf_free(&b);
 }

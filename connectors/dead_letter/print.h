@@ -4,6 +4,7 @@
  * What is shown comes from strangers: control characters never reach the terminal, except with --raw. */
 #pragma once
 #include <stdio.h>
+#include "bridge/lib/buf.h"
 #include "connectors/dead_letter/letters.h"
 
 struct print_table {
@@ -15,6 +16,8 @@ void print_table_fit(struct print_table *t, const struct letter *l);
 void print_table_head(const struct print_table *t, FILE *out);
 void print_table_row(const struct print_table *t, const struct letter *l, FILE *out);
 void print_json(const struct letter *l, FILE *out);
+/* The object alone, without what a terminal needs. */
+void print_json_object(const struct letter *l, struct buf *out);
 /* The same after what a command did with it; `why`, `to`: NULL: nothing to say. */
 void print_json_result(const char *result, const char *why, const char *to, const struct letter *l, FILE *out);
 /* Everything of one letter; data longer than `limit` bytes is cut and says so; 0: no limit. */

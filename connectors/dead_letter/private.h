@@ -45,7 +45,7 @@ struct letters {
     char *path;
     sqlite3_stmt *statements[STATEMENTS]; /* prepared when first used */
     int64_t count;                        /* letters, as of the last trim; -1: not counted yet */
-    int claim_fd;                         /* the file once more, for letters_claim; -1: not opened */
+    int claim_fd;                         /* its folder, for letters_claim; -1: not opened */
 };
 
 bool letters_failed(const struct letters *st, struct err *e); /* false, with what SQLite says */

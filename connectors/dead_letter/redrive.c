@@ -2,6 +2,7 @@
 /* Redrives and discards dead letters, batch by batch. */
 #include "connectors/dead_letter/redrive.h"
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,7 +13,9 @@
 
 enum {
     REDRIVE_BYTES = 8 << 20, /* of a batch's data */
+    REDRIVE_TIMES = 3,       /* of one letter; then it is not taken again */
     REDRIVE_PARTS = 4,       /* batches a second, with a rate */
+    REDRIVE_WAIT_MS = 100,   /* between two questions whether to go on */
     REDRIVE_SAY_MS = 2000,   /* between two lines about the progress */
     REDRIVE_SKIPPED = 20,    /* most that are named, newest first */
     REDRIVE_FAILURES = 3, /* one record that cannot be published is that record's; so many in a row are the broker's */
@@ -160,7 +163,7 @@ static bool redrive_note(struct redrive *d, struct err *e)
 {
     struct err why;
     bool marked = letters_mark(d->letters, d->batch, d->count, d->as.becomes, &why);
-    if (!marked && !d->unmarked)
+    if (!marked && !d->unmarked && !d->goes_on)
         fprintf(stderr, "aqueduct dead: %s; the letters stay listed as they were until the daemon has noted them\n",
                 why.text);
     d->unmarked = d->unmarked || !marked;
@@ -172,7 +175,7 @@ static bool redrive_note(struct redrive *d, struct err *e)
 static void redrive_say_progress(struct redrive *d)
 {
     int64_t now = clock_mono_ms();
-    if (isatty(STDOUT_FILENO) || now - d->said_ms < REDRIVE_SAY_MS)
+    if (d->goes_on || isatty(STDOUT_FILENO) || now - d->said_ms < REDRIVE_SAY_MS)
         return;
     d->said_ms = now;
     fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", d->as.done + d->as.refused, d->total);
@@ -224,11 +227,23 @@ static bool redrive_flush(struct redrive *d, struct err *e)
     return ok;
 }
 
+/* Waits so long; false: asked to end. */
+static bool redrive_wait(const struct redrive *d, int64_t ms)
+{
+    if (!d->goes_on)
+        return ms > 0 ? interrupt_wait(ms) : !interrupt_asked();
+    int64_t until = clock_mono_ms() + ms, left;
+    bool goes_on;
+    while ((goes_on = d->goes_on(d->ctx, d->as.done + d->as.refused, d->total)) && (left = until - clock_mono_ms()) > 0)
+        poll(NULL, 0, left < REDRIVE_WAIT_MS ? (int)left : REDRIVE_WAIT_MS);
+    return goes_on;
+}
+
 /* Waits until one more may be done; false: asked to end. */
 static bool redrive_may_go_on(struct redrive *d)
 {
-    int64_t due = d->rate ? d->began_ms + d->as.done * 1000 / d->rate : 0, now = clock_mono_ms();
-    d->as.interrupted = due > now ? !interrupt_wait(due - now) : interrupt_asked();
+    int64_t due = d->rate ? d->began_ms + d->as.done * 1000 / d->rate : 0;
+    d->as.interrupted = !redrive_wait(d, due - clock_mono_ms());
     return !d->as.interrupted;
 }
 
@@ -267,7 +282,7 @@ static bool redrive_letter(void *ctx, struct letter *l, struct err *e)
     if (d->as.dry_run) {
         results_say(&d->as, "would", NULL, l);
         d->as.done++;
-        d->as.interrupted = interrupt_asked();
+        d->as.interrupted = !redrive_wait(d, 0);
         return !d->as.interrupted;
     }
     d->bytes += l->record.value.n;
@@ -282,7 +297,8 @@ bool redrive_letters(struct redrive *d, struct letters *st, const struct selecti
 {
     d->letters = st;
     d->began_ms = d->said_ms = clock_mono_ms();
-    interrupt_watch();
+    if (!d->goes_on)
+        interrupt_watch();
     bool ok = letters_each(st, sel, false, most, redrive_letter, d, e) >= 0 && redrive_flush(d, e);
     redrive_drop(d, 0);
     return ok || d->as.interrupted;
@@ -298,12 +314,23 @@ static bool redrive_skip(void *ctx, struct letter *l, struct err *e)
     return true;
 }
 
-bool redrive_say_skipped(struct redrive *d, struct letters *st, const struct selection *sel, struct err *e)
+/* Says of letters of the selection, the newest first, that they are left out, and counts them; false with *e. */
+static bool redrive_say_skipped(struct redrive *d, struct letters *st, const struct selection *sel, struct err *e)
 {
     int64_t count = letters_matches(st, sel, e);
     int64_t said = count < 0 ? -1 : letters_each(st, sel, true, REDRIVE_SKIPPED, redrive_skip, &d->as, e);
-    if (said >= 0 && count > said && !d->as.json)
+    if (said >= 0 && count > said && !d->as.json && !d->as.said)
         printf("... and %" PRId64 " older ones\n", count - said);
     d->as.skipped = count;
     return said >= 0;
+}
+
+bool redrive_leave_out(struct redrive *d, struct letters *st, struct selection *sel, struct err *e)
+{
+    struct selection before = *sel;
+    before.redriven = sel->dead && !sel->redriven; /* else each is refused by itself */
+    before.discarded = false;
+    before.redrives_least = REDRIVE_TIMES;
+    sel->redrives_below = REDRIVE_TIMES;
+    return redrive_say_skipped(d, st, &before, e);
 }

@@ -18,6 +18,10 @@ struct redrive {
     bool again;        /* also what was redriven before */
     int64_t rate;      /* letters a second; 0: as fast as it goes */
     int64_t total;     /* that are to be done; for the progress */
+    /* Of one that is done in the daemon: is told how far it is, and says whether to go on. NULL: a command, which says it on
+     * stderr and ends when it is interrupted (lib/interrupt.h). */
+    bool (*goes_on)(void *ctx, int64_t done, int64_t of);
+    void *ctx;
 
     struct letters *letters;
     struct letter batch[REDRIVE_BATCH]; /* owned */
@@ -31,5 +35,6 @@ struct redrive {
  * published is refused, and the next one's turn comes; false with *e when several in a row cannot, or the news of a batch
  * cannot. */
 bool redrive_letters(struct redrive *d, struct letters *st, const struct selection *sel, int64_t most, struct err *e);
-/* Says of letters of the selection, the newest first, that they are left out, and counts them; false with *e. */
-bool redrive_say_skipped(struct redrive *d, struct letters *st, const struct selection *sel, struct err *e);
+/* Leaves out of the selection what was redriven again and again; says of that, and of what counts as redriven, that it is left
+ * out, and counts it. False with *e. */
+bool redrive_leave_out(struct redrive *d, struct letters *st, struct selection *sel, struct err *e);

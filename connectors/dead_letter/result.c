@@ -32,6 +32,10 @@ static void results_print(const char *verb, const char *why, const char *to, con
 
 void results_say(const struct results *r, const char *verb, const char *why, const struct letter *l)
 {
+    if (r->said) {
+        r->said(r->ctx, verb, why, l);
+        return;
+    }
     char *to = r->to.sink ? trail_place(r->to.sink, r->to.endpoint) : NULL;
     if (r->json)
         print_json_result(verb, why, to, l, stdout);

@@ -9,6 +9,9 @@ struct results {
     struct command_place to;   /* sink NULL: each goes where it came from */
     bool dry_run;              /* only say what would be done */
     bool json;
+    /* Hears it instead of stdout; NULL: stdout. */
+    void (*said)(void *ctx, const char *verb, const char *why, const struct letter *l);
+    void *ctx;
     int64_t done, refused, skipped;
     bool interrupted;
 };

@@ -186,13 +186,14 @@ class Bridge:
             return f"broker: {{type: local, path: {folder or self.folder}/data, {names}{self.broker_more}}}\n"
         return f"broker: {{type: kafka, servers: {self.kafka.servers}, {names}, instance: one{self.broker_more}}}\n"
 
-    def configure(self, text, folder=None, admin="127.0.0.1:0", name="bridge.yaml"):
-        """`text` is the rest of the configuration; $EVENTS in it becomes the topic "events" of this test, $FOLDER its folder."""
+    def configure(self, text, folder=None, admin="127.0.0.1:0", name="bridge.yaml", admin_more=""):
+        """`text` is the rest of the configuration; $EVENTS in it becomes the topic "events" of this test, $FOLDER its folder.
+        `admin_more`: more options of the admin listener ("api: true")."""
         folder = folder or self.folder
         folder.mkdir(exist_ok=True)
         text = re.sub(r"\$T_(\w+)", lambda m: self.topic(m[1]), text.replace("$EVENTS", self.topic("events")).replace("$FOLDER", str(folder)))
         self.config = folder / name
-        self.config.write_text(self.broker(folder) + f'admin: {{listen: "{admin}"{self.admin_more}}}\n' + text)
+        self.config.write_text(self.broker(folder) + f'admin: {{listen: "{admin}"{self.admin_more}{", " + admin_more if admin_more else ""}}}\n' + text)
         return self.config
 
     def start(self, ready=True, env=None):

@@ -95,7 +95,7 @@ TEST(a_misspelt_topic_is_named_as_it_is_meant)
                         "aqueduct resend: there is no topic ai.event yet (did you mean ai.events?)\n");
     assert_string_equal(resend(COMMAND_FAILED, "orders"), "aqueduct resend: there is no topic orders yet\n");
     assert_string_equal(resend(COMMAND_FAILED, "aq.dead-leter"),
-                        "aqueduct resend: --topic aq.dead-leter: is the bridge's own\n");
+                        "aqueduct resend: topic aq.dead-leter: is the bridge's own\n");
 }
 
 static int pass_time(unsigned what, void *ctx, void *stmt, void *none)

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "bridge/cli/flags.h"
-#include "bridge/cli/place.h"
+#include "bridge/delivery/place.h"
 #include "connectors/dead_letter/print.h"
 #include "tests/support/dead.h"
 #include "tests/support/stderr.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Topics by configuration, events by id. */
-#include "bridge/cli/find_event.h"
+#include "bridge/delivery/find_event.h"
 #include <stdlib.h>
 #include "bridge/event/event.h"
 #include "bridge/lib/mem.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Finds a sink and its endpoint by what a person wrote, and whether the sink would find what it is given. */
-#include "bridge/cli/place.h"
+#include "bridge/delivery/place.h"
 #include <stdlib.h>
 #include "bridge/broker/broker.h"
 #include "bridge/config/config.h"

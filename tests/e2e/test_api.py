@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""The JSON API of the running daemon: who may, what it answers, against its own description; on both brokers."""
+import http.client
+import json
+import socket
+
+import pytest
+import requests
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, wait_for, webhook_sink
+
+OPERATOR = "api: true, loopback: operator"
+
+
+class Api:
+    def __init__(self, daemon, **headers):
+        self.base, self.session = f"http://127.0.0.1:{daemon.admin}", requests.Session()
+        self.session.headers.update(headers)
+
+    def ask(self, method, path, status=200, **more):
+        answer = self.session.request(method, self.base + path, timeout=60, allow_redirects=False, **more)
+        assert answer.status_code == status, (method, path, answer.status_code, answer.text)
+        if status >= 400:
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert set(answer.json()) == {"type", "title", "status", "detail"} and answer.json()["status"] == status
+        return answer
+
+    def get(self, path, **query):
+        return self.ask("GET", "/api/v1" + path, params=query).json()
+
+    def post(self, path, body=None, status=200):
+        return self.ask("POST", "/api/v1" + path, status, json=body)
+
+    def items(self, path, **query):
+        """All pages of a list."""
+        found, page = [], self.get(path, **query)
+        while True:
+            found += page["items"]
+            if not page["next"]:
+                return found
+            page = self.get(path, after=page["next"], **query)
+
+
+def asked_by_socket(path, method, target, body=None):
+    """What the control socket answers: status and body."""
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(str(path))
+    asked = http.client.HTTPConnection("localhost")
+    asked.sock = line
+    asked.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+    answer = asked.getresponse()
+    return answer.status, json.loads(answer.read() or b"null")
+
+
+def test_there_is_none_by_default(local_bridge, receivers):
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
+    for path in ("/api/v1/status", "/api/v1/session", "/", "/login?code=x"):
+        assert daemon.page(path).status_code == 404, path
+
+
+def test_a_token_file_is_for_the_pages_as_well(local_bridge, receivers):
+    tokens = local_bridge.folder / "tokens"
+    tokens.write_text("viewer board a-token-of-a-board-0123\n")
+    tokens.chmod(0o600)
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more=f"token_file: {tokens}")
+    daemon = local_bridge.start(ready=False)
+    assert daemon.page("/metrics").status_code == 401
+    shown = {"Authorization": "Bearer a-token-of-a-board-0123"}
+    assert requests.get(f"http://127.0.0.1:{daemon.admin}/metrics", headers=shown, timeout=10).status_code == 200
+    assert requests.get(f"http://127.0.0.1:{daemon.admin}/api/v1/status", headers=shown, timeout=10).status_code == 404
+
+
+def test_status_and_metrics(bridge, receivers):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more=OPERATOR)
+    post_ok(daemon, event("e1"))
+    api = Api(daemon)
+    wait_for(lambda: api.get("/status")["sinks"][0]["destinations"][0]["delivered"] == 1)
+    assert api.get("/status", events=5, id="e1")["sinks"][0]["events"] == []
+    families = {metric["name"]: metric for metric in api.get("/metrics")["metrics"]}
+    [series] = families["aqueduct_source_stored_total"]["series"]
+    assert series == {"labels": {"source": "hooks"}, "value": 1}
+    assert api.get("/session") == {"role": "operator", "name": "loopback", "via": "loopback"}
+
+
+def test_attempts_page_by_page(bridge, receivers):
+    answers = {f"e{i}": 204 if i % 2 else 400 for i in range(10)}
+    receiver = receivers(lambda request: answers[request["id"]])
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "attempts: all\nretry: []") + DEAD_LETTERS, admin_more=OPERATOR)
+    post_ok(daemon, *(event(f"e{i}", "even" if i % 2 == 0 else "odd") for i in range(10)))
+    api = Api(daemon)
+    wait_for(lambda: len(api.get("/attempts")["items"]) == 10)
+    listed = api.items("/attempts", limit=3)
+    assert sorted(a["event"]["id"] for a in listed) == sorted(answers)
+    assert [a["event"]["id"] for a in listed] == [a["event"]["id"] for a in api.get("/attempts")["items"]]
+    assert [a["time"] for a in listed] == sorted((a["time"] for a in listed), reverse=True)
+    assert {a["event"]["id"] for a in api.items("/attempts", outcome="failed", limit=2)} == {f"e{i}" for i in range(0, 10, 2)}
+    assert {a["event"]["id"] for a in api.items("/attempts", type="odd")} == {f"e{i}" for i in range(1, 10, 2)}
+    [one] = api.items("/attempts", event="e4", sink="crm", since="1h")
+    assert (one["status"], one["end"], one["attempt"]) == (400, "dead", 1)
+    assert api.items("/attempts", event="e4", until="2020-01-01T00:00:00Z") == []
+    assert "is nothing" in api.ask("GET", "/api/v1/attempts?after=never", 400).json()["detail"]
+    assert "did you mean outcome" in api.ask("GET", "/api/v1/attempts?outcom=x", 400).json()["detail"]
+
+
+def test_an_event_is_found_and_sent_again(bridge, receivers):
+    crm, audit = receivers(), receivers()
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", crm.url) + webhook_sink("audit", audit.url, "filter: {exact: {type: never}}"), admin_more=OPERATOR)
+    post_ok(daemon, event("a/b c", data={"text": "<b>" + "x" * 40000}), event("raw", data_base64="AAH/"))
+    crm.delivered({"a/b c", "raw"})
+    api = Api(daemon)
+    [found] = api.get("/events/a%2Fb%20c")["items"]
+    assert (found["id"], found["type"], found["topic"], found["cut"]) == ("a/b c", "thing.happened", bridge.topic("events"), True)
+    assert found["data"].startswith('{"text": "<b>xxx') or found["data"].startswith('{"text":"<b>xxx')
+    assert len(found["data"]) <= 16384 < found["size"]
+    [raw] = api.get("/events/raw", topic=bridge.topic("events"))["items"]
+    assert (raw["data_base64"], raw["size"], raw["cut"]) == ("AAH/", 3, False)
+    assert "no event with this id" in api.ask("GET", "/api/v1/events/nobody", 404).json()["detail"]
+    assert "own" in api.ask("GET", f"/api/v1/events/raw?topic={bridge.name}-own.dead-letter", 404).json()["detail"]
+    assert api.post("/events/raw/resend", {"sink": "audit"}, 202).json()["id"] == "raw"
+    audit.delivered({"raw"})
+    assert "there is no such sink" in api.post("/events/raw/resend", {"sink": "nobody"}, 409).json()["detail"]
+    assert "sink: is missing" in api.post("/events/raw/resend", {}, 422).json()["detail"]
+
+
+def job_of(api, answer):
+    """The job of the answer, when it is through."""
+    return wait_for(lambda: (job := api.get("/jobs/" + answer.json()["job"]))["state"] != "running" and job)
+
+
+def test_dead_letters(bridge, receivers):
+    answers = {f"e{i}": 400 for i in range(5)}
+    receiver, other = receivers(lambda request: answers[request["id"]]), receivers()
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: []") + webhook_sink("other", other.url, "filter: {exact: {type: never}}")
+                        + DEAD_LETTERS, admin_more=OPERATOR)
+    post_ok(daemon, *(event(f"e{i}", "even" if i % 2 == 0 else "odd", data={"number": i}) for i in range(5)))
+    api = Api(daemon)
+    wait_for(lambda: len(api.items("/dead-letters")) == 5)
+    listed = api.items("/dead-letters", limit=2)
+    assert sorted(letter["id"] for letter in listed) == sorted(answers)
+    assert [letter["letter"] for letter in listed] == [letter["letter"] for letter in api.items("/dead-letters")]
+    [one] = api.items("/dead-letters", id="e3", **{"class": "refused"}, sink="crm")
+    assert (one["type"], one["status"], one["attempts"], one["state"]) == ("odd", 400, 1, "dead")
+    whole = api.get("/dead-letters/" + one["letter"])
+    assert (json.loads(whole["data"]), whole["cut"], whole["id"]) == ({"number": 3}, False, "e3")
+    api.ask("GET", "/api/v1/dead-letters/999999", 404)
+    api.ask("GET", "/api/v1/dead-letters/x", 404)
+    api.ask("GET", "/api/v1/dead-letters?after=x", 400)
+    api.ask("GET", "/api/v1/dead-letters?from=nobody", 404)
+    # only said
+    dry = api.post("/dead-letters/redrive", {"type": "odd", "dry_run": True}).json()
+    assert (dry["matched"], dry["done"], dry["refused"]) == (2, 2, 0)
+    assert "all: true" in api.post("/dead-letters/redrive", {"dry_run": True}, 422).json()["detail"]
+    # redriven where they came from
+    answers.update(e1=204, e3=204)
+    job = job_of(api, api.post("/dead-letters/redrive", {"type": "odd"}, 202))
+    assert (job["state"], job["done"], job["of"], job["error"], job["operation"]) == ("done", 2, 2, None, "redriveDeadLetters")
+    receiver.delivered({"e1", "e3"})
+    assert {letter["id"] for letter in api.items("/dead-letters", state="redriven")} == {"e1", "e3"}
+    assert {letter["id"] for letter in api.items("/dead-letters")} == {"e0", "e2", "e4"}
+    assert {letter["id"] for letter in bridge.dead()} == {"e0", "e2", "e4"}
+    # and to another place
+    job = job_of(api, api.post("/dead-letters/redrive", {"id": "e0", "to": "other"}, 202))
+    assert job["result"]["done"] == 1
+    other.delivered({"e0"})
+    job = job_of(api, api.post("/dead-letters/redrive", {"all": True, "to": "nobody"}, 202))
+    assert job["state"] == "failed" and "there is no such sink" in job["error"]
+    # given up
+    job = job_of(api, api.post("/dead-letters/discard", {"id": "e2"}, 202))
+    assert (job["state"], job["result"]["done"]) == ("done", 1)
+    assert {letter["id"] for letter in bridge.dead("--state", "discarded")} == {"e2"}
+    assert [job["operation"] for job in api.items("/jobs")] == ["discardDeadLetters"] + 3 * ["redriveDeadLetters"]
+    api.ask("GET", "/api/v1/jobs/99", 404)
+    assert "msg=audit operation=discardDeadLetters who=loopback" in daemon.log()
+
+
+def test_who_may(local_bridge, receivers):
+    tokens = local_bridge.folder / "tokens"
+    tokens.write_text("viewer board a-token-of-a-board-0123\noperator anna a-token-of-anna-45678\n")
+    tokens.chmod(0o600)
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more=f"api: true, token_file: {tokens}")
+    daemon = local_bridge.start(ready=False)
+    nobody, board, anna = Api(daemon), Api(daemon, Authorization="Bearer a-token-of-a-board-0123"), Api(daemon, Authorization="Bearer a-token-of-anna-45678")
+    assert nobody.ask("GET", "/api/v1/status", 401).headers["WWW-Authenticate"] == "Bearer"
+    assert daemon.page("/metrics").status_code == 401 and daemon.page("/healthz").status_code == 200
+    assert board.get("/session") == {"role": "viewer", "name": "board", "via": "token"}
+    assert board.session.get(board.base + "/metrics").status_code == 200
+    board.post("/login-link", status=403)
+    # a session: its cookie cannot be read by scripts, and asks for changes on our own page's word alone
+    answer = nobody.post("/session", {"token": "a-token-of-anna-45678"})
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith(f"aqueduct-{daemon.admin}=") and "HttpOnly; SameSite=Strict" in cookie
+    assert nobody.get("/session") == {"role": "operator", "name": "anna", "via": "cookie"}
+    nobody.post("/login-link", status=403)
+    nobody.ask("POST", "/api/v1/login-link", 403, headers={"Origin": "http://evil.example"})
+    nobody.ask("POST", "/api/v1/login-link", 403, headers={"Origin": nobody.base, "Host": "evil.example"})
+    nobody.ask("POST", "/api/v1/login-link", 403, headers={"Origin": nobody.base, "Sec-Fetch-Site": "cross-site"})
+    link = nobody.ask("POST", "/api/v1/login-link", 201, headers={"Origin": nobody.base}).json()["path"]
+    # the link logs in once
+    guest = Api(daemon)
+    answer = guest.ask("GET", link, 303)
+    assert answer.headers["Location"] == "/"
+    assert guest.get("/session")["role"] == "operator"
+    Api(daemon).ask("GET", link, 401)
+    # whoever is taken out of the file is out, without a restart
+    tokens.write_text("viewer board a-token-of-a-board-0123\n")
+    wait_for(lambda: anna.session.get(anna.base + "/api/v1/session").status_code == 401)
+    nobody.ask("GET", "/api/v1/session", 401)
+    assert 'msg=audit operation=makeLoginLink who=anna via=cookie role=operator object=/login-link status=201' in daemon.log()
+    assert 'msg=audit operation=makeLoginLink who=board via=token role=viewer object=/login-link status=403' in daemon.log()
+
+
+def test_names_and_pages_of_others_are_refused(bridge, receivers):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more=OPERATOR + ", hosts: [bridge.internal]")
+    api = Api(daemon)
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        for method, path in (("GET", "/api/v1/status"), ("POST", "/api/v1/login-link"), ("DELETE", "/api/v1/session")):
+            api.ask(method, path, 403, headers=headers)
+    api.ask("GET", "/api/v1/status", headers={"Host": "bridge.internal"})
+    api.ask("GET", "/api/v1/status", headers={"Origin": api.base, "Sec-Fetch-Site": "same-origin"})
+    api.ask("GET", "/api/v1/session", 401, headers={"X-Forwarded-For": "203.0.113.7"})
+    guarded = api.ask("GET", "/api/v1/status").headers
+    assert guarded["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert (guarded["X-Content-Type-Options"], guarded["Referrer-Policy"], guarded["Cache-Control"]) == ("nosniff", "no-referrer", "no-store")
+
+
+def test_others_need_a_token(local_bridge, receivers):
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin="0.0.0.0:0", admin_more="api: true")
+    done = local_bridge.command("check")
+    assert done.returncode == 1 and "admin.api: others reach 0.0.0.0:0: say who may" in done.stderr, done.stderr
+
+
+def test_the_control_socket_serves_it(local_bridge, receivers):
+    local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
+    control = local_bridge.folder / "data/control"
+    assert asked_by_socket(control, "GET", "/api/v1/session") == (200, {"role": "operator", "name": "socket", "via": "socket"})
+    status, problem = asked_by_socket(control, "POST", "/api/v1/login-link")
+    assert (status, problem["title"]) == (409, "Conflict")         # there is no listener to log in to
+    assert asked_by_socket(control, "GET", "/api/v1/status")[1]["ready"] is True
