@@ -20,6 +20,12 @@ sinks:
     url: %s
     retry: [%s]
 """
+MADE = HTTP_SOURCE + """
+sinks:
+  crm: {type: webhook, topics: [$EVENTS], endpoints: {}, retry: [10ms], attempts: all}
+  slow: {type: webhook, topics: [$EVENTS], endpoints: {}, retry: [1h]}
+""" + DEAD_LETTERS
+KEY = "q0sVw2y7Tn8Jb4LxUe6Zr1Kc9Hd3Pf5MaGiStO0uYkE="
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
 
@@ -40,6 +46,7 @@ class Person:
         return step
 
     def goes(self, title):
+        self.wait("document.querySelector('h1') !== null && document.querySelector('dialog[open]') === null")
         self.press("g", PAGES[title])
         self.wait(f"document.querySelector('h1')?.textContent === {json.dumps(title)}")
 
@@ -79,6 +86,48 @@ def test_the_flow_is_one_picture_and_its_colour_tells_trouble(bridge, receivers,
     person.click("crm")
     person.wait("location.hash.includes('sink') && document.querySelector('.node[aria-current]')?.dataset.node === 'sink:crm'")
     person.wait("document.querySelector('.plot [role=img]').getAttribute('aria-label').includes('retried')")
+    person.unharmed()
+
+
+def with_key(bridge, folder):
+    """Endpoints that are made at run time want a key for their secrets."""
+    key = folder / "endpoints.key"
+    key.write_text(KEY + "\n")
+    key.chmod(0o600)
+    return console(bridge, MADE, more=f", console: true, loopback: operator, key_file: {key}")
+
+
+def adds(person, name, url, *types, sink=None):
+    """What the person is told the secret is."""
+    person.goes("Endpoints")
+    person.click("New endpoint")
+    if sink:
+        person.fill("Sink", sink)
+    person.fill("Name", name)
+    person.fill("URL", url)
+    if types:
+        person.click("Only these types")
+    for one in types:
+        person.tick(one)
+    person.click("Add endpoint")
+    person.says("It is shown now and never again")
+    return person.run("document.querySelector('dialog .secret code').textContent")
+
+
+def test_from_a_new_endpoint_to_a_verified_delivery(bridge, receivers, person, judge, tmp_path):
+    good = receivers(lambda r: (200, {"Content-Type": "text/html"}, HOSTILE), secrets=())
+    daemon, base = with_key(bridge, tmp_path)
+    person.open(base + "/#/endpoints")
+    person.says("No endpoints yet")
+    secret = adds(person, "billing", good.url, "chat.*", "document.failed")
+    person.click("Send a test event")
+    person.says("The receiver took it.")
+    person.says("webhook-signature")
+    assert judge([signed(good.arrived(1)[0], secret)]) == ["ok"]
+    person.click("Close")
+    post_ok(daemon, event("c1", "chat.started", subject=HOSTILE, data={"text": HOSTILE}), event("d1", "document.embedded"), event("d2", "document.failed"))
+    wait_for(lambda: {"c1", "d2"} <= {r["id"] for r in good.all()})
+    assert "d1" not in {r["id"] for r in good.all()} and judge([signed(r, secret) for r in good.all()]) == ["ok"] * 3
     person.unharmed()
 
 

@@ -53,7 +53,8 @@ function rate(n) {
 }
 function span(seconds) {
   if (!known(seconds)) return "\u2013";
-  const n = Math.max(0, Math.floor(seconds)), d = Math.floor(n / 86400), hours = Math.floor((n % 86400) / 3600), m = Math.floor((n % 3600) / 60);
+  const n = Math.max(0, Math.floor(seconds)), d = Math.floor(n / 86400), hours = Math.floor((n % 86400) / 3600),
+    m = Math.floor((n % 3600) / 60);
   if (d) return hours ? `${d}d ${hours}h` : `${d}d`;
   if (hours) return m ? `${hours}h ${m}m` : `${hours}h`;
   return m ? `${m}m` : `${n}s`;
@@ -84,7 +85,8 @@ async function ask(path, { method = "GET", body, headers, signal } = {}) {
   const text = typeof body === "string";
   const response = await fetch(API + path, {
     method, signal, credentials: "same-origin", cache: "no-store",
-    headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": text ? "application/yaml" : "application/json" }), ...headers },
+    headers: { Accept: "application/json",
+      ...(body === undefined ? {} : { "Content-Type": text ? "application/yaml" : "application/json" }), ...headers },
     body: body === undefined ? undefined : text ? body : JSON.stringify(body),
   });
   const said = await response.text(), answer = parse(said);
@@ -126,13 +128,15 @@ function open(content, kind) {
   return dialog;
 }
 function drawer(title, ...content) {
-  const dialog = open([h("div", { class: "title" }, h("h2", {}, title), button(icon("close"), () => dialog.close(), "icon", { "aria-label": "Close" })), h("div", { class: "body" }, content)], "drawer");
+  const dialog = open([h("div", { class: "title" }, h("h2", {}, title),
+    button(icon("close"), () => dialog.close(), "icon", { "aria-label": "Close" })), h("div", { class: "body" }, content)], "drawer");
   dialog.setAttribute("aria-label", title);
   return dialog;
 }
 /* A dialog with a form; run() does it, and what it says against it is shown in the dialog, which stays as well when it says false. */
 function form(title, content, action, run, danger) {
-  const wrong = h("p", { class: "problem", role: "alert", hidden: true }), send = h("button", { type: "submit", class: `primary ${danger ? "danger" : ""}` }, action);
+  const wrong = h("p", { class: "problem", role: "alert", hidden: true }),
+    send = h("button", { type: "submit", class: `primary ${danger ? "danger" : ""}` }, action);
   const dialog = open(h("form", { onsubmit: async (event) => {
     event.preventDefault();
     send.disabled = true;
@@ -148,6 +152,10 @@ function form(title, content, action, run, danger) {
   } }, h("h2", {}, title), content, wrong, h("div", { class: "buttons" }, button("Cancel", () => dialog.close()), send)));
   return dialog;
 }
+function tell(title, ...content) {
+  const dialog = open(h("div", { class: "body" }, h("h2", {}, title), content,
+    h("div", { class: "buttons" }, button("Close", () => dialog.close(), "primary"))));
+}
 const field = (label, control, more) => h("label", { class: "field" }, h("span", {}, label), control, more && h("small", {}, more));
 function secretBox(secret) {
   const code = h("code", {}, secret);
@@ -160,8 +168,10 @@ function secretBox(secret) {
   }));
 }
 function showSecret(secret, what, next) {
-  const dialog = open(h("div", { class: "body" }, h("h2", {}, what), h("p", {}, "This is its signing secret. It is shown now and never again: keep it where the receiver verifies signatures."),
-    secretBox(secret), h("div", { class: "buttons" }, next && button("Send a test event", () => { dialog.close(); next(); }), button("Done", () => dialog.close(), "primary"))));
+  const dialog = open(h("div", { class: "body" }, h("h2", {}, what),
+    h("p", {}, "This is its signing secret. It is shown now and never again: keep it where the receiver verifies signatures."),
+    secretBox(secret), h("div", { class: "buttons" }, next && button("Send a test event", () => { dialog.close(); next(); }),
+      button("Done", () => dialog.close(), "primary"))));
 }
 
 function pretty(value) {
@@ -170,14 +180,19 @@ function pretty(value) {
   const read = parse(value);
   return read !== null && typeof read === "object" ? JSON.stringify(read, null, 2) : value;
 }
-const facts = (pairs) => h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== undefined && value !== null && value !== "").map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
-const empty = (picture, title, text, ...actions) => h("div", { class: "empty" }, icon(picture), h("h2", {}, title), h("p", {}, text), actions.length > 0 && h("div", { class: "actions" }, actions));
+const facts = (pairs) => h("dl", { class: "facts" },
+  pairs.filter(([, value]) => value !== undefined && value !== null && value !== "").map(([name, value]) => [h("dt", {}, name),
+  h("dd", {}, value)]));
+const empty = (picture, title, text, ...actions) => h("div", { class: "empty" }, icon(picture), h("h2", {}, title), h("p", {}, text),
+  actions.length > 0 && h("div", { class: "actions" }, actions));
 
 /* ---- tables ---- */
 
 /* Rows are kept while they stay as they are, so that a look every other second moves nothing. */
 function table(label, columns, opened, key) {
-  const body = h("tbody"), node = h("table", { "aria-label": label }, h("thead", {}, h("tr", {}, columns.map((c) => h("th", { class: c.class, scope: "col" }, c.title)))), body);
+  const body = h("tbody"),
+    node = h("table", { "aria-label": label },
+    h("thead", {}, h("tr", {}, columns.map((c) => h("th", { class: c.class, scope: "col" }, c.title)))), body);
   let rows = new Map();
   function row(item) {
     const tr = h("tr", opened ? { class: "opens", tabindex: 0, onclick: (event) => event.target.closest("button, a") || opened(item),
@@ -206,7 +221,7 @@ function table(label, columns, opened, key) {
 }
 
 /* A page that lists: filters in the address, more on demand, and a look again now and then. */
-function listing({ root, asked, path, filters, columns, opened, key, none, noneFiltered, actions, label }) {
+function listing({ root, asked, path, picture, filters, columns, opened, key, none, noneFiltered, actions, label }) {
   const tab = table(label, columns, opened, key), box = h("div", { class: "panel" }), state = h("span", { class: "right", role: "status" });
   let shown = [], next = null, extended = false;
   const values = () => Object.fromEntries(filters.map((f) => [f.name, f.control.value.trim()]));
@@ -238,7 +253,13 @@ function listing({ root, asked, path, filters, columns, opened, key, none, noneF
     rows: tab.rows, filter: filters[0].control, values,
     async refresh(signal) {
       if (extended) return; // who reads on is not moved
-      const answer = await ask(path + query({ ...values(), limit: PAGE }), { signal });
+      let answer;
+      try {
+        answer = await ask(path + query({ ...values(), limit: PAGE }), { signal });
+      } catch (error) {
+        if (error.status !== 404) throw error;
+        return void show(box, empty(picture, "Nothing is kept here", error.message)); // no sink files letters, say
+      }
       shown = items(answer);
       next = answer.next ?? null;
       draw();
@@ -249,8 +270,12 @@ function settle(work) {
   let timer;
   return () => { clearTimeout(timer); timer = setTimeout(work, 250); };
 }
-const search = (name, placeholder, wide) => ({ name, control: h("input", { type: "search", class: wide && "wide", placeholder, "aria-label": placeholder, autocomplete: "off", spellcheck: "false" }) });
-const choice = (name, label, values) => ({ name, control: h("select", { "aria-label": label }, h("option", { value: "" }, label), values.map(([value, text]) => h("option", { value }, text ?? value))) });
+const search = (name, placeholder,
+  wide) => ({ name, control: h("input",
+  { type: "search", class: wide && "wide", placeholder, "aria-label": placeholder, autocomplete: "off", spellcheck: "false" }) });
+const choice = (name, label,
+  values) => ({ name, control: h("select", { "aria-label": label }, h("option", { value: "" }, label),
+  values.map(([value, text]) => h("option", { value }, text ?? value))) });
 const SINCE = [["15m", "Last 15 minutes"], ["1h", "Last hour"], ["1d", "Last day"], ["7d", "Last 7 days"]];
 
 /* ---- plots ---- */
@@ -272,36 +297,47 @@ function strokes(points, x, y) {
 }
 /* Lines over the last hour; format() says a value, `least` is the smallest upper end of its axis. */
 function plot(title, format, least) {
-  const legend = h("div", { class: "legend" }), area = h("div", { class: "area", tabindex: 0, role: "img" }), node = h("figure", { class: "panel plot" }, h("figcaption", {}, h("h2", {}, title), legend), area);
+  const legend = h("div", { class: "legend" }), area = h("div", { class: "area", tabindex: 0, role: "img" }),
+    node = h("figure", { class: "panel plot" }, h("figcaption", {}, h("h2", {}, title), legend), area);
   const H = 132, LEFT = 46, BOTTOM = 20, TOP = 6;
   let data = null, width = 0, picked = null;
-  const times = () => { const step = data.step * 1000; return data.lines[0]?.points.map((_, i) => data.until - (data.lines[0].points.length - 1 - i) * step) ?? []; };
+  const times = () => { const step = data.step * 1000; return data.lines[0]?.points.map((_,
+    i) => data.until - (data.lines[0].points.length - 1 - i) * step) ?? []; };
   function draw() {
     if (!data || !width) return;
-    const length = data.lines[0]?.points.length ?? 0, all = data.lines.flatMap((l) => l.points.filter(known)), top = ceiling(Math.max(least, ...all));
-    const x = (i) => LEFT + (length < 2 ? 0 : (i / (length - 1)) * (width - LEFT - 4)), y = (v) => TOP + (1 - v / top) * (H - TOP - BOTTOM), when = times();
+    const length = data.lines[0]?.points.length ?? 0, all = data.lines.flatMap((l) => l.points.filter(known)),
+      top = ceiling(Math.max(least, ...all));
+    const x = (i) => LEFT + (length < 2 ? 0 : (i / (length - 1)) * (width - LEFT - 4)),
+      y = (v) => TOP + (1 - v / top) * (H - TOP - BOTTOM), when = times();
     const svg = s("svg", { viewBox: `0 0 ${width} ${H}`, height: H, "aria-hidden": "true" });
-    for (const part of [0, 0.5, 1]) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - 4, y1: y(part * top), y2: y(part * top) }), s("text", { x: LEFT - 8, y: y(part * top) + 4, "text-anchor": "end" }, format(part * top)));
+    for (const part of [0, 0.5, 1]) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - 4, y1: y(part * top), y2: y(part * top) }),
+      s("text", { x: LEFT - 8, y: y(part * top) + 4, "text-anchor": "end" }, format(part * top)));
     const quarter = 900000;
     for (let i = 1; i < length; i++) if (Math.floor(when[i] / quarter) !== Math.floor(when[i - 1] / quarter) && x(i) > LEFT + 12 && x(i) < width - 20) svg.append(s("text", { x: x(i), y: H - 4, "text-anchor": "middle" }, clock(when[i])));
     data.lines.forEach((line, n) => {
       const { path, areas } = strokes(line.points, x, y);
-      if (n === 0) for (const [a, b] of areas) svg.append(s("path", { class: `fill ${line.look}`, d: `M${x(a)} ${y(0)}` + line.points.slice(a, b + 1).map((v, i) => `L${x(a + i).toFixed(1)} ${y(v).toFixed(1)}`).join("") + `L${x(b)} ${y(0)}Z` }));
+      if (n === 0) for (const [a, b] of areas) svg.append(s("path",
+        { class: `fill ${line.look}`,
+        d: `M${x(a)} ${y(0)}` + line.points.slice(a,
+        b + 1).map((v, i) => `L${x(a + i).toFixed(1)} ${y(v).toFixed(1)}`).join("") + `L${x(b)} ${y(0)}Z` }));
       svg.append(s("path", { class: `line ${line.look}`, d: path }));
-      for (const [a, b] of areas) if (a === b) svg.append(s("circle", { class: `line ${line.look}`, cx: x(a), cy: y(line.points[a]), r: 1 }));
+      for (const [a, b] of areas) if (a === b) svg.append(s("circle",
+        { class: `line ${line.look}`, cx: x(a), cy: y(line.points[a]), r: 1 }));
     });
     if (!all.length) svg.append(s("text", { class: "still", x: LEFT + (width - LEFT) / 2, y: TOP + (H - BOTTOM) / 2 }, data.none));
     const parts = [svg];
     if (picked !== null && picked < length && all.length) {
       svg.append(s("line", { class: "cross", x1: x(picked), x2: x(picked), y1: TOP, y2: H - BOTTOM }));
-      const tip = h("div", { class: "tip" }, h("div", { class: "soft" }, clock(when[picked]) + `, ${ago(when[picked])}`), data.lines.map((l) => h("div", {}, h("b", {}, known(l.points[picked]) ? format(l.points[picked]) : "\u2013"), l.label)));
+      const tip = h("div", { class: "tip" }, h("div", { class: "soft" }, clock(when[picked]) + `, ${ago(when[picked])}`),
+        data.lines.map((l) => h("div", {}, h("b", {}, known(l.points[picked]) ? format(l.points[picked]) : "\u2013"), l.label)));
       tip.style[x(picked) > width / 2 ? "right" : "left"] = `${x(picked) > width / 2 ? width - x(picked) + 10 : x(picked) + 10}px`;
       parts.push(tip);
     }
     show(area, ...parts);
   }
   const pick = (event) => {
-    const length = data?.lines[0]?.points.length ?? 0, part = (event.clientX - area.getBoundingClientRect().left - LEFT) / (width - LEFT - 4);
+    const length = data?.lines[0]?.points.length ?? 0,
+      part = (event.clientX - area.getBoundingClientRect().left - LEFT) / (width - LEFT - 4);
     picked = length ? Math.max(0, Math.min(length - 1, Math.round(part * (length - 1)))) : null;
     draw();
   };
@@ -321,7 +357,8 @@ function plot(title, format, least) {
     data = next;
     const last = (l) => l.points.findLast(known);
     show(legend, ...data.lines.map((l) => h("span", {}, h("i", { class: l.look }), l.label, " ", h("b", {}, format(last(l) ?? NaN)))));
-    area.setAttribute("aria-label", `${title}, the last hour. ` + data.lines.map((l) => `${l.label}: now ${format(last(l) ?? NaN)}, at most ${format(Math.max(...l.points.filter(known), -Infinity))}`).join("; "));
+    area.setAttribute("aria-label",
+      `${title}, the last hour. ` + data.lines.map((l) => `${l.label}: now ${format(last(l) ?? NaN)}, at most ${format(Math.max(...l.points.filter(known), -Infinity))}`).join("; "));
     draw();
   } };
 }
@@ -334,60 +371,84 @@ function summed(history, name, labels) {
 
 /* ---- flow ---- */
 
-const TROUBLE = { bad: ["failing", "open", "failed", "unready"], warn: ["paused", "held", "waiting", "starting"] };
+const TROUBLE = { bad: ["failing", "open", "disabled", "unready"], warn: ["paused", "held", "starting"] };
 const trouble = (state) => Object.keys(TROUBLE).find((kind) => TROUBLE[kind].includes(state)) ?? "ok";
 const STATES = { open: "circuit open", unready: "not ready", held: "held back" };
 const stateText = (state) => STATES[state] ?? state ?? "active";
 const thickness = (n) => (known(n) && n > 0 ? Math.min(9, 1.6 + 2 * Math.log10(1 + n * 2)) : 1.2);
 
 function flowPage(root, asked) {
-  const tiles = h("dl", { class: "tiles" }), lines = s("svg", { "aria-hidden": "true" }), picture = h("section", { class: "panel flow", "aria-label": "Sources, topics and sinks" }), nothing = h("section", { class: "panel", hidden: true }, empty("flow", "Nothing flows yet", "A bridge takes events from sources over topics to sinks. Name one of each in the configuration, and reload.", h("a", { class: "button", href: "#/config" }, "To the configuration"))), bar = h("div", { class: "picked" });
+  const tiles = h("dl", { class: "tiles" }), lines = s("svg", { "aria-hidden": "true" }),
+    picture = h("section", { class: "panel flow", "aria-label": "Sources, topics and sinks" }),
+    nothing = h("section", { class: "panel", hidden: true },
+    empty("flow", "Nothing flows yet",
+    "A bridge takes events from sources over topics to sinks. Name one of each in the configuration, and reload.",
+    h("a", { class: "button", href: "#/config" }, "To the configuration"))), bar = h("div", { class: "picked" });
   const plots = [plot("Events", rate, 1), plot("Latency", took, 10), plot("Backlog", count, 10)];
   const [kind, name] = (asked.node ?? "").split(/:(.*)/s);
   let flow = null, past = null, pastAt = 0, drawn = "";
-  root.append(h("div", { class: "head" }, h("h1", {}, "Flow")), tiles, nothing, picture, bar, h("div", { class: "plots" }, plots.map((one) => one.node)));
+  root.append(h("div", { class: "head" }, h("h1", {}, "Flow")), tiles, nothing, picture, bar,
+    h("div", { class: "plots" }, plots.map((one) => one.node)));
   picture.append(lines);
 
-  const tile = (label, value, unit, look) => h("div", { class: "tile" }, h("dt", {}, label), h("dd", { class: look }, value, unit && value !== "\u2013" && h("small", {}, unit)));
+  const tile = (label, value, unit, look) => h("div", { class: "tile" }, h("dt", {}, label),
+    h("dd", { class: look }, value, unit && value !== "\u2013" && h("small", {}, unit)));
   function drawTiles() {
     const sum = (list, key) => list.reduce((all, one) => (known(one[key]) ? (all ?? 0) + one[key] : all), null), sinks = flow.sinks;
-    const oldest = Math.max(...sinks.map((one) => one.oldest_s ?? -1)), waiting = sum(sinks, "waiting"), dead = sum(sinks, "dead"), per = (n) => rate(n).replace("/s", "");
-    show(tiles, tile("Stored", per(sum(flow.sources, "rate")), "/s"), tile("Delivered", per(sum(sinks, "rate")), "/s"), tile("Pending", count(sum(sinks, "pending"))),
-      tile("Waiting to retry", count(waiting), null, waiting > 0 && "warn"), tile("Oldest", oldest < 0 ? "\u2013" : span(oldest)), tile("Dead", count(dead), null, dead > 0 && "bad"));
+    const oldest = Math.max(...sinks.map((one) => one.oldest_s ?? -1)), waiting = sum(sinks, "waiting"), dead = sum(sinks, "dead"),
+      per = (n) => rate(n).replace("/s", "");
+    show(tiles, tile("Stored", per(sum(flow.sources, "rate")), "/s"), tile("Delivered", per(sum(sinks, "rate")), "/s"),
+      tile("Pending", count(sum(sinks, "pending"))),
+      tile("Waiting to retry", count(waiting), null, waiting > 0 && "warn"), tile("Oldest", oldest < 0 ? "\u2013" : span(oldest)),
+        tile("Dead", count(dead), null, dead > 0 && "bad"));
   }
 
   const id = (what, of) => `${what}:${of}`;
   function node(what, one, ...inside) {
     const mine = id(what, one.name), here = asked.node === mine;
-    return h("a", { class: "node", href: here ? "#/flow" : `#/flow${query({ node: mine })}`, "data-node": mine, "aria-current": here && "true", title: one.name }, inside);
+    return h("a", { class: "node", href: here ? "#/flow" : `#/flow${query({ node: mine })}`, "data-node": mine,
+      "aria-current": here && "true", title: one.name }, inside);
   }
-  const top = (one, kindText, look) => [h("span", { class: "top" }, look && dot(look), h("span", { class: "name" }, one.name), h("span", { class: "rate" }, rate(one.rate))), h("span", { class: "kind" }, kindText)];
+  const top = (one, kindText,
+    look) => [h("span", { class: "top" }, look && dot(look), h("span", { class: "name" }, one.name),
+    h("span", { class: "rate" }, rate(one.rate))), h("span", { class: "kind" }, kindText)];
   function sinkNode(one) {
-    const cell = (label, value, look) => [h("dt", {}, label), h("dd", { class: look }, value)], look = (n, kindOf) => (n > 0 ? kindOf : "none");
+    const cell = (label, value, look) => [h("dt", {}, label), h("dd", { class: look }, value)],
+      look = (n, kindOf) => (n > 0 ? kindOf : "none");
     const state = trouble(one.state);
-    return node("sink", one, top(one, known(one.endpoints) && one.endpoints > 1 ? `${one.type}, ${one.endpoints} endpoints` : one.type, state),
+    return node("sink", one,
+      top(one, known(one.endpoints) && one.endpoints > 1 ? `${one.type}, ${one.endpoints} endpoints` : one.type, state),
       state !== "ok" && h("p", { class: `why ${state}` }, stateText(one.state), one.detail && `: ${one.detail}`),
-      h("dl", {}, cell("pending", count(one.pending), look(one.pending)), cell("waiting", count(one.waiting), look(one.waiting, "warn")), cell("oldest", known(one.oldest_s) ? span(one.oldest_s) : "\u2013", look(one.oldest_s ?? 0)),
+      h("dl", {}, cell("pending", count(one.pending), look(one.pending)), cell("waiting", count(one.waiting), look(one.waiting, "warn")),
+        cell("oldest", known(one.oldest_s) ? span(one.oldest_s) : "\u2013", look(one.oldest_s ?? 0)),
         cell("dead", count(one.dead), look(one.dead, "bad")), cell("lag", count(one.lag), look(one.lag))));
   }
   function drawNodes() {
-    const column = (title, nodes, none) => h("div", { class: "column" }, h("h3", {}, title), h("div", { class: "nodes" }, nodes.length ? nodes : h("p", { class: "soft" }, none)));
+    const column = (title, nodes, none) => h("div", { class: "column" }, h("h3", {}, title),
+      h("div", { class: "nodes" }, nodes.length ? nodes : h("p", { class: "soft" }, none)));
     const focused = document.activeElement?.dataset?.node;
     show(picture, lines,
-      column("Sources", flow.sources.map((one) => node("source", one, top(one, one.type, trouble(one.state)), trouble(one.state) !== "ok" && h("p", { class: `why ${trouble(one.state)}` }, one.detail ?? stateText(one.state)))), "No source yet. Add one below sources: in the configuration."),
-      column("Topics", flow.topics.map((one) => node("topic", one, top(one, known(one.partitions) ? many(one.partitions, "partition") : ""))), "No topic yet. Routes make them."),
+      column("Sources", flow.sources.map((one) => node("source", one, top(one, one.type, trouble(one.state)),
+        trouble(one.state) !== "ok" && h("p", { class: `why ${trouble(one.state)}` }, one.detail ?? stateText(one.state)))),
+        "No source yet. Add one below sources: in the configuration."),
+      column("Topics", flow.topics.map((one) => node("topic", one,
+        top(one, known(one.partitions) ? many(one.partitions, "partition") : ""))), "No topic yet. Routes make them."),
       column("Sinks", flow.sinks.map(sinkNode), "No sink yet. Add one below sinks: in the configuration."));
     if (focused) picture.querySelector(`[data-node="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
   function edges() {
     const list = [], source = (of) => flow.sources.filter((one) => !of || one.name === of);
-    for (const route of flow.routes) for (const one of source(route.from)) list.push({ from: id("source", one.name), to: id("topic", route.topic), rate: one.rate, look: trouble(one.state) });
-    for (const one of flow.sinks) for (const topic of one.topics ?? []) list.push({ from: id("topic", topic), to: id("sink", one.name), rate: one.rate, look: trouble(one.state) });
+    for (const route of flow.routes) for (const one of source(route.from)) list.push({ from: id("source", one.name),
+      to: id("topic", route.topic), rate: one.rate, look: trouble(one.state) });
+    for (const one of flow.sinks) for (const topic of one.topics ?? []) list.push({ from: id("topic", topic), to: id("sink", one.name),
+      rate: one.rate, look: trouble(one.state) });
     return [...new Map(list.map((one) => [one.from + "\n" + one.to, one])).values()]; // each once
   }
   function drawLines() {
-    const box = picture.getBoundingClientRect(), spot = (of) => picture.querySelector(`[data-node="${CSS.escape(of)}"]`)?.getBoundingClientRect(), narrow = matchMedia("(max-width: 700px)").matches;
+    const box = picture.getBoundingClientRect(),
+      spot = (of) => picture.querySelector(`[data-node="${CSS.escape(of)}"]`)?.getBoundingClientRect(),
+      narrow = matchMedia("(max-width: 700px)").matches;
     lines.replaceChildren();
     const list = flow ? edges() : [], used = [0, 0];
     for (const edge of list) {
@@ -396,32 +457,45 @@ function flowPage(root, asked) {
       const inward = edge.from.startsWith("source"), ya = a.top + a.height / 2 - box.top, yb = b.top + b.height / 2 - box.top;
       let d;
       if (narrow) { // one column: down the gutters
-        const side = (r) => (inward ? r.left : r.right) - box.left, far = side(a) + (inward ? -1 : 1) * (12 + (9 * used[Number(inward)]++) % 26);
+        const side = (r) => (inward ? r.left : r.right) - box.left,
+          far = side(a) + (inward ? -1 : 1) * (12 + (9 * used[Number(inward)]++) % 26);
         d = `M${side(a)} ${ya}C${far} ${ya} ${far} ${yb} ${side(b)} ${yb}`;
       } else {
         const xa = a.right - box.left, xb = b.left - box.left, middle = (xa + xb) / 2;
         d = `M${xa} ${ya}C${middle} ${ya} ${middle} ${yb} ${xb} ${yb}`;
       }
-      const looks = [edge.look !== "ok" ? edge.look : edge.rate > 0 ? "" : "idle", asked.node && edge.from !== asked.node && edge.to !== asked.node ? "faded" : ""];
+      const looks = [edge.look !== "ok" ? edge.look : edge.rate > 0 ? "" : "idle",
+        asked.node && edge.from !== asked.node && edge.to !== asked.node ? "faded" : ""];
       lines.append(s("path", { class: looks.join(" ").trim(), d, "stroke-width": thickness(edge.rate) }));
     }
   }
   new ResizeObserver(drawLines).observe(picture);
 
   function drawPlots() {
-    const of = kind === "sink" || kind === "source" ? { [kind]: name } : {}, line = (label, look, key) => ({ label, look, points: summed(past, key, of) });
+    const of = kind === "sink" || kind === "source" ? { [kind]: name } : {},
+      line = (label, look, key) => ({ label, look, points: summed(past, key, of) });
     const common = { step: past.step_s, until: Date.parse(past.until) || past.until, none: "Nothing yet" };
-    const stored = line("stored", "c1", "stored_rate"), sunk = [line("delivered", "c0", "delivered_rate"), line("retried", "c2", "retried_rate"), line("dead", "c3", "dead_rate")];
-    plots[0].set({ ...common, lines: kind === "topic" ? [{ label: "stored", look: "c0", points: summed(past, "topic_rate", { topic: name }) }] : kind === "source" ? [{ ...stored, look: "c0" }] : kind === "sink" ? sunk : [...sunk, stored] });
-    const sinks = [...new Set(past.series.filter((one) => one.name === "latency_p99_ms").map((one) => one.labels.sink))], latency = (sink, key) => summed(past, key, { sink });
-    plots[1].set({ ...common, none: "No delivery yet", lines: kind === "sink" ? [{ label: "p50", look: "c0", points: latency(name, "latency_p50_ms") }, { label: "p99", look: "c2", points: latency(name, "latency_p99_ms") }]
+    const stored = line("stored", "c1", "stored_rate"),
+      sunk = [line("delivered", "c0", "delivered_rate"), line("retried", "c2", "retried_rate"), line("dead", "c3", "dead_rate")];
+    plots[0].set({ ...common,
+      lines: kind === "topic" ? [{ label: "stored", look: "c0", points: summed(past, "topic_rate", { topic: name }) }] : kind === "source"
+      ? [{ ...stored, look: "c0" }] : kind === "sink" ? sunk : [...sunk, stored] });
+    const sinks = [...new Set(past.series.filter((one) => one.name === "latency_p99_ms").map((one) => one.labels.sink))],
+      latency = (sink, key) => summed(past, key, { sink });
+    plots[1].set({ ...common, none: "No delivery yet",
+      lines: kind === "sink" ? [{ label: "p50", look: "c0", points: latency(name, "latency_p50_ms") },
+      { label: "p99", look: "c2", points: latency(name, "latency_p99_ms") }]
       : sinks.slice(0, 4).map((sink, i) => ({ label: `${sink} p99`, look: `c${i}`, points: latency(sink, "latency_p99_ms") })) });
     plots[2].set({ ...common, lines: [line("lag", "c0", "lag"), line("pending", "c4", "pending"), line("waiting", "c2", "waiting")] });
     plots[1].node.hidden = plots[2].node.hidden = kind === "source" || kind === "topic";
   }
   function drawBar() {
     bar.hidden = !asked.node;
-    show(bar, h("h2", {}, name ?? ""), ...(kind === "sink" ? [h("a", { href: `#/endpoints${query({ sink: name })}` }, "Endpoints"), h("a", { href: `#/deliveries${query({ sink: name })}` }, "Deliveries"), h("a", { href: `#/dead${query({ sink: name })}` }, "Dead letters")] : kind === "topic" ? [h("a", { href: `#/tail${query({ topic: name })}` }, "Live tail")] : []), h("a", { href: "#/flow" }, "Show all"));
+    show(bar, h("h2", {}, name ?? ""),
+      ...(kind === "sink" ? [h("a", { href: `#/endpoints${query({ sink: name })}` }, "Endpoints"),
+      h("a", { href: `#/deliveries${query({ sink: name })}` }, "Deliveries"),
+      h("a", { href: `#/dead${query({ sink: name })}` }, "Dead letters")] : kind === "topic"
+      ? [h("a", { href: `#/tail${query({ topic: name })}` }, "Live tail")] : []), h("a", { href: "#/flow" }, "Show all"));
   }
   function draw() {
     nothing.hidden = flow.sources.length + flow.sinks.length > 0;
@@ -448,18 +522,30 @@ function flowPage(root, asked) {
 
 /* ---- endpoints ---- */
 
-const wanted = (one) => (one.types?.length ? one.types : one.filter ? [typeof one.filter === "string" ? one.filter : JSON.stringify(one.filter)] : []);
-const chips = (list, most = 4) => (list.length ? h("span", { class: "chips" }, list.slice(0, most).map((text) => h("span", { class: "chip" }, text)), list.length > most && h("span", { class: "soft" }, `and ${list.length - most} more`)) : h("span", { class: "soft" }, "all events"));
-const endpointState = (one) => badge([dot(trouble(one.state === "disabled" ? "paused" : one.state)), stateText(one.state)], { ok: "ok" }[trouble(one.state)] && one.state === "active" ? "ok" : trouble(one.state) === "bad" ? "bad" : "warn");
+const wanted = (one) => (one.types?.length ? one.types : one.filter
+  ? [typeof one.filter === "string" ? one.filter : JSON.stringify(one.filter)] : []);
+const chips = (list, most = 4) => (list.length ? h("span", { class: "chips" },
+  list.slice(0, most).map((text) => h("span", { class: "chip" }, text)),
+  list.length > most && h("span", { class: "soft" }, `and ${list.length - most} more`)) : h("span", { class: "soft" }, "all events"));
+const endpointState = (one) => badge([dot(trouble(one.state)), stateText(one.state)], trouble(one.state));
 
 /* Ticks for the types of events; says what is ticked. */
 function typePicker(types, chosen) {
-  const all = h("input", { type: "radio", name: "which", checked: !chosen.length }), some = h("input", { type: "radio", name: "which", checked: chosen.length > 0 }), picked = new Set(chosen);
-  const find = h("input", { type: "search", placeholder: "Find a type, or write a pattern of your own: order.*", "aria-label": "Find a type", autocomplete: "off", spellcheck: "false" }), box = h("div", { class: "types", role: "group", "aria-label": "Types" }), said = h("small", { class: "small", role: "status" });
-  const groups = Map.groupBy ? Map.groupBy(types, (t) => t.type.split(".")[0]) : types.reduce((map, t) => map.set(t.type.split(".")[0], [...(map.get(t.type.split(".")[0]) ?? []), t]), new Map());
-  const tick = (type, text, name) => h("label", { class: `tick ${name}` }, h("input", { type: "checkbox", value: type, checked: picked.has(type), onchange: (event) => { event.target.checked ? picked.add(type) : picked.delete(type); some.checked = true; draw(); } }), h("span", {}, type), text && h("small", { title: text }, text));
+  const all = h("input", { type: "radio", name: "which", checked: !chosen.length }),
+    some = h("input", { type: "radio", name: "which", checked: chosen.length > 0 }), picked = new Set(chosen);
+  const find = h("input", { type: "search", placeholder: "Find a type, or write a pattern of your own: order.*",
+    "aria-label": "Find a type", autocomplete: "off", spellcheck: "false" }),
+    box = h("div", { class: "types", role: "group", "aria-label": "Types" }), said = h("small", { class: "small", role: "status" });
+  const family = (type) => type.split(".")[0],
+    groups = types.reduce((map, t) => map.set(family(t.type), [...(map.get(family(t.type)) ?? []), t]), new Map());
+  const tick = (type, text, name) => h("label", { class: `tick ${name}` },
+    h("input", { type: "checkbox", value: type, checked: picked.has(type),
+    onchange: (event) => { event.target.checked ? picked.add(type) : picked.delete(type); some.checked = true; draw(); } }),
+    h("span", {}, type), text && h("small", { title: text }, text));
   function draw() {
-    const words = find.value.trim(), own = [...picked].filter((type) => !types.some((t) => t.type === type || `${t.type.split(".")[0]}.*` === type)), held = document.activeElement?.value, inside = box.contains(document.activeElement), parts = [];
+    const words = find.value.trim(),
+      own = [...picked].filter((type) => !types.some((t) => t.type === type || `${family(t.type)}.*` === type)),
+      held = document.activeElement?.value, inside = box.contains(document.activeElement), parts = [];
     if (words && !types.some((t) => t.type === words) && !picked.has(words)) parts.push(tick(words, "as written", "one"));
     for (const type of own) parts.push(tick(type, "", "group"));
     for (const [name, members] of groups) {
@@ -469,12 +555,14 @@ function typePicker(types, chosen) {
     show(box, ...parts);
     if (inside) box.querySelector(`input[value="${CSS.escape(held)}"]`)?.focus({ preventScroll: true });
     box.hidden = find.hidden = all.checked;
-    said.textContent = all.checked ? "Every event of the sink's topics goes to it." : picked.size ? `${many(picked.size, "type")} ticked: ${[...picked].join(", ")}` : "Nothing is ticked yet.";
+    said.textContent = all.checked ? "Every event of the sink's topics goes to it." : picked.size
+      ? `${many(picked.size, "type")} ticked: ${[...picked].join(", ")}` : "Nothing is ticked yet.";
   }
   find.addEventListener("input", draw);
   for (const one of [all, some]) one.addEventListener("change", draw);
   draw();
-  return { node: h("div", { class: "stack" }, h("label", { class: "tick" }, all, "All events"), h("label", { class: "tick" }, some, "Only these types"), find, box, said), value() {
+  return { node: h("div", { class: "stack" }, h("label", { class: "tick" }, all, "All events"),
+    h("label", { class: "tick" }, some, "Only these types"), find, box, said), value() {
     if (!all.checked && !picked.size) throw new Error("Tick the types that it is to get, or choose all events.");
     return all.checked ? [] : [...picked];
   } };
@@ -485,142 +573,246 @@ async function newEndpoint(sink) {
   if (!sinks.length) return toast("There is no sink of type webhook in the configuration: an endpoint belongs to one.", "warn");
   const picker = typePicker(items(types), []);
   form("New endpoint", [
-    field("Sink", h("select", { name: "sink", required: true }, sinks.map((one) => h("option", { value: one.name, selected: one.name === sink }, `${one.name} (${(one.topics ?? []).join(", ")})`))), "Its topics are what the endpoint can get."),
-    field("Name", h("input", { name: "name", required: true, pattern: "[A-Za-z0-9_.\\-]+", maxlength: 64, autocomplete: "off", spellcheck: "false", placeholder: "billing" })),
-    field("URL", h("input", { name: "url", type: "url", required: true, autocomplete: "off", spellcheck: "false", placeholder: "https://example.com/webhooks" }), "Events are sent there by POST, signed (Standard Webhooks)."),
+    field("Sink", h("select", { name: "sink", required: true },
+      sinks.map((one) => h("option", { value: one.name, selected: one.name === sink }, `${one.name} (${(one.topics ?? []).join(", ")})`))),
+      "Its topics are what the endpoint can get."),
+    field("Name", h("input",
+      { name: "name", required: true, pattern: "[a-z0-9_\\-]+", maxlength: 63, title: "a-z, 0-9, - and _", autocomplete: "off",
+      spellcheck: "false", placeholder: "billing" })),
+    field("URL", h("input", { name: "url", type: "url", required: true, autocomplete: "off", spellcheck: "false",
+      placeholder: "https://example.com/webhooks" }), "Events are sent there by POST, signed (Standard Webhooks)."),
     picker.node,
   ], "Add endpoint", async (data) => {
     const types_ = picker.value(), one = { sink: data.get("sink"), name: data.get("name") };
-    const made = await ask(`/sinks/${encodeURIComponent(one.sink)}/endpoints`, { method: "POST", body: { name: one.name, url: data.get("url"), ...(types_.length ? { types: types_ } : {}) } });
+    const made = await ask(`/sinks/${encodeURIComponent(one.sink)}/endpoints`,
+      { method: "POST", body: { name: one.name, url: data.get("url"), ...(types_.length ? { types: types_ } : {}) } });
     page.refresh();
-    setTimeout(() => (made?.secret ? showSecret(made.secret, `${one.name} is there`, () => testEndpoint(one)) : toast(`${one.name} is there.`)));
+    setTimeout(() => (made?.secret ? showSecret(made.secret, `${one.name} is there`,
+      () => testEndpoint(one)) : toast(`${one.name} is there.`)));
   });
 }
+const as = (one) => (one.version ? { "If-Match": `"${one.version}"` } : {}); // only the one that was seen is changed
 async function editEndpoint(one, done) {
   const types = await ask("/types"), picker = typePicker(items(types), one.types ?? []);
-  form(`Change ${one.name}`, [field("URL", h("input", { name: "url", type: "url", required: true, value: one.url, autocomplete: "off" })), one.filter ? h("p", { class: "small" }, "Which events it gets is said by a filter: ", h("code", {}, wanted(one)[0])) : picker.node], "Save", async (data) => {
+  form(`Change ${one.name}`,
+    [field("URL", h("input", { name: "url", type: "url", required: true, value: one.url, autocomplete: "off" })),
+    one.filter ? h("p", { class: "small" }, "Which events it gets is said by a filter: ", h("code", {}, wanted(one)[0])) : picker.node],
+    "Save", async (data) => {
     const body = { url: data.get("url") };
-    if (!one.filter) body.types = picker.value();
-    await ask(place(one), { method: "PATCH", body, headers: known(one.version) || one.version ? { "If-Match": `"${one.version}"` } : {} });
+    if (!one.filter) body.types = picker.value().length ? picker.value() : null;
+    await ask(place(one), { method: "PATCH", body, headers: as(one) });
     toast(`${one.name} is changed.`);
     done();
   });
 }
 async function testEndpoint(one) {
-  const panel = drawer(`Test of ${one.name}`, h("p", { class: "soft" }, "Sending a signed test event \u2026")), body = panel.querySelector(".body");
+  const panel = drawer(`Test of ${one.name}`, h("p", { class: "soft" }, "Sending a signed test event \u2026")),
+    body = panel.querySelector(".body");
   try {
-    const said = await ask(`${place(one)}/test`, { method: "POST", body: {} }), good = said.status >= 200 && said.status < 300, sent = said.request?.headers ?? said.request_headers ?? said.headers;
-    show(body, h("section", {}, h("p", {}, badge(said.status ? `${said.status}` : "no answer", good ? "ok" : "bad"), " ", good ? "The receiver took it." : said.reason ?? "The receiver did not take it.", " ", h("span", { class: "soft" }, took(said.ms)))),
+    const said = await ask(`${place(one)}/test`, { method: "POST", body: {} }), good = said.verdict === "delivered";
+    show(body, h("section", {},
+      h("p", {}, badge(said.status ? `${said.status}` : "no answer", good ? "ok" : "bad"), " ",
+      good ? "The receiver took it." : said.reason || "The receiver did not take it.", " ", h("span", { class: "soft" }, took(said.ms)))),
       h("section", {}, h("h3", {}, "What it answered"), h("pre", {}, said.excerpt || "(nothing)")),
-      sent && h("section", {}, h("h3", {}, "Headers that were sent"), h("pre", {}, Array.isArray(sent) ? sent.map((pair) => (Array.isArray(pair) ? pair.join(": ") : `${pair.name}: ${pair.value}`)).join("\n") : Object.entries(sent).map((pair) => pair.join(": ")).join("\n"))),
+      h("section", {}, h("h3", {}, "What was sent"), h("pre", {}, [...(said.headers ?? []), "", said.body].join("\n"))),
       h("div", { class: "actions" }, button("Again", () => { panel.close(); testEndpoint(one); })));
   } catch (error) {
     show(body, h("p", { class: "problem", role: "alert" }, error.message));
   }
 }
 function deleteEndpoint(one, done) {
-  form(`Delete ${one.name}?`, [h("p", {}, "It gets nothing more. ", known(one.pending) && one.pending + (one.waiting ?? 0) > 0 ? `${many(one.pending + (one.waiting ?? 0), "event")} that it has not got yet end as dead letters, which can be redriven.` : "Nothing waits for it now."), facts([["Sink", one.sink], ["URL", one.url]])],
-    "Delete endpoint", async () => { await ask(place(one), { method: "DELETE", headers: known(one.version) || one.version ? { "If-Match": `"${one.version}"` } : {} }); toast(`${one.name} is deleted.`); done(); }, true);
+  form(`Delete ${one.name}?`,
+    [h("p", {}, "It gets nothing more. ",
+    one.pending > 0 ? `${many(one.pending, "event")} on their way to it become dead letters, and so does what waits for it on the broker.` : "What waits for it on the broker, if anything does, becomes dead letters."), facts([["Sink", one.sink], ["URL", one.url]])],
+    "Delete endpoint", async () => { await ask(place(one),
+      { method: "DELETE", headers: as(one) }); toast(`${one.name} is deleted.`); done(); }, true);
 }
 function rotateSecret(one, done) {
-  form(`Rotate the secret of ${one.name}?`, [h("p", {}, "A new secret is made and shown once. Requests are signed with both until the old one ends."), field("The old one signs on for", h("select", { name: "overlap" }, [["1h", "1 hour"], ["24h", "1 day"], ["7d", "7 days"], ["0s", "no time: it ends now"]].map(([value, text]) => h("option", { value, selected: value === "24h" }, text))))],
-    "Rotate", async (data) => { const said = await ask(`${place(one)}/rotate`, { method: "POST", body: { overlap: data.get("overlap") } }); done(); setTimeout(() => showSecret(said.secret, `${one.name} has a new secret`)); });
+  form(`Rotate the secret of ${one.name}?`,
+    [h("p", {}, "A new secret is made and shown once. Requests are signed with both until the old one ends."),
+    field("The old one signs on for",
+    h("select", { name: "overlap" },
+    [["1h", "1 hour"], ["24h", "1 day"], ["7d", "7 days"],
+    ["0s", "no time: it ends now"]].map(([value, text]) => h("option", { value, selected: value === "24h" }, text))))],
+    "Rotate", async (data) => { const said = await ask(`${place(one)}/rotate`,
+      { method: "POST", body: { overlap: data.get("overlap") } }); done(); setTimeout(() => showSecret(said.secret,
+      `${one.name} has a new secret`)); });
+}
+
+/* What the account says of each endpoint; its rate is from one look to the next. */
+let counters = new Map(); // sink/endpoint: [when, delivered, rate]
+async function figuresNow(signal) {
+  const status = await ask("/status", { signal }), all = new Map(), now = Date.now();
+  for (const sink of status.sinks ?? []) for (const d of sink.destinations ?? []) {
+    const id = `${sink.sink}/${d.endpoint}`, [when, before, last] = counters.get(id) ?? [now, d.delivered],
+      fresh = now - when >= LIVE_MS - 500;
+    const speed = fresh ? (1000 * (d.delivered - before)) / (now - when) : last;
+    if (fresh || !counters.has(id)) counters.set(id, [now, d.delivered, speed]);
+    all.set(id, { pending: d.pending, waiting: d.waiting, sinkWaits: sink.waiting, dead: d.dead, rate: speed, failing: d.failing });
+  }
+  return all;
+}
+function figured(one, all) {
+  const d = all.get(`${one.sink}/${one.name}`);
+  return d ? { ...one, ...d, state: one.state === "active" && d.failing ? "failing" : one.state, reason: d.failing?.reason } : one;
 }
 
 async function openEndpoint(listed) {
   const panel = drawer(listed.name, h("p", { class: "soft" }, "\u2026")), body = panel.querySelector(".body");
   const again = () => page.refresh();
   async function load() {
-    const one = { ...listed, ...(listed.name ? await ask(place(listed)) : {}) }, mine = operator() && !one.read_only;
+    const one = figured(await ask(place(listed)), await figuresNow()), mine = operator() && !one.read_only;
     const attempts = items(await ask("/attempts" + query({ sink: one.sink, endpoint: one.name, limit: 8 })).catch(() => []));
-    const after = () => { again(); load().catch(failed); }, gone = () => { again(); panel.close(); }, call = (verb, done) => (event) => act(event, async () => { await ask(`${place(one)}/${verb}`, { method: "POST", body: {} }); toast(done); after(); });
+    const after = () => { again(); load().catch(failed); }, gone = () => { again(); panel.close(); },
+      call = (verb, done) => (event) => act(event,
+      async () => { await ask(`${place(one)}/${verb}`, { method: "POST" }); toast(done); after(); });
     show(body, 
-      h("section", {}, h("p", {}, endpointState(one), " ", one.reason && h("span", { class: "soft" }, one.reason)),
-        facts([["URL", h("span", { class: "mono" }, one.url)], ["Sink", h("a", { href: `#/flow${query({ node: `sink:${one.sink}` })}`, onclick: () => panel.close() }, one.sink)], ["Gets", chips(wanted(one), 40)], ["Rate", known(one.rate) ? rate(one.rate) : null], ["Pending", known(one.pending) ? count(one.pending) : null], ["Waiting", known(one.waiting) ? count(one.waiting) : null], ["Dead", known(one.dead) ? count(one.dead) : null], ["Since", one.since && age(one.since)], ["Set in", one.at && h("span", { class: "mono" }, one.at)]])),
+      h("section", {}, h("p", {}, endpointState(one), " ",
+        (one.problem ?? one.reason) && h("span", { class: "soft" }, one.problem ?? one.reason)),
+        facts([["URL", h("span", { class: "mono" }, one.url)],
+          ["Sink", h("a", { href: `#/flow${query({ node: `sink:${one.sink}` })}`, onclick: () => panel.close() }, one.sink)],
+          ["Gets", chips(wanted(one), 40)], ["Rate", known(one.rate) ? rate(one.rate) : null],
+          ["Pending", known(one.pending) ? `${count(one.pending)} in memory` : null],
+          ["Waiting", known(one.sinkWaits) && one.sinkWaits + one.waiting > 0
+          ? `${count(one.waiting)} in memory, ${count(one.sinkWaits)} of all endpoints of ${one.sink} on the broker` : null],
+          ["Dead", known(one.dead) ? count(one.dead) : null], ["Changed", one.since && age(one.since)],
+          ["Set in", one.at && h("span", { class: "mono" }, one.at)]])),
       one.read_only && h("p", { class: "small" }, "It is written in the configuration: change it there, and reload."),
-      operator() && h("div", { class: "actions" }, button("Send a test event", () => testEndpoint(one)), mine && (one.state === "paused" || one.state === "disabled" ? button("Resume", call("resume", `${one.name} goes on.`)) : button("Pause", call("pause", `${one.name} is paused. What comes for it waits.`))),
-        mine && [button("Change", (event) => act(event, () => editEndpoint(one, after))), button("Rotate secret", () => rotateSecret(one, after)), button("Delete", () => deleteEndpoint(one, gone), "danger")]),
-      h("section", {}, h("h3", {}, "Last attempts"), attempts.length ? h("ul", { class: "list" }, attempts.map((a) => h("li", {}, outcome(a), h("span", {}, a.event?.type), h("span", { class: "soft right" }, took(a.duration_ms), ", ", age(a.time))))) : h("p", { class: "soft" }, operator() ? "None yet. Send a test event to see what it answers." : "None yet."),
-        attempts.length > 0 && h("p", {}, h("a", { href: `#/deliveries${query({ sink: one.sink, endpoint: one.name })}`, onclick: () => panel.close() }, "All deliveries"))));
+      operator() && h("div", { class: "actions" }, button("Send a test event", () => testEndpoint(one)),
+        mine && (one.state === "paused" || one.state === "disabled" ? button("Resume",
+        call("resume", `${one.name} goes on.`)) : button("Pause", call("pause", `${one.name} is paused. What comes for it waits.`))),
+        mine && [button("Change", (event) => act(event, () => editEndpoint(one, after))),
+          button("Rotate secret", () => rotateSecret(one, after)), button("Delete", () => deleteEndpoint(one, gone), "danger")]),
+      h("section", {}, h("h3", {}, "Last attempts"),
+        attempts.length ? h("ul", { class: "list" },
+        attempts.map((a) => h("li", {}, outcome(a), h("span", {}, a.event?.type),
+        h("span", { class: "soft right" }, took(a.duration_ms), ", ", age(a.time))))) : h("p", { class: "soft" },
+        operator() ? "None yet. Send a test event to see what it answers." : "None yet."),
+        attempts.length > 0 && h("p", {},
+          h("a", { href: `#/deliveries${query({ sink: one.sink, endpoint: one.name })}`, onclick: () => panel.close() },
+          "All deliveries"))));
   }
   try { await load(); } catch (error) { show(body, h("p", { class: "problem", role: "alert" }, error.message)); }
 }
 
 function endpointsPage(root, asked) {
-  const find = h("input", { type: "search", class: "wide", placeholder: "Filter by name, URL or type", "aria-label": "Filter", value: asked.q ?? "", autocomplete: "off", spellcheck: "false" }), sink = h("select", { "aria-label": "Sink" }), box = h("div", { class: "panel" }), state = h("span", { class: "right", role: "status" });
+  const find = h("input", { type: "search", class: "wide", placeholder: "Filter by name, URL or type", "aria-label": "Filter",
+    value: asked.q ?? "", autocomplete: "off", spellcheck: "false" }), sink = h("select", { "aria-label": "Sink" }),
+    box = h("div", { class: "panel" }), state = h("span", { class: "right", role: "status" });
   const add = () => act(null, () => newEndpoint(sink.value));
   const tab = table("Endpoints", [
-    { title: "Endpoint", main: true, cell: (one) => [h("strong", {}, one.name), h("span", { class: "sub clip mono", title: one.url }, one.url)] },
-    { title: "State", cell: endpointState },
+    { title: "Endpoint", main: true,
+      cell: (one) => [h("strong", {}, one.name), h("span", { class: "sub clip mono", title: one.url }, one.url)] },
+    { title: "State", cell: (one) => [endpointState(one),
+      (one.problem ?? one.reason) && h("span", { class: "sub clip" }, one.problem ?? one.reason)] },
     { title: "Sink", cell: (one) => one.sink },
     { title: "Gets", cell: (one) => chips(wanted(one), 3) },
     { title: "Rate", label: "rate", class: "num", cell: (one) => (known(one.rate) ? rate(one.rate) : "") },
-    { title: "Waiting", label: "waiting", class: "num", cell: (one) => (known(one.waiting) ? h("span", { class: one.waiting > 0 && "warn" }, count(one.waiting)) : "") },
-    { title: "Set in", class: "nowrap", cell: (one) => h("span", { class: "soft" }, one.origin === "yaml" ? one.at ?? "configuration" : "API") },
+    { title: "Dead", label: "dead", class: "num",
+      cell: (one) => (known(one.dead) ? h("span", { class: one.dead > 0 ? "bad" : "soft", title: "since the daemon's start" },
+      count(one.dead)) : "") },
+    { title: "Set in", class: "nowrap",
+      cell: (one) => h("span", { class: "soft" }, one.origin === "yaml" ? one.at ?? "configuration" : "API") },
   ], openEndpoint, (one) => `${one.sink}/${one.name}`);
-  let all = [];
+  let all = [], cut = false;
   function draw() {
-    const names = [...new Set(all.map((one) => one.sink))], words = find.value.trim().toLowerCase(), chosen = sink.value || (asked.sink ?? "");
-    if (sink.options.length !== names.length + 1) { sink.replaceChildren(h("option", { value: "" }, "All sinks"), ...names.map((name) => h("option", { value: name }, name))); sink.value = names.includes(chosen) ? chosen : ""; }
-    const shown = all.filter((one) => (!sink.value || one.sink === sink.value) && (!words || [one.name, one.url, one.sink, ...wanted(one)].some((text) => text?.toLowerCase().includes(words))));
+    const names = [...new Set(all.map((one) => one.sink))], words = find.value.trim().toLowerCase(),
+      chosen = sink.value || (asked.sink ?? "");
+    if (sink.options.length !== names.length + 1) { sink.replaceChildren(h("option", { value: "" }, "All sinks"),
+      ...names.map((name) => h("option", { value: name }, name))); sink.value = names.includes(chosen) ? chosen : ""; }
+    const shown = all.filter((one) => (!sink.value || one.sink === sink.value) && (!words || [one.name, one.url, one.sink,
+      ...wanted(one)].some((text) => text?.toLowerCase().includes(words))));
     tab.set(shown);
-    state.textContent = all.length ? (shown.length === all.length ? many(all.length, "endpoint") : `${shown.length} of ${many(all.length, "endpoint")}`) : "";
-    show(box, shown.length ? tab.node : all.length ? empty("endpoints", "No endpoint fits", "No name, URL or type has these letters.") : empty("endpoints", "No endpoints yet", operator() ? "An endpoint is a URL that gets events as signed webhooks. Add one, tick the types that it is to get, and send it a test event." : "An operator can add one here, or below sinks: in the configuration.", operator() ? button("New endpoint", add, "primary") : ""));
+    state.textContent = cut ? `the first ${many(all.length, "endpoint")}` : all.length
+      ? (shown.length === all.length ? many(all.length, "endpoint") : `${shown.length} of ${many(all.length, "endpoint")}`) : "";
+    show(box, shown.length ? tab.node : all.length ? empty("endpoints", "No endpoint fits",
+      "No name, URL or type has these letters.") : empty("endpoints", "No endpoints yet",
+      operator() ? "An endpoint is a URL that gets events as signed webhooks. Add one, tick the types that it is to get, and send it a test event." : "An operator can add one here, or below sinks: in the configuration.", operator() ? button("New endpoint", add, "primary") : ""));
   }
-  const moved = () => { asked.sink = ""; history.replaceState(null, "", "#/endpoints" + query({ q: find.value.trim(), sink: sink.value })); draw(); };
+  const moved = () => { asked.sink = ""; history.replaceState(null, "",
+    "#/endpoints" + query({ q: find.value.trim(), sink: sink.value })); draw(); };
   find.addEventListener("input", moved);
   sink.addEventListener("change", moved);
-  root.append(h("div", { class: "head" }, h("h1", {}, "Endpoints"), operator() && h("div", { class: "actions" }, button(["New endpoint ", h("kbd", {}, "n")], add, "", { id: "new" }))), h("div", { class: "bar" }, find, sink, state), box);
-  return { rows: tab.rows, filter: find, keys: operator() ? { n: add } : {}, async refresh(signal) { all = items(await ask("/endpoints", { signal })); draw(); } };
+  root.append(h("div", { class: "head" }, h("h1", {}, "Endpoints"),
+    operator() && h("div", { class: "actions" }, button(["New endpoint ", h("kbd", {}, "n")], add, "", { id: "new" }))),
+    h("div", { class: "bar" }, find, sink, state), box);
+  return { rows: tab.rows, filter: find, keys: operator() ? { n: add } : {}, async refresh(signal) {
+    const [answer, now] = await Promise.all([ask("/endpoints" + query({ limit: 1000 }), { signal }), figuresNow(signal)]);
+    all = items(answer).map((one) => figured(one, now));
+    cut = Boolean(answer.next);
+    draw();
+  } };
 }
 
 /* ---- deliveries ---- */
 
 const ENDS = { delivered: "ok", retry: "warn", spared: "warn", dead: "bad", released: "" };
-const outcome = (one) => badge(one.status ? `${one.status}` : one.end === "delivered" ? "delivered" : one.class ?? one.end ?? "failed", ENDS[one.end] ?? "");
+const outcome = (one) => badge(one.status ? `${one.status}` : one.end === "delivered" ? "delivered" : one.class ?? one.end ?? "failed",
+  ENDS[one.end] ?? "");
 const where = (one) => (one.endpoint ? `${one.sink}/${one.endpoint}` : one.sink);
 
-const dataOf = (event) => [h("pre", {}, pretty(event.data ?? event.data_base64)), event.cut && h("p", { class: "small" }, `This is the beginning of ${many(event.size, "byte")}.`)];
+const dataOf = (event) => [h("pre", {}, pretty(event.data ?? event.data_base64)),
+  event.cut && h("p", { class: "small" }, `This is the beginning of ${many(event.size, "byte")}.`)];
 async function eventSection(id, source) {
   try {
-    const [found, tries] = await Promise.all([ask(`/events/${encodeURIComponent(id)}` + query({ source })), ask("/attempts" + query({ event: id, limit: 20 }))]), event = items(found)[0] ?? {};
+    const [found, tries] = await Promise.all([ask(`/events/${encodeURIComponent(id)}` + query({ source })),
+      ask("/attempts" + query({ event: id, limit: 20 }))]), event = items(found)[0] ?? {};
     return [h("section", {}, h("h3", {}, "Data"), dataOf(event)),
-      h("section", {}, h("h3", {}, "All that was tried with it"), h("ul", { class: "list" }, items(tries).map((one) => h("li", {}, outcome(one), h("span", {}, where(one)), h("span", { class: "soft" }, `attempt ${one.attempt}`), h("span", { class: "soft right" }, age(one.time))))))];
+      h("section", {}, h("h3", {}, "All that was tried with it"),
+        h("ul", { class: "list" },
+        items(tries).map((one) => h("li", {}, outcome(one), h("span", {}, where(one)),
+        h("span", { class: "soft" }, `attempt ${one.attempt}`), h("span", { class: "soft right" }, age(one.time))))))];
   } catch (error) {
     return [h("p", { class: "note" }, error.message)];
   }
 }
 function resend(one) {
-  form("Send it again?", [h("p", {}, "The event goes to ", h("strong", {}, where(one)), " once more, as a copy of its own: whoever got it already gets it twice, with the same id."), facts([["Event", h("code", {}, one.event.id)], ["Type", one.event.type]])], "Send again", async () => {
-    await ask(`/events/${encodeURIComponent(one.event.id)}/resend`, { method: "POST", body: { source: one.event.source, sink: one.sink, ...(one.endpoint ? { endpoint: one.endpoint } : {}) } });
+  form("Send it again?", [h("p", {}, "The event goes to ", h("strong", {}, where(one)),
+    " once more, as a copy of its own: whoever got it already gets it twice, with the same id."),
+    facts([["Event", h("code", {}, one.event.id)], ["Type", one.event.type]])], "Send again", async () => {
+    await ask(`/events/${encodeURIComponent(one.event.id)}/resend`,
+      { method: "POST", body: { source: one.event.source, sink: one.sink, ...(one.endpoint ? { endpoint: one.endpoint } : {}) } });
     toast(`It is on its way to ${where(one)}.`);
     page.refresh();
   });
 }
 function openAttempt(one) {
   const more = h("div", { class: "stack" }, h("p", { class: "soft" }, "\u2026"));
-  const panel = drawer(one.event.type, h("section", {}, h("p", {}, outcome(one), " ", { delivered: "Delivered", retry: "Failed, comes again", spared: "Failed, comes again", dead: "Given up: it is a dead letter", released: "Left to another instance" }[one.end] ?? one.end), one.reason && h("p", { class: "soft" }, one.reason)),
-    facts([["To", h("a", { href: `#/endpoints${query({ sink: one.sink, q: one.endpoint })}`, onclick: () => panel.close() }, where(one))], ["When", age(one.time)], ["Took", took(one.duration_ms)], ["Attempt", `${one.attempt}`], ["Next", one.next && age(one.next)], ["Event", h("code", {}, one.event.id)], ["Source", h("span", { class: "mono" }, one.event.source)], ["Subject", one.event.subject], ["Record", one.record && h("span", { class: "mono" }, `${one.record.topic}/${one.record.partition}/${one.record.offset}`)]]),
+  const panel = drawer(one.event.type,
+    h("section", {}, h("p", {}, outcome(one), " ",
+    { delivered: "Delivered", retry: "Failed, comes again", spared: "Failed, comes again", dead: "Given up: it is a dead letter",
+    released: "Left to another instance" }[one.end] ?? one.end), one.reason && h("p", { class: "soft" }, one.reason)),
+    facts([["To", h("a", { href: `#/endpoints${query({ sink: one.sink, q: one.endpoint })}`, onclick: () => panel.close() }, where(one))],
+      ["When", age(one.time)], ["Took", took(one.duration_ms)], ["Attempt", `${one.attempt}`], ["Next", one.next && age(one.next)],
+      ["Event", h("code", {}, one.event.id)], ["Source", h("span", { class: "mono" }, one.event.source)], ["Subject", one.event.subject],
+      ["Record", one.record && h("span", { class: "mono" }, `${one.record.topic}/${one.record.partition}/${one.record.offset}`)]]),
     h("section", {}, h("h3", {}, "What the receiver answered"), h("pre", {}, one.response || "(nothing that was kept)")),
-    h("div", { class: "actions" }, operator() && button("Send again", () => resend(one)), h("a", { class: "button", href: `#/deliveries${query({ event: one.event.id })}`, onclick: () => panel.close() }, "All attempts of this event")), more);
+    h("div", { class: "actions" }, operator() && button("Send again", () => resend(one)),
+      h("a", { class: "button", href: `#/deliveries${query({ event: one.event.id })}`, onclick: () => panel.close() },
+      "All attempts of this event")), more);
   eventSection(one.event.id, one.event.source).then((parts) => show(more, parts));
 }
 function deliveriesPage(root, asked) {
   root.append(h("div", { class: "head" }, h("h1", {}, "Deliveries")));
   return listing({
-    root, asked, path: "/attempts", label: "Attempts",
-    filters: [search("event", "Event id", true), search("sink", "Sink"), search("endpoint", "Endpoint"), search("type", "Type"), choice("outcome", "Every outcome", [["delivered", "Delivered"], ["failed", "Failed"], ["retry", "Failed, comes again"], ["dead", "Given up"]]), choice("since", "Any time", SINCE)],
+    root, asked, path: "/attempts", picture: "deliveries", label: "Attempts",
+    filters: [search("event", "Event id", true), search("sink", "Sink"), search("endpoint", "Endpoint"), search("type", "Type"),
+      choice("outcome", "Any outcome",
+      [["delivered", "Delivered"], ["failed", "Failed"], ["retry", "Failed, comes again"], ["dead", "Given up"]]),
+      choice("since", "Any time", SINCE)],
     columns: [
       { title: "Outcome", cell: outcome },
       { title: "Event", main: true, cell: (one) => [h("strong", {}, one.event.type), h("span", { class: "sub mono" }, one.event.id)] },
       { title: "To", cell: where },
       { title: "Attempt", label: "attempt", class: "num", cell: (one) => `${one.attempt}` },
       { title: "Took", class: "num", cell: (one) => took(one.duration_ms) },
-      { title: "Answer", cell: (one) => h("span", { class: "clip soft" }, (one.end === "delivered" ? one.response : one.reason ?? one.response) ?? "") },
+      { title: "Answer", cell: (one) => h("span", { class: "clip soft" },
+        (one.end === "delivered" ? one.response : one.reason ?? one.response) ?? "") },
       { title: "When", class: "num nowrap", cell: (one) => age(one.time) },
     ],
     opened: openAttempt, key: (one) => [one.sink, one.endpoint, one.event.source, one.event.id, one.attempt, one.time].join("\n"),
-    none: () => empty("deliveries", "Nothing was delivered yet", "Each attempt to deliver an event shows up here, with the beginning of what the receiver answered. Which attempts are kept is said by the sink's option attempts.", h("a", { class: "button", href: "#/endpoints" }, "To the endpoints")),
+    none: () => empty("deliveries", "Nothing was delivered yet",
+      "Each attempt to deliver an event shows up here, with the beginning of what the receiver answered. Which attempts are kept is said by the sink's option attempts.", h("a", { class: "button", href: "#/endpoints" }, "To the endpoints")),
     noneFiltered: () => empty("deliveries", "No attempt fits", "Try another time or outcome, or fewer letters."),
   });
 }
@@ -632,53 +824,79 @@ async function job(said, progress) {
     const now = await ask(`/jobs/${encodeURIComponent(said.job)}`);
     if (known(now.of) && now.of > 0) { progress.max = now.of; progress.value = now.done ?? 0; }
     if (now.error) throw new Error(now.error);
-    if (!["running", "queued", "waiting"].includes(now.state)) return now;
+    if (now.state !== "running") return now.result ?? now;
     await new Promise((done) => setTimeout(done, wait));
   }
   return said;
 }
 /* First a dry run, whose number is in the question. */
 async function settleDead(verb, filter, who) {
-  const dry = await job(await ask(`/dead-letters/${verb}`, { method: "POST", body: { ...filter, dry_run: true } }), {}), n = dry.matched ?? dry.done ?? dry.of ?? 0, redrive = verb === "redrive";
-  if (!n) return toast("No dead letter fits: there is nothing to do.", "warn");
+  const which = Object.values(filter).some(Boolean) ? filter : { all: true }, redrive = verb === "redrive";
+  const dry = await ask(`/dead-letters/${verb}`, { method: "POST", body: { ...which, dry_run: true } }), n = dry.done ?? dry.matched ?? 0;
+  if (!n) return toast(dry.skipped
+    ? `Nothing to do: ${many(dry.skipped, "letter")} went three times already, or cannot go now.` : "No dead letter fits: there is nothing to do.", "warn");
   const progress = h("progress", { hidden: true, "aria-label": "Done" });
   form(`${redrive ? "Redrive" : "Discard"} ${many(n, "dead letter")}?`, [
     h("p", {}, redrive ? "Each goes again to the sink that gave it up, with its id, and is signed afresh." : "They are given up for good. They stay listed as discarded, and are not delivered any more."),
-    facts([["Which", who]]),
-    redrive && field("At most so many a second", h("input", { name: "rate", type: "number", min: 1, max: 100000, placeholder: "no limit", inputmode: "numeric" }), "A receiver that just came back is grateful for a limit."),
-    redrive && field("To another place", h("input", { name: "to", placeholder: "sink or sink/endpoint; empty: where they failed", autocomplete: "off", spellcheck: "false" })), progress,
+    facts([["Which", who], ["Left out", dry.refused + dry.skipped > 0 ? many(dry.refused + dry.skipped, "letter") : null]]),
+    redrive && field("At most so many a second",
+      h("input", { name: "rate", type: "number", min: 1, max: 100000, placeholder: "no limit", inputmode: "numeric" }),
+      "A receiver that just came back is grateful for a limit."),
+    redrive && field("To another place",
+      h("input", { name: "to", placeholder: "sink or sink/endpoint; empty: where they failed", autocomplete: "off",
+      spellcheck: "false" })), progress,
   ], `${redrive ? "Redrive" : "Discard"} ${n.toLocaleString("en")}`, async (data) => {
     progress.hidden = false;
-    const done = await job(await ask(`/dead-letters/${verb}`, { method: "POST", body: { ...filter, dry_run: false, ...(data.get("rate") ? { rate: Number(data.get("rate")) } : {}), ...(data.get("to") ? { to: data.get("to").trim() } : {}) } }), progress);
-    toast(`${many(done.done ?? n, "dead letter")} ${redrive ? "redriven" : "discarded"}.`);
+    const done = await job(await ask(`/dead-letters/${verb}`,
+      { method: "POST", body: { ...which, ...(data.get("rate") ? { rate: Number(data.get("rate")) } : {}),
+      ...(data.get("to") ? { to: data.get("to").trim() } : {}) } }), progress), refused = done.refused ?? 0;
+    toast(`${many(done.done ?? n, "dead letter")} ${redrive ? "redriven" : "discarded"}${refused ? `, ${refused} refused` : ""}.`,
+      refused ? "warn" : "ok");
     page.refresh();
     countDead().catch(failed);
   }, !redrive);
 }
 function openLetter(one) {
-  const data = h("div", { class: "stack" }, h("p", { class: "soft" }, "\u2026")), id = one.letter ?? one.id, panel = drawer(one.type ?? "Dead letter",
+  const data = h("div", { class: "stack" }, h("p", { class: "soft" }, "\u2026")),
+    mine = Object.fromEntries(Object.entries({ id: one.id, sink: one.sink ?? one.from,
+    endpoint: one.endpoint }).filter(([, value]) => value)), panel = drawer(one.type ?? "Dead letter",
     h("section", {}, h("p", {}, badge(one.class ?? "dead", "bad"), " ", one.reason ?? "")),
-    facts([["Given up by", one.sink ? where(one) : `source ${one.from}`], ["Attempts", known(one.attempts) ? `${one.attempts}` : null], ["First", one.first && age(one.first)], ["Last", one.last && age(one.last)], ["Event", h("code", {}, one.id)], ["Source", h("span", { class: "mono" }, one.source)], ["State", one.state !== "dead" ? one.state : null], ["Record", one.topic && h("span", { class: "mono" }, `${one.topic}/${one.partition}/${one.offset}`)]]),
-    operator() && h("div", { class: "actions" }, button("Redrive", (event) => act(event, () => settleDead("redrive", { id: one.id, sink: one.sink, endpoint: one.endpoint }, one.id))), button("Discard", (event) => act(event, () => settleDead("discard", { id: one.id, sink: one.sink, endpoint: one.endpoint }, one.id)), "danger")), data);
-  ask(`/dead-letters/${encodeURIComponent(id)}`).then((said) => { show(data, h("section", {}, h("h3", {}, "Data"), dataOf(said))); }, (error) => show(data, h("p", { class: "note" }, error.message)));
+    facts([["Given up by", one.sink ? where(one) : `source ${one.from}`], ["Attempts", known(one.attempts) ? `${one.attempts}` : null],
+      ["First", one.first && age(one.first)], ["Last", one.last && age(one.last)], ["Event", h("code", {}, one.id)],
+      ["Source", h("span", { class: "mono" }, one.source)], ["State", one.state !== "dead" ? one.state : null],
+      ["Redriven", one.redrives > 0 ? many(one.redrives, "time") : null],
+      ["Record", one.origin && h("span", { class: "mono" }, `${one.origin.topic}/${one.origin.partition}/${one.origin.offset}`)]]),
+    operator() && h("div", { class: "actions" }, button("Redrive", (event) => act(event, () => settleDead("redrive", mine, one.id))),
+      button("Discard", (event) => act(event, () => settleDead("discard", mine, one.id)), "danger")), data);
+  ask(`/dead-letters/${encodeURIComponent(one.letter)}`).then((said) => { show(data,
+    h("section", {}, h("h3", {}, "Data"), dataOf(said))); }, (error) => show(data, h("p", { class: "note" }, error.message)));
   return panel;
 }
 function deadPage(root, asked) {
-  const all = (verb) => (event) => act(event, () => { const filter = Object.fromEntries(Object.entries(list.values()).filter(([, value]) => value)); return settleDead(verb, filter, Object.entries(filter).map((pair) => pair.join(" ")).join(", ") || "all of them"); });
-  root.append(h("div", { class: "head" }, h("h1", {}, "Dead letters"), operator() && h("div", { class: "actions" }, button("Redrive \u2026", all("redrive"), "", { title: "What the filter below shows; asks first", id: "redrive" }), button("Discard \u2026", all("discard"), "danger", { title: "What the filter below shows; asks first" }))));
+  const all = (verb) => (event) => act(event,
+    () => { const filter = Object.fromEntries(Object.entries(list.values()).filter(([, value]) => value)); return settleDead(verb, filter,
+    Object.entries(filter).map((pair) => pair.join(" ")).join(", ") || "all of them"); });
+  root.append(h("div", { class: "head" }, h("h1", {}, "Dead letters"),
+    operator() && h("div", { class: "actions" },
+    button("Redrive \u2026", all("redrive"), "", { title: "What the filter below shows; asks first", id: "redrive" }),
+    button("Discard \u2026", all("discard"), "danger", { title: "What the filter below shows; asks first" }))));
   const list = listing({
-    root, asked, path: "/dead-letters", label: "Dead letters",
-    filters: [search("sink", "Sink", true), search("endpoint", "Endpoint"), search("type", "Type"), choice("reason", "Every reason", ["refused", "unavailable", "configuration", "poison", "blocked", "orphaned", "invalid", "unrouted"].map((one) => [one])), choice("since", "Any time", SINCE)],
+    root, asked, path: "/dead-letters", picture: "dead", label: "Dead letters",
+    filters: [search("sink", "Sink", true), search("endpoint", "Endpoint"), search("type", "Type"),
+      choice("class", "Any reason",
+      ["refused", "unavailable", "configuration", "poison", "blocked", "orphaned", "invalid", "unrouted"].map((one) => [one])),
+      choice("since", "Any time", SINCE)],
     columns: [
       { title: "Reason", cell: (one) => badge(one.class ?? "dead", one.state === "dead" || !one.state ? "bad" : "") },
       { title: "Event", main: true, cell: (one) => [h("strong", {}, one.type ?? "(no event)"), h("span", { class: "sub mono" }, one.id)] },
       { title: "Given up by", cell: (one) => (one.sink ? where(one) : `source ${one.from}`) },
       { title: "Why", cell: (one) => h("span", { class: "clip soft", title: one.reason }, one.reason ?? "") },
       { title: "Attempts", label: "attempts", class: "num", cell: (one) => (known(one.attempts) ? `${one.attempts}` : "") },
-      { title: "Last", class: "num nowrap", cell: (one) => age(one.last ?? one.time) },
+      { title: "Last", class: "num nowrap", cell: (one) => (one.last ? age(one.last) : "") },
     ],
-    opened: openLetter, key: (one) => [one.sink, one.endpoint, one.source, one.id, one.partition, one.offset].join("\n"),
-    none: () => empty("dead", "No dead letters", "Nothing was given up. An event that no attempt could deliver would stand here with its reason, to be redriven when the receiver is mended."),
+    opened: openLetter, key: (one) => one.letter,
+    none: () => empty("dead", "No dead letters",
+      "Nothing was given up. An event that no attempt could deliver would stand here with its reason, to be redriven when the receiver is mended."),
     noneFiltered: () => empty("dead", "No dead letter fits", "Try another reason or time, or fewer letters."),
   });
   return list;
@@ -708,11 +926,16 @@ async function stream(path, signal, each) {
   }
 }
 function tailPage(root, asked) {
-  const topic = h("select", { "aria-label": "Topic" }, h("option", { value: asked.topic ?? "" }, asked.topic || "All topics")), filter = h("input", { type: "search", class: "wide", placeholder: "Filter: type, or a condition", "aria-label": "Filter", value: asked.filter ?? "", autocomplete: "off", spellcheck: "false" });
-  const rows = h("ol", { class: "tail", "aria-label": "Events, the newest first" }), box = h("div", { class: "panel" }), state = h("span", { class: "right", role: "status" }), wrong = h("p", { class: "problem", role: "alert", hidden: true });
-  const hold = button("Pause", () => { paused = !paused; if (!paused) kept.splice(0).forEach(put); say(); }, "", { "aria-pressed": "false" });
+  const topic = h("select", { "aria-label": "Topic" }, h("option", { value: asked.topic ?? "" }, asked.topic || "All topics")),
+    filter = h("input", { type: "search", class: "wide", placeholder: "Filter: type, or a condition", "aria-label": "Filter",
+    value: asked.filter ?? "", autocomplete: "off", spellcheck: "false" });
+  const rows = h("ol", { class: "tail", "aria-label": "Events, the newest first" }), box = h("div", { class: "panel" }),
+    state = h("span", { class: "right", role: "status" }), wrong = h("p", { class: "problem", role: "alert", hidden: true });
+  const hold = button("Pause", () => { paused = !paused; if (!paused) kept.splice(0).forEach(put); say(); }, "",
+    { "aria-pressed": "false" });
   let paused = false, kept = [], ended = null, connected = false, seen = 0;
-  const nothing = empty("tail", "Waiting for events", "What comes in from now on shows up here. Let an application work, or send one: aqueduct send --help");
+  const nothing = empty("tail", "Waiting for events",
+    "What comes in from now on shows up here. Let an application work, or send one: aqueduct send --help");
   function say() {
     hold.textContent = paused ? `Go on${kept.length ? ` (${kept.length})` : ""}` : "Pause";
     hold.setAttribute("aria-pressed", String(paused));
@@ -724,15 +947,22 @@ function tailPage(root, asked) {
     if (box.firstChild !== rows) show(box, rows);
   }
   function row(text) {
-    const event = parse(text) ?? { data: text }, when = new Date(event.time ?? Date.now()), stamp = isNaN(when) ? new Date() : when, data = event.data ?? event.data_base64;
-    const details = h("details", {}, h("summary", {}, h("time", { datetime: stamp.toISOString() }, stamp.toLocaleTimeString([], { hour12: false }) + "." + String(stamp.getMilliseconds()).padStart(3, "0")), h("span", { class: "type" }, event.type ?? "?"), h("span", {}, event.subject ?? ""), h("span", { class: "data" }, (typeof data === "string" ? data : JSON.stringify(data) ?? "").slice(0, 300))));
-    details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(h("pre", {}, JSON.stringify(event, null, 2))));
+    const event = parse(text) ?? { data: text }, when = new Date(event.time ?? Date.now()), stamp = isNaN(when) ? new Date() : when,
+      data = event.data ?? event.data_base64;
+    const details = h("details", {},
+      h("summary", {}, h("time", { datetime: stamp.toISOString() },
+      stamp.toLocaleTimeString([], { hour12: false }) + "." + String(stamp.getMilliseconds()).padStart(3, "0")),
+      h("span", { class: "type" }, event.type ?? "?"), h("span", {}, event.subject ?? ""),
+      h("span", { class: "data" }, (typeof data === "string" ? data : JSON.stringify(data) ?? "").slice(0, 300))));
+    details.addEventListener("toggle",
+      () => details.open && details.childElementCount === 1 && details.append(h("pre", {}, JSON.stringify(event, null, 2))));
     return h("li", {}, details);
   }
   function heard(one) {
     connected = true;
     wrong.hidden = true;
-    if (one.event === "gap") put(h("li", { class: "gap" }, "Some events came faster than they could be shown, or were removed; they are left out here."));
+    if (one.event === "gap") put(h("li", { class: "gap" },
+      "Some events came faster than they could be shown, or were removed; they are left out here."));
     else if (one.data) {
       seen++;
       const made = row(one.data);
@@ -750,11 +980,12 @@ function tailPage(root, asked) {
     show(box, nothing);
     for (let wait = 1000; !mine.signal.aborted; wait = Math.min(SLOWEST_MS, wait * 2)) {
       try {
-        await stream("/tail" + query({ topic: topic.value, filter: filter.value.trim() }), mine.signal, (one) => { wait = 1000; heard(one); });
+        await stream("/tail" + query({ topic: topic.value, filter: filter.value.trim() }), mine.signal,
+          (one) => { wait = 1000; heard(one); });
       } catch (error) {
         if (mine.signal.aborted) return;
         if (error.status) { wrong.textContent = error.message; wrong.hidden = false; }
-        if (error.status === 400 || error.status === 422 || error.status === 401) return;
+        if (error.status < 500) return; // another try would be answered the same
       }
       connected = false;
       say();
@@ -763,8 +994,11 @@ function tailPage(root, asked) {
   }
   filter.addEventListener("change", begin);
   topic.addEventListener("change", begin);
-  ask("/flow").then((flow) => { const chosen = topic.value; topic.replaceChildren(h("option", { value: "" }, "All topics"), ...flow.topics.map((one) => h("option", { value: one.name }, one.name))); topic.value = chosen; }).catch(failed);
-  root.append(h("div", { class: "head" }, h("h1", {}, "Live tail"), h("div", { class: "actions" }, hold, button("Clear", () => { rows.replaceChildren(); kept = []; show(box, nothing); say(); }))), h("div", { class: "bar" }, filter, topic, state), wrong, box);
+  ask("/flow").then((flow) => { const chosen = topic.value; topic.replaceChildren(h("option", { value: "" }, "All topics"),
+    ...flow.topics.map((one) => h("option", { value: one.name }, one.name))); topic.value = chosen; }).catch(failed);
+  root.append(h("div", { class: "head" }, h("h1", {}, "Live tail"),
+    h("div", { class: "actions" }, hold, button("Clear", () => { rows.replaceChildren(); kept = []; show(box, nothing); say(); }))),
+    h("div", { class: "bar" }, filter, topic, state), wrong, box);
   say();
   begin();
   return { filter, rows: () => [...rows.querySelectorAll("summary")], keys: { p: () => hold.click() }, close: () => ended?.abort() };
@@ -773,42 +1007,65 @@ function tailPage(root, asked) {
 /* ---- configuration ---- */
 
 const CHANGES = { add: "ok", remove: "bad", change: "warn" };
+const problems = (list) => h("ul", { class: "list" },
+  (list ?? []).map((one) => h("li", {}, badge(one.level, one.level === "error" ? "bad" : "warn"),
+  h("span", { class: "mono soft" }, [one.file, one.line, one.column].filter((part) => part && part !== "-").join(":")),
+  h("span", {}, one.path && h("code", {}, one.path), " ", one.text))));
 async function reload() {
-  const plan = await ask("/config/plan", { method: "POST", body: {} }), changes = (plan.changes ?? []).filter((one) => one.change !== "keep");
+  const plan = await ask("/config/plan", { method: "POST" }), changes = (plan.changes ?? []).filter((one) => one.change !== "keep");
+  if (!plan.ok) return tell("The files cannot be taken over", problems(plan.problems));
   if (!changes.length) return toast("The files say what runs already.");
   const restart = changes.filter((one) => one.needs && one.needs !== "nothing").length;
-  form(`Take over ${many(changes.length, "change")}?`, [h("ul", { class: "list" }, changes.map((one) => h("li", {}, badge(one.change, CHANGES[one.change]), h("strong", {}, one.what), one.needs && one.needs !== "nothing" && badge(`needs ${one.needs}`, "warn"), ...[one.detail ?? []].flat().map((text) => h("span", { class: "soft" }, text))))), restart > 0 && h("p", { class: "note" }, `${many(restart, "change")} ${restart === 1 ? "takes" : "take"} effect at the next start only.`)], "Reload", async () => {
-    await ask("/reload", { method: "POST", body: {} });
+  form(`Take over ${many(changes.length, "change")}?`,
+    [h("ul", { class: "list" },
+    changes.map((one) => h("li", {}, badge(one.change, CHANGES[one.change]), h("strong", {}, one.what),
+    one.needs && one.needs !== "nothing" && badge(`needs ${one.needs}`, "warn"),
+    ...[one.detail ?? []].flat().map((text) => h("span", { class: "soft" }, text))))),
+    restart > 0 && h("p", { class: "note" },
+    `${many(restart, "change")} ${restart === 1 ? "takes" : "take"} effect at the next start only.`)], "Reload", async () => {
+    const said = await ask("/reload", { method: "POST" });
+    if (!said.ok) throw new Error((said.problems ?? []).map((one) => one.text).join("; ") || "It was not done.");
     toast("The configuration is reloaded.");
     page.refresh();
   });
 }
 function checkDraft() {
-  const found = h("div", { role: "status" }), text = h("textarea", { name: "yaml", required: true, spellcheck: "false", "aria-label": "Configuration", placeholder: "sinks:\n  crm:\n    type: webhook\n    \u2026" });
-  form("Check a configuration", [h("p", { class: "soft" }, "Nothing is changed: it only says what is wrong with it."), text, found], "Check", async () => {
+  const found = h("div", { role: "status" }),
+    text = h("textarea", { name: "yaml", required: true, spellcheck: "false", "aria-label": "Configuration",
+    placeholder: "sinks:\n  crm:\n    type: webhook\n    \u2026" });
+  form("Check a configuration", [h("p", { class: "soft" }, "Nothing is changed: it only says what is wrong with it."), text, found],
+    "Check", async () => {
     const said = await ask("/config/check", { method: "POST", body: text.value });
-    show(found, said.ok ? h("p", { class: "ok" }, "It is good.") : "", h("ul", { class: "list" }, (said.problems ?? []).map((one) => h("li", {}, badge(one.level, one.level === "error" ? "bad" : "warn"), h("span", { class: "mono soft" }, `${one.line ?? "?"}:${one.column ?? "?"}`), h("span", {}, one.path && h("code", {}, one.path), " ", one.text)))));
+    show(found, said.ok ? h("p", { class: "ok" }, "It is good.") : "", problems(said.problems));
     return false;
   });
 }
 function configPage(root, asked) {
-  const find = h("input", { type: "search", class: "wide", placeholder: "Filter by path or value", "aria-label": "Filter", value: asked.q ?? "", autocomplete: "off", spellcheck: "false" }), set = h("input", { type: "checkbox", checked: asked.all !== "1" }), box = h("div", { class: "panel" }), state = h("span", { class: "right", role: "status" });
+  const find = h("input", { type: "search", class: "wide", placeholder: "Filter by path or value", "aria-label": "Filter",
+    value: asked.q ?? "", autocomplete: "off", spellcheck: "false" }), set = h("input", { type: "checkbox", checked: asked.all !== "1" }),
+    box = h("div", { class: "panel" }), state = h("span", { class: "right", role: "status" });
   const tab = table("Configuration", [
     { title: "Option", main: true, cell: (one) => h("span", { class: "mono" }, one.path) },
-    { title: "Value", cell: (one) => h("span", { class: "mono" }, one.value === null || one.value === undefined ? "\u2013" : typeof one.value === "string" ? one.value : JSON.stringify(one.value)) },
+    { title: "Value", cell: (one) => h("span", { class: "mono" },
+      one.value === null || one.value === undefined ? "\u2013" : typeof one.value === "string" ? one.value : JSON.stringify(one.value)) },
     { title: "Set in", class: "nowrap", cell: (one) => h("span", { class: "mono soft" }, one.at ?? "") },
   ], null, (one) => one.path);
   let all = [];
   function draw() {
-    const words = find.value.trim().toLowerCase(), shown = all.filter((one) => (!set.checked || one.at !== "default") && (!words || `${one.path} ${JSON.stringify(one.value)}`.toLowerCase().includes(words)));
+    const words = find.value.trim().toLowerCase(),
+      shown = all.filter((one) => (!set.checked || one.at !== "default") && (!words || `${one.path} ${JSON.stringify(one.value)}`.toLowerCase().includes(words)));
     tab.set(shown);
     state.textContent = `${shown.length} of ${many(all.length, "option")}`;
     show(box, shown.length ? tab.node : empty("config", "No option fits", "Show the defaults as well, or write fewer letters."));
   }
-  const moved = () => { history.replaceState(null, "", "#/config" + query({ q: find.value.trim(), all: set.checked ? "" : "1" })); draw(); };
+  const moved = () => { history.replaceState(null, "",
+    "#/config" + query({ q: find.value.trim(), all: set.checked ? "" : "1" })); draw(); };
   find.addEventListener("input", moved);
   set.addEventListener("change", moved);
-  root.append(h("div", { class: "head" }, h("h1", {}, "Configuration"), operator() && h("div", { class: "actions" }, button("Check a draft \u2026", checkDraft), button("Reload \u2026", (event) => act(event, reload), "", { title: "Reads the files again; shows what would change first" }))), h("div", { class: "bar" }, find, h("label", { class: "tick" }, set, "Only what is set"), state), box);
+  root.append(h("div", { class: "head" }, h("h1", {}, "Configuration"),
+    operator() && h("div", { class: "actions" }, button("Check a draft \u2026", checkDraft),
+    button("Reload \u2026", (event) => act(event, reload), "", { title: "Reads the files again; shows what would change first" }))),
+    h("div", { class: "bar" }, find, h("label", { class: "tick" }, set, "Only what is set"), state), box);
   return { filter: find, every: SLOWEST_MS, async refresh(signal) { all = items(await ask("/config", { signal })); draw(); } };
 }
 
@@ -855,12 +1112,14 @@ function offline(error, wait) {
 }
 
 function go() {
-  const [name, rest] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s), found = PAGES[name] ? name : "flow", asked = Object.fromEntries(new URLSearchParams(rest ?? ""));
+  const [name, rest] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s), found = PAGES[name] ? name : "flow",
+    asked = Object.fromEntries(new URLSearchParams(rest ?? ""));
   if (!me) return;
   page?.close();
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   document.title = `${PAGES[found].title} \u00b7 Aqueduct`;
-  for (const link of document.querySelectorAll("nav a")) link.dataset.page === found ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll("nav a")) link.dataset.page === found ? link.setAttribute("aria-current",
+    "page") : link.removeAttribute("aria-current");
   const root = h("div");
   at("main").replaceChildren(root);
   page = live(PAGES[found].open(root, asked));
@@ -874,14 +1133,16 @@ async function frame() {
   if (me && !document.hidden) {
     try {
       const status = await ask("/status");
-      show(at("health"), dot(status.ready ? "ok" : "bad"), status.ready ? `Ready, ${status.broker} broker` : `Not ready: ${status.not_ready ?? "?"}`);
+      show(at("health"), dot(status.ready ? "ok" : "bad"),
+        status.ready ? `Ready, ${status.broker} broker` : `Not ready: ${status.not_ready ?? "?"}`);
       if (Date.now() - counted >= SLOWEST_MS) await countDead();
     } catch { /* the page says what is wrong */ }
   }
   frame.timer = setTimeout(frame, HISTORY_MS);
 }
 async function countDead() {
-  const answer = await ask("/dead-letters" + query({ limit: PAGE })), n = items(answer).length, link = document.querySelector('nav a[data-page="dead"]');
+  const answer = await ask("/dead-letters" + query({ limit: PAGE })), n = items(answer).length,
+    link = document.querySelector('nav a[data-page="dead"]');
   counted = Date.now();
   link.querySelector(".count")?.remove();
   if (n) link.querySelector("span").after(h("span", { class: "count" }, answer.next ? `${n}+` : `${n}`));
@@ -892,7 +1153,8 @@ function signIn() {
   page?.close();
   page = me = null;
   at("shell").hidden = true;
-  const wrong = h("p", { class: "problem", role: "alert", hidden: true }), token = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password" });
+  const wrong = h("p", { class: "problem", role: "alert", hidden: true }),
+    token = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password" });
   at("login").replaceChildren(h("form", { onsubmit: async (event) => {
     event.preventDefault();
     try {
@@ -903,7 +1165,10 @@ function signIn() {
       wrong.hidden = false;
       token.select();
     }
-  } }, document.querySelector(".brand").cloneNode(true), h("h1", {}, "Sign in"), field("Token", token, "One of admin.token_file or admin.tokens."), wrong, h("button", { type: "submit", class: "primary" }, "Sign in"), h("p", { class: "small" }, "Or run ", h("code", {}, "aqueduct console"), " where the bridge runs: it prints a link that signs in once.")));
+  } }, document.querySelector(".brand").cloneNode(true), h("h1", {}, "Sign in"),
+    field("Token", token, "One of admin.token_file or admin.tokens."), wrong, h("button", { type: "submit", class: "primary" }, "Sign in"),
+    h("p", { class: "small" }, "Or run ", h("code", {}, "aqueduct console"),
+    " where the bridge runs: it prints a link that signs in once.")));
   at("login").hidden = false;
   token.focus();
 }
@@ -924,8 +1189,12 @@ async function begin() {
 }
 
 function help() {
-  const key = (keys, text) => h("li", {}, h("span", {}, text), h("span", { class: "right" }, keys.split(" ").map((one) => [h("kbd", {}, one), " "])));
-  const dialog = open(h("div", { class: "body" }, h("h2", {}, "Shortcuts"), h("ul", { class: "list" }, Object.values(PAGES).map((one) => key(`g ${one.key}`, one.title)), key("/", "To the filter"), key("j k", "Down and up the rows"), key("Enter", "Open"), key("Esc", "Close, leave the filter"), operator() && key("n", "New endpoint (on Endpoints)"), key("p", "Pause (on Live tail)"), key("r", "Look again now"), key("?", "This list")), h("div", { class: "buttons" }, button("Close", () => dialog.close(), "primary"))));
+  const key = (keys, text) => h("li", {}, h("span", {}, text),
+    h("span", { class: "right" }, keys.split(" ").map((one) => [h("kbd", {}, one), " "])));
+  tell("Shortcuts", h("ul", { class: "list" }, Object.values(PAGES).map((one) => key(`g ${one.key}`, one.title)),
+    key("/", "To the filter"), key("j k", "Down and up the rows"), key("Enter", "Open"), key("Esc", "Close, leave the filter"),
+    operator() && key("n", "New endpoint (on Endpoints)"), key("p", "Pause (on Live tail)"), key("r", "Look again now"),
+    key("?", "This list")));
 }
 let led = 0; // when g was pressed
 function pressed(event) {
@@ -934,14 +1203,19 @@ function pressed(event) {
   if (typing) { if (key === "Escape") event.target.blur(); return; }
   const after = Date.now() - led < 1200, to = after && Object.entries(PAGES).find(([, one]) => one.key === key);
   led = key === "g" ? Date.now() : 0;
-  const rows = () => page.rows?.() ?? [], move = (by) => { const list = rows(), now = list.indexOf(document.activeElement), next = list[now < 0 ? (by > 0 ? 0 : list.length - 1) : Math.max(0, Math.min(list.length - 1, now + by))]; next?.focus(); };
-  const does = to ? () => { location.hash = `#/${to[0]}`; } : { "/": () => page.filter?.focus(), j: () => move(1), k: () => move(-1), "?": help, r: () => page.refresh(), ...page.keys }[key];
+  const rows = () => page.rows?.() ?? [],
+    move = (by) => { const list = rows(), now = list.indexOf(document.activeElement),
+    next = list[now < 0 ? (by > 0 ? 0 : list.length - 1) : Math.max(0, Math.min(list.length - 1, now + by))]; next?.focus(); };
+  const does = to ? () => { location.hash = `#/${to[0]}`; } : { "/": () => page.filter?.focus(), j: () => move(1), k: () => move(-1),
+    "?": help, r: () => page.refresh(), ...page.keys }[key];
   if (!does) return;
   event.preventDefault();
   does();
 }
 
-for (const [name, one] of Object.entries(PAGES)) document.querySelector("nav").append(h("a", { href: `#/${name}`, "data-page": name }, icon(name), h("span", {}, one.short ? [h("span", { class: "long" }, one.title), h("span", { class: "short" }, one.short)] : one.title), h("span", { class: "hint", "aria-hidden": "true" }, `g ${one.key}`)));
+for (const [name, one] of Object.entries(PAGES)) document.querySelector("nav").append(h("a", { href: `#/${name}`, "data-page": name },
+  icon(name), h("span", {}, one.short ? [h("span", { class: "long" }, one.title), h("span", { class: "short" }, one.short)] : one.title),
+  h("span", { class: "hint", "aria-hidden": "true" }, `g ${one.key}`)));
 at("help").addEventListener("click", help);
 at("leave").addEventListener("click", (event) => act(event, async () => { await ask("/session", { method: "DELETE" }); signIn(); }));
 document.addEventListener("keydown", pressed);
