@@ -84,6 +84,42 @@ struct trial {
     void *ctx;
 };
 
+/* ---- what commands ask of what is filled and not opened ---- */
+
+struct known_app {      /* an application whose files a type of source reads */
+    const char *preset; /* of that type */
+    const char *title;  /* "Open WebUI" */
+    const char *const
+        *places; /* patterns of where its file usually is (glob(7), ~ is the home folder); ends with NULL */
+};
+
+enum finding { /* no zero on purpose */
+               FINDING_OK = 1,
+               FINDING_SLOW,
+               FINDING_RISKY, /* it works today */
+               FINDING_BROKEN,
+};
+/* Takes one thing that `aqueduct doctor` found about an object: of what it is ("TLS"), how that is just now, and what to do
+ * about it (NULL: nothing). Borrowed for the call; no secret. */
+typedef void finding_fn(void *ctx, enum finding finding, const char *what, const char *how, const char *todo);
+
+struct posted {      /* a request that somebody could send */
+    struct str path; /* with its query */
+    const struct header *headers;
+    size_t header_count;
+    struct str body;
+    bool bare; /* nothing is added that proves who its sender is */
+};
+
+struct shown_request { /* one that a receiver would get; borrowed for the call */
+    const char *method;
+    struct str url; /* no secret of it is hidden */
+    const struct header *headers;
+    size_t header_count;
+    struct str body;
+    const char *signed_by; /* the scheme; NULL: it is not signed */
+};
+
 struct source_ops {
     const char *type, *doc; /* `type: sqlite`; one sentence for --help */
     size_t size;
@@ -129,6 +165,16 @@ struct source_ops {
     /* Appends members of a JSON object that tell of it (`aqueduct status`), each behind a comma: where it listens, how many came.
      * When it does not run there are no counts. Any thread; may be NULL. */
     void (*account)(const struct source *s, bool runs, struct buf *out);
+    const struct known_app *apps; /* for `aqueduct init`: ends with { 0 }; NULL: it knows none */
+    /* Whose file is that? NULL with *e: it cannot be read, or "" in *e: no application's that is known. Only reads. */
+    const struct known_app *(*recognise)(const char *path, struct err *e);
+    /* For `aqueduct doctor`: looks at what it depends on, for about `limit` at most, changing nothing. On a thread of its own,
+     * beside those of others; the options are filled, it is not opened. May be NULL. */
+    void (*probe)(const struct source *s, struct duration limit, finding_fn *each, void *ctx);
+    /* For `aqueduct test`: the events that the request would become, each with one reference, at most `room`; not opened. -1
+     * with *e: it is refused, with *status if that is an answer of the source, else 0. Main thread; may be NULL. */
+    int (*rehearse)(const struct source *s, const struct posted *p, const struct event **out, size_t room, int *status,
+                    struct err *e);
     bool (*open)(struct source *s, struct err *e);
     /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
      * thread while the source's own thread runs (for /readyz), and on that one after a read. May be NULL: always. */
@@ -236,6 +282,12 @@ struct endpoint_ops {
     bool (*check)(const struct sink *s, const struct endpoint *ep, struct err *e);
     void (*faults)(const struct sink *s, const struct endpoint *ep, fault_fn *each, void *ctx); /* as of a source */
     void (*review)(const struct sink *s, const struct endpoint *ep, fault_fn *wrong, fault_fn *doubtful, void *ctx);
+    /* As that of a source. No event is sent. May be NULL. */
+    void (*probe)(const struct sink *s, const struct endpoint *ep, struct duration limit, finding_fn *each, void *ctx);
+    /* For `aqueduct test`: hands the request to use() that the receiver would get for the message; not opened. False with *e: it
+     * can get none. Main thread; may be NULL. */
+    bool (*show)(const struct sink *s, const struct endpoint *ep, const struct message *m,
+                 void (*use)(void *ctx, const struct shown_request *r), void *ctx, struct err *e);
     /* After the sink's open(): main thread, or, for one that is added later, the sink's own between two calls. On false
      * everything taken for this one has been released. */
     bool (*open)(struct sink *s, struct endpoint *ep, struct err *e);
@@ -287,7 +339,8 @@ struct sink_ops {
     const struct source_ops *inward;
     bool (*brings)(const struct sink *s);
     bool (*check)(const struct sink *s, struct err *e); /* as for a source; may be NULL */
-    void (*review)(const struct sink *s, fault_fn *wrong, fault_fn *doubtful, void *ctx); /* the same */
+    void (*review)(const struct sink *s, fault_fn *wrong, fault_fn *doubtful, void *ctx);    /* the same */
+    void (*probe)(const struct sink *s, struct duration limit, finding_fn *each, void *ctx); /* as that of a source */
     bool (*open)(struct sink *s, struct err *e);
     /* As that of a source, for /readyz: has it what it serves its receivers with? Any thread. May be NULL: always. */
     bool (*ready)(const struct sink *s, struct err *why);

@@ -4,6 +4,7 @@
 #include "bridge/command.h"
 #include "bridge/connector.h"
 
+extern const struct command command_init;                                  /* init.c */
 extern const struct command command_run, command_check, command_log;       /* run.c, check.c, log.c */
 extern const struct command command_status, command_orphans;               /* status.c, orphans.c */
 extern const struct command command_resend, command_tail;                  /* resend.c, tail.c */

@@ -215,3 +215,28 @@ bool file_check_secret_at(const char *path, struct err *e)
     close(fd);
     return ok;
 }
+
+/* ---- whole files ---- */
+
+bool file_put(const char *path, struct str text, unsigned mode, bool replace, struct err *e)
+{
+    char *temporary = str_join(path, ".XXXXXX", "");
+    int fd = !replace && access(path, F_OK) == 0 ? (errno = EEXIST, -1) : mkostemp(temporary, O_CLOEXEC);
+    bool made = fd >= 0, ok = made;
+    for (size_t at = 0; ok && at < text.n;) {
+        ssize_t n = write(fd, text.at + at, text.n - at);
+        ok = n > 0 || (n < 0 && errno == EINTR);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    ok = ok && fchmod(fd, mode) == 0 && fsync(fd) == 0
+         && (replace ? rename(temporary, path) == 0 : link(temporary, path) == 0);
+    int why = errno;
+    if (made) {
+        close(fd);
+        if (!ok || !replace)
+            unlink(temporary);
+    }
+    free(temporary);
+    errno = why;
+    return ok || err_set(e, "%s: %s", path, why == EEXIST ? "is there already" : strerror(why));
+}

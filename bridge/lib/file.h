@@ -36,3 +36,6 @@ bool file_check_regular_at(const char *path, struct err *e);
  * name without links. (Elsewhere, what lies on a read-only memory file system is a secret volume of Kubernetes or a
  * Docker secret with a target of its own: file_check_secret knows that, too.) */
 bool file_is_secret_mount(const char *path);
+/* Writes the text to a file of that mode, as a whole or not at all, and durably. With `replace` a file that is there gives
+ * way; else errno is EEXIST. False with *e, which names the file; what failed leaves nothing. */
+bool file_put(const char *path, struct str text, unsigned mode, bool replace, struct err *e);

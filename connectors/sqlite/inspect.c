@@ -19,12 +19,51 @@ enum {
 
 extern const struct source_ops sqlite_source;
 
-static const struct app inspect_apps[] = {
-    { "anythingllm", "AnythingLLM", { "workspace_chats", "workspace_documents", "event_logs" } },
-    { "open-webui", "Open WebUI", { "chat", "auth", "user", "file" } },
-    { "n8n", "n8n", { "execution_entity", "workflow_entity" } },
-    { "kotaemon", "Kotaemon", { "ktem__index", "conversation", "settings" } },
-    { "flowise", "Flowise", { "chat_flow", "chat_message", "credential" } },
+/* ---- the applications ---- */
+
+/* Docker's named volumes are root's, who can look there. */
+#define INSPECT_VOLUMES "/var/lib/docker/volumes/*/_data/"
+static const char *const inspect_anythingllm[] = {
+    "~/.config/anythingllm-desktop/storage/anythingllm.db",
+    "~/Library/Application Support/anythingllm-desktop/storage/anythingllm.db",
+    "~/anythingllm/anythingllm.db",
+    "~/anything-llm/server/storage/anythingllm.db",
+    "/app/server/storage/anythingllm.db",
+    INSPECT_VOLUMES "anythingllm.db",
+    "./anythingllm.db",
+    NULL
+};
+static const char *const inspect_open_webui[] = { "~/open-webui/backend/data/webui.db",
+                                                  "~/.open-webui/webui.db",
+                                                  "~/open-webui/webui.db",
+                                                  "/app/backend/data/webui.db",
+                                                  INSPECT_VOLUMES "webui.db",
+                                                  "./webui.db",
+                                                  NULL };
+static const char *const inspect_n8n[] = { "~/.n8n/database.sqlite", "/home/node/.n8n/database.sqlite",
+                                           INSPECT_VOLUMES "database.sqlite", "./database.sqlite", NULL };
+static const char *const inspect_kotaemon[] = { "~/kotaemon/ktem_app_data/user_data/sql.db",
+                                                "/app/ktem_app_data/user_data/sql.db",
+                                                INSPECT_VOLUMES "user_data/sql.db", "./ktem_app_data/user_data/sql.db",
+                                                NULL };
+static const char *const inspect_flowise[] = { "~/.flowise/database.sqlite", "/root/.flowise/database.sqlite",
+                                               INSPECT_VOLUMES "database.sqlite", "./database.sqlite", NULL };
+
+const struct known_app inspect_apps[] = {
+    { "anythingllm", "AnythingLLM", inspect_anythingllm },
+    { "open-webui", "Open WebUI", inspect_open_webui },
+    { "n8n", "n8n", inspect_n8n },
+    { "kotaemon", "Kotaemon", inspect_kotaemon },
+    { "flowise", "Flowise", inspect_flowise },
+    { 0 },
+};
+/* The tables that each has, in the same order. */
+static const char *const inspect_marks[][4] = {
+    { "workspace_chats", "workspace_documents", "event_logs" },
+    { "chat", "auth", "user", "file" },
+    { "execution_entity", "workflow_entity" },
+    { "ktem__index", "conversation", "settings" },
+    { "chat_flow", "chat_message", "credential" },
 };
 
 static sqlite3_stmt *inspect_prepare(struct sqlite_source *s, const char *sql, const char *bound)
@@ -115,6 +154,10 @@ static void inspect_tables(struct inspection *in)
                                                         .keeps_ids = sqlite3_column_int(stmt, 2) != 0 };
     }
     sqlite3_finalize(stmt);
+}
+
+static void inspect_count(struct inspection *in)
+{
     int64_t until = clock_mono_ms() + INSPECT_ALL_MS;
     for (size_t i = 0; i < in->table_count; i++) {
         struct table *t = &in->tables[i];
@@ -136,15 +179,14 @@ static bool inspect_has(const struct inspection *in, const char *table)
     return false;
 }
 
-static const struct app *inspect_app(const struct inspection *in)
+static const struct known_app *inspect_app(const struct inspection *in)
 {
-    for (size_t i = 0; i < sizeof inspect_apps / sizeof *inspect_apps; i++) {
-        const struct app *app = &inspect_apps[i];
+    for (size_t i = 0; i < sizeof inspect_marks / sizeof *inspect_marks; i++) {
         bool has = true;
-        for (size_t k = 0; k < sizeof app->tables / sizeof *app->tables && app->tables[k]; k++)
-            has = has && inspect_has(in, app->tables[k]);
+        for (size_t k = 0; k < sizeof *inspect_marks / sizeof **inspect_marks && inspect_marks[i][k]; k++)
+            has = has && inspect_has(in, inspect_marks[i][k]);
         if (has)
-            return app;
+            return &inspect_apps[i];
     }
     return NULL;
 }
@@ -160,7 +202,7 @@ static bool inspect_fail(struct err *e)
     return false;
 }
 
-bool inspect_open(struct inspection *in, const char *path, struct err *e)
+static bool inspect_begin(struct inspection *in, const char *path, struct err *e)
 {
     bool refused;
     *in = (struct inspection){ .s = mem_alloc(sqlite_source.size) };
@@ -177,8 +219,29 @@ bool inspect_open(struct inspection *in, const char *path, struct err *e)
     inspect_file(in, wal);
     inspect_tables(in);
     in->app = inspect_app(in);
+    return true;
+}
+
+bool inspect_open(struct inspection *in, const char *path, struct err *e)
+{
+    if (!inspect_begin(in, path, e))
+        return false;
+    inspect_count(in);
     database_close(in->s);
     return true;
+}
+
+const struct known_app *inspect_recognise(const char *path, struct err *e)
+{
+    struct inspection in;
+    const struct known_app *app = NULL;
+    e->text[0] = '\0';
+    if (inspect_begin(&in, path, e)) {
+        app = in.app;
+        database_close(in.s);
+    }
+    inspect_free(&in);
+    return app;
 }
 
 void inspect_free(struct inspection *in)

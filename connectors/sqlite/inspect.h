@@ -15,11 +15,6 @@ enum {
     INSPECT_COLUMNS = 200, /* most columns of one */
 };
 
-struct app { /* an application that is recognised */
-    const char *preset, *title;
-    const char *tables[4]; /* that it has */
-};
-
 struct column {
     char *name;
     bool blob;
@@ -38,7 +33,7 @@ struct table {
 
 struct inspection {
     struct sqlite_source *s;
-    const struct app *app; /* NULL: it is not known */
+    const struct known_app *app; /* NULL: it is not known */
     char journal[16];
     int64_t page_size, bytes, wal_bytes;
     struct table *tables;
@@ -48,6 +43,9 @@ struct inspection {
 
 bool inspect_open(struct inspection *in, const char *path, struct err *e);
 void inspect_free(struct inspection *in);
+
+extern const struct known_app inspect_apps[];
+const struct known_app *inspect_recognise(const char *path, struct err *e); /* source_ops.recognise */
 
 extern const char propose_advice[]; /* to who uses a configuration without a preset */
 /* Appends a configuration for it: with the preset of the application, or with a rule for each table. False: there is no

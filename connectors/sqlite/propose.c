@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/auth/secret.h"
-#include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/yaml.h"
 #include "connectors/sqlite/inspect.h"
 
 enum {
@@ -16,29 +16,6 @@ enum {
 
 const char propose_advice[] =
     "Look through the columns that each rule tells for passwords, keys and other secrets: what `never` lists is not read.";
-
-/* A text as it stands in YAML: in quotes unless it is a plain word, and never a variable. */
-static void propose_text(struct buf *out, const char *text)
-{
-    static const char *const reserved[] = { "y", "n", "yes", "no", "on", "off", "true", "false", "null" };
-    bool plain = *text != '\0' && !isdigit((unsigned char)*text);
-    for (const char *c = text; *c; c++)
-        plain = plain && (isalnum((unsigned char)*c) || *c == '_');
-    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-        plain = plain && !str_eq_nocase(str_of(text), str_of(reserved[i]));
-    if (plain) {
-        buf_add_c(out, text);
-        return;
-    }
-    struct buf escaped = buf_new(64 << 10);
-    for (const char *c = text; *c; c++) {
-        if (c[0] == '$' && c[1] == '{')
-            buf_add_char(&escaped, '$');
-        buf_add_char(&escaped, *c);
-    }
-    jscan_add_string(out, buf_str(&escaped));
-    buf_free(&escaped);
-}
 
 /* A name of small letters, digits and _ made of the table's. */
 static void propose_word(const char *text, char out[PROPOSE_NAME + 1])
@@ -108,7 +85,7 @@ static void propose_columns(struct buf *out, const struct table *t, const char *
             buf_add_c(out, ", ");
         else
             buf_printf(out, "        %s: [", key);
-        propose_text(out, c->name);
+        yaml_add_text(out, c->name);
     }
     if (n)
         buf_add_c(out, "]\n");
@@ -147,15 +124,15 @@ static void propose_rule(struct buf *out, const struct table *t, const char *nam
     const char *time = propose_time(t);
     bool diff = t->exact && t->rows <= PROPOSE_DIFF_ROWS && !propose_is_log(t);
     buf_printf(out, "      - name: ");
-    propose_text(out, name);
+    yaml_add_text(out, name);
     buf_printf(out, "\n        kind: %s\n        table: ", diff ? "diff" : "append");
-    propose_text(out, t->name);
+    yaml_add_text(out, t->name);
     buf_add_c(out, "\n        key: ");
-    propose_text(out, propose_key(t));
+    yaml_add_text(out, propose_key(t));
     buf_add_char(out, '\n');
     if (time) {
         buf_add_c(out, "        time: ");
-        propose_text(out, time);
+        yaml_add_text(out, time);
         buf_add_char(out, '\n');
     }
     size_t before = out->n;
@@ -205,7 +182,7 @@ bool propose(const struct inspection *in, bool preset, struct buf *out)
     char *real = realpath(in->s->path, NULL);
     const char *path = real ? real : in->s->path, *name = in->app ? in->app->preset : "app";
     buf_printf(out, "broker: {path: ./data}\nsources:\n  %s:\n    type: sqlite\n    path: ", name);
-    propose_text(out, path);
+    yaml_add_text(out, path);
     buf_add_char(out, '\n');
     bool any = preset;
     if (preset)

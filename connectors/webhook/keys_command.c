@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct keys new | public`. */
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include "bridge/lib/file.h"
 #include "connectors/webhook/sealing.h"
 
 enum { KEYS_BYTES = 32, KEYS_TEXT = 256 };
@@ -67,27 +65,13 @@ static bool keys_public(struct str secret, struct buf *out, struct err *e)
     return k != NULL;
 }
 
-/* Writes the temporary file and gives it its name; what fails leaves nothing. */
-static bool keys_put(int fd, const char *temporary, const char *name, struct str secret, struct err *e)
+static bool keys_write(struct str path, struct buf *secret, struct err *e)
 {
-    errno = ENOSPC; /* when less than all is written */
-    bool written = write(fd, secret.at, secret.n) == (ssize_t)secret.n && write(fd, "\n", 1) == 1 && fsync(fd) == 0;
-    bool ok = written && link(temporary, name) == 0;
-    if (!ok)
-        err_set(e, "--out %s: %s", name, errno == EEXIST ? "is there already" : strerror(errno));
-    unlink(temporary);
-    return ok;
-}
-
-static bool keys_write(struct str path, struct str secret, struct err *e)
-{
-    char *name = str_dup(path), *temporary = str_join(name, ".XXXXXX", "");
-    int fd = access(name, F_OK) == 0 ? (errno = EEXIST, -1) : mkostemp(temporary, O_CLOEXEC); /* mode 0600 */
-    bool ok = fd >= 0 ? keys_put(fd, temporary, name, secret, e)
-                      : err_set(e, "--out %s: %s", name, errno == EEXIST ? "is there already" : strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    free(temporary);
+    struct err why;
+    char *name = str_dup(path);
+    buf_add_char(secret, '\n');
+    bool ok = file_put(name, buf_str(secret), 0600, false, &why) || err_set(e, "--out %s", why.text);
+    secret->n--;
     free(name);
     return ok;
 }
@@ -110,7 +94,7 @@ static int keys_new(const struct keys_flags *f, struct buf *secret, struct buf *
     keys_draw(f->sealing.given.scheme, secret);
     if (str_eq(f->sealing.given.scheme, STR("v1a")) && !keys_public(buf_str(secret), public, &e))
         return given_say("keys", COMMAND_FAILED, "%s", e.text);
-    if (f->out.at && !keys_write(f->out, buf_str(secret), &e))
+    if (f->out.at && !keys_write(f->out, secret, &e))
         return given_say("keys", COMMAND_FAILED, "%s", e.text);
     if (f->json)
         keys_print_json(f->out.at ? NULL : buf_c(secret), buf_c(public));
