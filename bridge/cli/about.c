@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct help`, `aqueduct schema` and `aqueduct version`: what the program says about itself. */
 #include <string.h>
+#include "bridge/cli/case.h"
 #include "bridge/cli/commands.h"
 #include "bridge/cli/help.h"
 #include "bridge/cli/schemas.h"
 #include "bridge/cli/usage.h"
-#include "bridge/config/config.h"
+#include "bridge/config/sheet.h"
 
 #define ABOUT_EVENTS "events"
 enum { ABOUT_NAMES = 1024 };
@@ -103,12 +104,13 @@ const struct command command_help = {
 };
 
 struct schema_flags {
-    bool closed;
+    bool closed, test;
 };
 
 static const struct flag schema_flags[] = {
     FLAG(struct schema_flags, closed, .name = "--closed",
          .doc = "of a type: without room for keys that it does not name, for registries that want it so"),
+    FLAG(struct schema_flags, test, .name = "--test", .doc = "of the files of aqueduct test"),
     { 0 },
 };
 
@@ -119,7 +121,11 @@ static int about_schema(struct command_call *call)
     bool asyncapi = name && strcmp(name, "asyncapi") == 0, openapi = name && strcmp(name, "openapi") == 0;
     if (flags->closed && (!name || asyncapi || openapi))
         return usage_wrong(&command_schema, "--closed is for the schema of a type");
-    if (!name) {
+    if (flags->test && name)
+        return usage_wrong(&command_schema, "--test goes without a name");
+    if (flags->test) {
+        sheet_schema("Aqueduct test cases", case_file_rows, stdout);
+    } else if (!name) {
         config_schema(call->connectors, stdout);
     } else if (asyncapi) {
         schemas_print_asyncapi(stdout);
@@ -136,7 +142,7 @@ static int about_schema(struct command_call *call)
 
 const struct command command_schema = {
     .name = "schema",
-    .synopsis = "[[--closed] TYPE | asyncapi | openapi]",
+    .synopsis = "[[--closed] TYPE | asyncapi | openapi | --test]",
     .doc =
         "Print the JSON Schema of the configuration, for editors; of a type's data; all types as AsyncAPI; or the JSON API as OpenAPI.",
     .flags = schema_flags,

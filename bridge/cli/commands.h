@@ -4,12 +4,11 @@
 #include "bridge/command.h"
 #include "bridge/connector.h"
 
-extern const struct command command_init;                                  /* init.c */
-extern const struct command command_run, command_check, command_log;       /* run.c, check.c, log.c */
+extern const struct command command_run, command_check;                    /* run.c, check.c */
 extern const struct command command_status, command_orphans;               /* status.c, orphans.c */
-extern const struct command command_resend, command_tail;                  /* resend.c, tail.c */
-extern const struct command command_endpoints;                             /* endpoints.c */
-extern const struct command command_explain;                               /* explain.c */
+extern const struct command command_resend, command_tail, command_log;     /* resend.c, tail.c, log.c */
+extern const struct command command_explain, command_test;                 /* explain.c, test.c */
+extern const struct command command_init, command_endpoints;               /* init.c, endpoints.c */
 extern const struct command command_completion, command_man;               /* completion.c, man.c */
 extern const struct command command_help, command_schema, command_version; /* about.c */
 

@@ -9,6 +9,7 @@
 #include "bridge/lib/watch.h"
 #include "connectors/http/path_check.h"
 #include "connectors/http/private.h"
+#include "connectors/http/rehearse.h"
 #include "connectors/http/source.h"
 #include "connectors/http/unpack.h"
 
@@ -318,6 +319,7 @@ const struct source_ops http_source = {
     .content = http_content,
     .beside = source_beside,
     .account = source_account,
+    .rehearse = rehearse_request,
     .open = http_open,
     .ready = http_ready,
     .read = http_read,

@@ -234,8 +234,7 @@ static bool endpoint_load_rules(struct webhook_endpoint *ep, struct err *e)
     return statuses_load(&rules->statuses, &ep->success, &ep->reject, e);
 }
 
-/* Checks all options, and keeps what was parsed: endpoint_free_options. */
-static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
+bool endpoint_load(const struct sink *s, struct webhook_endpoint *ep, struct err *e)
 {
     bool ok = endpoint_check_url(s, ep, e) && endpoint_load_signer(ep, e) && endpoint_check_transport(s, ep, e)
               && endpoint_load_rules(ep, e) && endpoint_check_token(s, ep, e) && consent_check(ep->validate_origin, e)
@@ -245,8 +244,11 @@ static bool endpoint_load_options(const struct sink *s, struct webhook_endpoint 
     return ok;
 }
 
-static void endpoint_free_options(struct webhook_endpoint *ep)
+void endpoint_unload(struct webhook_endpoint *ep)
 {
+    hide_close(&ep->target.hidden);
+    basic_wipe(ep->template.authorization);
+    ep->template.authorization = NULL;
     target_free_url(&ep->target);
     signer_free(&ep->signer);
     curl_free(ep->template.url);
@@ -256,8 +258,8 @@ static void endpoint_free_options(struct webhook_endpoint *ep)
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e)
 {
     struct webhook_endpoint probe = *(const struct webhook_endpoint *)ep; /* nothing of it is open yet */
-    bool ok = endpoint_load_options(s, &probe, e);
-    endpoint_free_options(&probe);
+    bool ok = endpoint_load(s, &probe, e);
+    endpoint_unload(&probe);
     return ok;
 }
 
@@ -306,7 +308,7 @@ void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn
     for (size_t i = 0; i < ep->headers.count; i++)
         if (!endpoint_check_header(&probe, i, &e))
             each(ctx, "", e.text);
-    endpoint_free_options(&probe);
+    endpoint_unload(&probe);
 }
 
 void endpoint_review(const struct sink *s, const struct endpoint *base, fault_fn *wrong, fault_fn *doubtful, void *ctx)
@@ -380,17 +382,8 @@ static void endpoint_set_events(struct webhook_endpoint *ep)
     ep->base.limit = ep->at_once * (endpoint_batches(ep) ? (size_t)ep->batch.count : 1);
 }
 
-bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e)
+void endpoint_begin_template(struct webhook_endpoint *ep)
 {
-    if (!endpoint_load_options(s, ep, e)) {
-        endpoint_free_options(ep);
-        return false;
-    }
-    ep->base.host = ep->target.host;
-    ep->target.multi = m;
-    ep->target.timeout = ep->timeout;
-    ep->target.connect_timeout = ep->connect_timeout;
-    target_set_guard(&ep->target, &((const struct webhook_base *)s)->rules);
     hide_open(&ep->target.hidden, ep->target.url, &ep->headers);
     hide_more(&ep->target.hidden, ep->path, &ep->query);
     if (ep->target.transport.proxy)
@@ -400,6 +393,20 @@ bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct mul
     ep->template.signer = &ep->signer;
     ep->template.shape = &ep->shape;
     ep->template.origin = ep->validate_origin;
+}
+
+bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e)
+{
+    if (!endpoint_load(s, ep, e)) {
+        endpoint_unload(ep);
+        return false;
+    }
+    ep->base.host = ep->target.host;
+    ep->target.multi = m;
+    ep->target.timeout = ep->timeout;
+    ep->target.connect_timeout = ep->connect_timeout;
+    target_set_guard(&ep->target, &((const struct webhook_base *)s)->rules);
+    endpoint_begin_template(ep);
     consent_open(&ep->consent, ep->validate_origin, ep->base.rate, &ep->target);
     ep->at_once = ep->concurrency < LIMIT_FIRST ? (size_t)ep->concurrency : LIMIT_FIRST;
     endpoint_set_events(ep);
@@ -419,9 +426,7 @@ void endpoint_close(struct webhook_endpoint *ep)
 {
     consent_close(&ep->consent);
     batches_close(&ep->batches);
-    hide_close(&ep->target.hidden);
-    basic_wipe(ep->template.authorization);
-    endpoint_free_options(ep);
+    endpoint_unload(ep);
 }
 
 uint64_t endpoint_began(struct webhook_endpoint *ep)

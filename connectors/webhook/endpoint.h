@@ -74,6 +74,11 @@ extern const struct option endpoint_rows[];
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e);
 void endpoint_review(const struct sink *s, const struct endpoint *base, fault_fn *wrong, fault_fn *doubtful, void *ctx);
 void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn *each, void *ctx);
+/* Checks all options of a copy that is not open, and keeps what was parsed; false with *e. endpoint_unload in any case. */
+bool endpoint_load(const struct sink *s, struct webhook_endpoint *ep, struct err *e);
+/* Makes its template whole, by which requests are built. */
+void endpoint_begin_template(struct webhook_endpoint *ep);
+void endpoint_unload(struct webhook_endpoint *ep);
 /* The sink's own half of open and close is webhook.c's. */
 bool endpoint_open(const struct sink *s, struct webhook_endpoint *ep, struct multi *m, struct err *e);
 void endpoint_close(struct webhook_endpoint *ep);

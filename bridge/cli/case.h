@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* What a file of `aqueduct test` says: cases, each an event or a request and what is expected of it. */
+#pragma once
+#include "bridge/lib/option.h"
+
+struct case_request { /* to a path of an HTTP source */
+    char *path;       /* NULL: the case has none */
+    struct map headers;
+    struct tree body;
+    char *text;
+    bool signed_; /* with what proves its sender */
+};
+
+struct case_delivery { /* a request that a receiver is to get */
+    char *to, *method, *url, *text;
+    struct map headers;
+    struct tree body;
+    char *signed_by;
+};
+
+struct test_case {
+    char *name;
+    struct tree event;
+    struct case_request request;
+    int64_t status; /* 0: not said */
+    struct tree events;
+    struct strings topics, sinks, not ;
+    struct map keys;
+    struct list requests; /* of struct case_delivery */
+};
+
+struct case_file {
+    struct list cases; /* of struct test_case */
+};
+extern const struct option case_file_rows[];
