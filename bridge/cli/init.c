@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/cli/commands.h"
-#include "bridge/cli/init.h"
+#include "bridge/cli/init_find.h"
+#include "bridge/cli/init_text.h"
 #include "bridge/cli/usage.h"
 #include "bridge/command/given.h"
 #include "bridge/config/config.h"

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include "bridge/cli/init.h"
+#include "bridge/cli/init_find.h"
 #include "bridge/lib/buf.h"
 
 static bool init_is_known(const struct init_found *found, size_t count, const struct stat *st)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration that `aqueduct init` writes. */
 #include <stdlib.h>
-#include "bridge/cli/init.h"
+#include "bridge/cli/init_text.h"
 #include "bridge/lib/yaml.h"
 
 /* ---- receivers ---- */

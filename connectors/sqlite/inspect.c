@@ -19,53 +19,6 @@ enum {
 
 extern const struct source_ops sqlite_source;
 
-/* ---- the applications ---- */
-
-/* Docker's named volumes are root's, who can look there. */
-#define INSPECT_VOLUMES "/var/lib/docker/volumes/*/_data/"
-static const char *const inspect_anythingllm[] = {
-    "~/.config/anythingllm-desktop/storage/anythingllm.db",
-    "~/Library/Application Support/anythingllm-desktop/storage/anythingllm.db",
-    "~/anythingllm/anythingllm.db",
-    "~/anything-llm/server/storage/anythingllm.db",
-    "/app/server/storage/anythingllm.db",
-    INSPECT_VOLUMES "anythingllm.db",
-    "./anythingllm.db",
-    NULL
-};
-static const char *const inspect_open_webui[] = { "~/open-webui/backend/data/webui.db",
-                                                  "~/.open-webui/webui.db",
-                                                  "~/open-webui/webui.db",
-                                                  "/app/backend/data/webui.db",
-                                                  INSPECT_VOLUMES "webui.db",
-                                                  "./webui.db",
-                                                  NULL };
-static const char *const inspect_n8n[] = { "~/.n8n/database.sqlite", "/home/node/.n8n/database.sqlite",
-                                           INSPECT_VOLUMES "database.sqlite", "./database.sqlite", NULL };
-static const char *const inspect_kotaemon[] = { "~/kotaemon/ktem_app_data/user_data/sql.db",
-                                                "/app/ktem_app_data/user_data/sql.db",
-                                                INSPECT_VOLUMES "user_data/sql.db", "./ktem_app_data/user_data/sql.db",
-                                                NULL };
-static const char *const inspect_flowise[] = { "~/.flowise/database.sqlite", "/root/.flowise/database.sqlite",
-                                               INSPECT_VOLUMES "database.sqlite", "./database.sqlite", NULL };
-
-const struct known_app inspect_apps[] = {
-    { "anythingllm", "AnythingLLM", inspect_anythingllm },
-    { "open-webui", "Open WebUI", inspect_open_webui },
-    { "n8n", "n8n", inspect_n8n },
-    { "kotaemon", "Kotaemon", inspect_kotaemon },
-    { "flowise", "Flowise", inspect_flowise },
-    { 0 },
-};
-/* The tables that each has, in the same order. */
-static const char *const inspect_marks[][4] = {
-    { "workspace_chats", "workspace_documents", "event_logs" },
-    { "chat", "auth", "user", "file" },
-    { "execution_entity", "workflow_entity" },
-    { "ktem__index", "conversation", "settings" },
-    { "chat_flow", "chat_message", "credential" },
-};
-
 static sqlite3_stmt *inspect_prepare(struct sqlite_source *s, const char *sql, const char *bound)
 {
     sqlite3_stmt *stmt = NULL;
@@ -171,24 +124,13 @@ static void inspect_count(struct inspection *in)
     }
 }
 
-static bool inspect_has(const struct inspection *in, const char *table)
+static bool inspect_has(void *ctx, const char *table)
 {
+    const struct inspection *in = ctx;
     for (size_t i = 0; i < in->table_count; i++)
         if (str_eq_nocase(str_of(in->tables[i].name), str_of(table)))
             return true;
     return false;
-}
-
-static const struct known_app *inspect_app(const struct inspection *in)
-{
-    for (size_t i = 0; i < sizeof inspect_marks / sizeof *inspect_marks; i++) {
-        bool has = true;
-        for (size_t k = 0; k < sizeof *inspect_marks / sizeof **inspect_marks && inspect_marks[i][k]; k++)
-            has = has && inspect_has(in, inspect_marks[i][k]);
-        if (has)
-            return &inspect_apps[i];
-    }
-    return NULL;
 }
 
 /* ---- all of it ---- */
@@ -202,7 +144,7 @@ static bool inspect_fail(struct err *e)
     return false;
 }
 
-static bool inspect_begin(struct inspection *in, const char *path, struct err *e)
+bool inspect_open(struct inspection *in, const char *path, struct err *e)
 {
     bool refused;
     *in = (struct inspection){ .s = mem_alloc(sqlite_source.size) };
@@ -218,30 +160,10 @@ static bool inspect_begin(struct inspection *in, const char *path, struct err *e
     }
     inspect_file(in, wal);
     inspect_tables(in);
-    in->app = inspect_app(in);
-    return true;
-}
-
-bool inspect_open(struct inspection *in, const char *path, struct err *e)
-{
-    if (!inspect_begin(in, path, e))
-        return false;
     inspect_count(in);
+    in->app = apps_find(inspect_has, in);
     database_close(in->s);
     return true;
-}
-
-const struct known_app *inspect_recognise(const char *path, struct err *e)
-{
-    struct inspection in;
-    const struct known_app *app = NULL;
-    e->text[0] = '\0';
-    if (inspect_begin(&in, path, e)) {
-        app = in.app;
-        database_close(in.s);
-    }
-    inspect_free(&in);
-    return app;
 }
 
 void inspect_free(struct inspection *in)

@@ -44,9 +44,6 @@ struct inspection {
 bool inspect_open(struct inspection *in, const char *path, struct err *e);
 void inspect_free(struct inspection *in);
 
-extern const struct known_app inspect_apps[];
-const struct known_app *inspect_recognise(const char *path, struct err *e); /* source_ops.recognise */
-
 extern const char propose_advice[]; /* to who uses a configuration without a preset */
 /* Appends a configuration for it: with the preset of the application, or with a rule for each table. False: there is no
  * table that could have one. */

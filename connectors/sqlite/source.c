@@ -4,7 +4,6 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
 #include "bridge/map/map.h"
-#include "connectors/sqlite/inspect.h"
 #include "connectors/sqlite/sqlite.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -590,8 +589,8 @@ const struct source_ops sqlite_source = {
     .faults = source_faults,
     .review = source_review,
     .trial = source_trial,
-    .apps = inspect_apps,
-    .recognise = inspect_recognise,
+    .apps = apps_known,
+    .recognise = apps_recognise,
     .types = source_types,
     .content = source_content,
     .open = source_open,

@@ -698,3 +698,10 @@ void review_rules(struct sqlite_source *s, const struct review_how *how);
 void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t);
 /* Rows of a table, looked at for `budget_ms` at most, in reads of a few milliseconds; *exact false: there are more. */
 int64_t trial_count(struct sqlite_source *s, const char *table, int64_t budget_ms, bool *exact);
+
+/* ---- whose database is it? (apps.c) ---- */
+
+extern const struct known_app apps_known[];
+/* That which has all of its tables; NULL: none. */
+const struct known_app *apps_find(bool (*has)(void *ctx, const char *table), void *ctx);
+const struct known_app *apps_recognise(const char *path, struct err *e); /* source_ops.recognise */
