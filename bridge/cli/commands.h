@@ -4,7 +4,7 @@
 #include "bridge/command.h"
 #include "bridge/connector.h"
 
-extern const struct command command_run, command_check;                    /* run.c, check.c */
+extern const struct command command_run, command_check, command_doctor;    /* run.c, check.c, doctor.c */
 extern const struct command command_status, command_orphans;               /* status.c, orphans.c */
 extern const struct command command_resend, command_tail, command_log;     /* resend.c, tail.c, log.c */
 extern const struct command command_explain, command_test;                 /* explain.c, test.c */

@@ -341,19 +341,22 @@ struct listener {
     const char *address, *section, *id;
 };
 
-static const char *check_listen_of(const struct option *rows, const void *obj)
+struct listeners {
+    struct listener *all;
+    size_t count;
+};
+
+static void check_add_listener(void *ctx, const char *section, const char *name, const char *listen,
+                               const char *certificate)
 {
-    const struct option *row = option_find(rows, "listen", OPT_STR);
-    if (!row)
-        return NULL;
-    char *address;
-    memcpy(&address, (const char *)obj + row->offset, sizeof address);
-    return address;
+    struct listeners *l = ctx;
+    (void)certificate;
+    l->all[l->count++] = (struct listener){ listen, *name ? section : NULL, *name ? name : section };
 }
 
 static bool check_can_clash(const char *address)
 {
-    return address && *address && !str_ends(str_of(address), STR(":0")); /* port 0 is any free one */
+    return !str_ends(str_of(address), STR(":0")); /* port 0 is any free one */
 }
 
 static void check_say_at_listener(const struct check *k, const struct listener *l, const char *why)
@@ -367,21 +370,14 @@ static void check_say_at_listener(const struct check *k, const struct listener *
 static void check_listeners(const struct check *k)
 {
     struct err e;
-    const struct config *c = k->c;
-    size_t count = 0;
-    struct listener *all = mem_alloc((c->source_count + c->sink_count + 1) * sizeof *all);
-    for (size_t i = 0; i < c->source_count; i++)
-        all[count++] = (struct listener){ check_listen_of(c->sources[i].source->ops->options, c->sources[i].source),
-                                          "sources", c->sources[i].source->id };
-    for (size_t i = 0; i < c->sink_count; i++)
-        all[count++] = (struct listener){ check_listen_of(c->sinks[i].sink->ops->options, c->sinks[i].sink), "sinks",
-                                          c->sinks[i].sink->id };
-    all[count++] = (struct listener){ c->admin.listen, NULL, "admin" };
-    for (size_t i = 0; i < count; i++) {
-        if (all[i].address && *all[i].address && !listen_check(all[i].address, &e))
+    struct listener *all = mem_alloc((k->c->source_count + k->c->sink_count + 1) * sizeof *all);
+    struct listeners l = { all, 0 };
+    config_each_listener(k->c, check_add_listener, &l);
+    for (size_t i = 0; i < l.count; i++) {
+        if (!listen_check(all[i].address, &e))
             check_say_at_listener(k, &all[i], e.text);
         for (size_t j = 0; j < i; j++) {
-            if (!check_can_clash(all[i].address) || !all[j].address || strcmp(all[i].address, all[j].address) != 0)
+            if (!check_can_clash(all[i].address) || strcmp(all[i].address, all[j].address) != 0)
                 continue;
             err_set(&e, "%s is taken by %s.%s", all[i].address, all[j].section, all[j].id);
             check_say_at_listener(k, &all[i], e.text);

@@ -196,6 +196,11 @@ void problems_print_json(const struct problems *p, json_t *more, FILE *out);
  * and by which of its options (source_ops.content). */
 void content_each(const struct config *c,
                   void (*each)(void *ctx, const char *topic, const char *source, const char *why), void *ctx);
+/* Tells where it listens: of each source and sink, and of the admin pages (name ""); `certificate`: PEM file; NULL: no TLS. */
+void config_each_listener(const struct config *c,
+                          void (*each)(void *ctx, const char *section, const char *name, const char *listen,
+                                       const char *certificate),
+                          void *ctx);
 /* JSON Schema (draft 2020-12) of the whole configuration, generated from the rows: schemas/config.schema.json. */
 void config_schema(const struct connectors *connectors, FILE *out);
 /* The options of one connector or section, all options of one key, or the metrics, as text for `aqueduct help <name>`;

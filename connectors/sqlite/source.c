@@ -591,6 +591,7 @@ const struct source_ops sqlite_source = {
     .trial = source_trial,
     .apps = apps_known,
     .recognise = apps_recognise,
+    .probe = probe_source,
     .types = source_types,
     .content = source_content,
     .open = source_open,

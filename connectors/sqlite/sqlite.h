@@ -705,3 +705,5 @@ extern const struct known_app apps_known[];
 /* That which has all of its tables; NULL: none. */
 const struct known_app *apps_find(bool (*has)(void *ctx, const char *table), void *ctx);
 const struct known_app *apps_recognise(const char *path, struct err *e); /* source_ops.recognise */
+
+void probe_source(const struct source *base, struct duration limit, finding_fn *each, void *ctx); /* source_ops.probe */

@@ -5,6 +5,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/webhook/endpoint.h"
+#include "connectors/webhook/probe.h"
 #include "connectors/webhook/show.h"
 
 METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a webhook.", "sink");
@@ -637,6 +638,7 @@ static const struct endpoint_ops webhook_endpoints = {
     .check = endpoint_check,
     .faults = endpoint_faults,
     .review = endpoint_review,
+    .probe = probe_endpoint,
     .show = show_request,
     .open = webhook_open_endpoint,
     .close = webhook_close_endpoint,
