@@ -71,13 +71,18 @@ static bool explain_find(struct explain *x)
 
 static bool explain_read(struct explain *x, const char *path)
 {
+    struct err why = { "" };
     struct buf text = buf_new(EXPLAIN_EVENT + 1);
     bool ok = given_read("explain", path, EXPLAIN_EVENT, &text);
     x->e->text[0] = '\0'; /* it was said */
     if (ok)
-        x->event = event_from_json(buf_str(&text), x->e);
+        x->event = event_from_json(buf_str(&text), &why);
     if (ok && !x->event)
-        err_prefix(x->e, "the event");
+        err_set(
+            x->e,
+            "this is no CloudEvent in JSON: %s. One has specversion, id, source and type; what becomes of something "
+            "else that is posted, a case with `request:` says (aqueduct help test)",
+            why.text);
     buf_free(&text);
     return x->event;
 }

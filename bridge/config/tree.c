@@ -129,7 +129,8 @@ static void tree_merge_key(struct reader *r, struct node *into, const struct nod
 static void tree_pair(struct reader *r, struct node *n, struct node *key, struct node *value)
 {
     if (key->kind != NODE_SCALAR) {
-        problem_add(r->out, key->file, key->line, key->column, "a key must be plain text");
+        problem_add(r->out, key->file, key->line, key->column,
+                    "a key must be plain text (a value that begins with { stands in quotes: \"{{body.id}}\")");
         return;
     }
     const struct entry *before = tree_find(n, key->text);
@@ -225,21 +226,57 @@ static void tree_say_unreadable(const yaml_parser_t *p, const char *file, struct
     problem_add(out, file, line, column, "not valid YAML: %s", p->problem);
 }
 
+/* The first line up to `last` with a quote that is not closed in it, from 1; 0: there is none. Behind a # nothing counts. */
+static size_t tree_find_quote(struct str yaml, size_t last)
+{
+    struct str rest = yaml, line;
+    for (size_t n = 1; n <= last + 1 && str_cut(&rest, '\n', &line); n++) {
+        char open = '\0';
+        for (size_t i = 0; i < line.n; i++) {
+            char c = line.at[i], before = i ? line.at[i - 1] : ' ';
+            if (open == '"' && c == '\\')
+                i++;
+            else if (open && c == open)
+                open = '\0';
+            else if (!open && c == '#' && before == ' ')
+                break;
+            else if (!open && (c == '"' || c == '\'') && memchr(" [{,:", before, 5))
+                open = c;
+        }
+        if (open)
+            return n;
+    }
+    return 0;
+}
+
+/* What was probably meant, in words that follow the problem. */
+static void tree_hint(const yaml_parser_t *p, struct str yaml, char out[HINT_TEXT])
+{
+    size_t line = tree_find_quote(yaml, p->problem_mark.line);
+    out[0] = '\0';
+    if (line)
+        snprintf(out, HINT_TEXT, "; is a closing quote missing in line %zu?", line);
+    else if (p->problem && strstr(p->problem, "',' or") && p->context_mark.line == p->problem_mark.line)
+        snprintf(out, HINT_TEXT, "; a text with \": \", \", \" or a bracket in it stands in quotes");
+}
+
 static void tree_say_syntax(const yaml_parser_t *p, const char *file, struct str yaml, struct problems *out)
 {
     int line = (int)p->problem_mark.line + 1, column = (int)p->problem_mark.column + 1;
     const char *problem = p->problem ? p->problem : "out of memory";
+    char hint[HINT_TEXT];
+    tree_hint(p, yaml, hint);
     if (p->error == YAML_READER_ERROR)
         tree_say_unreadable(p, file, yaml, out);
     else if (tree_is_tabbed(tree_line_of(yaml, p->problem_mark.line)))
         problem_add(out, file, line, column, "not valid YAML: a tab cannot indent; use spaces");
     else if (p->context && p->context_mark.line != p->problem_mark.line)
-        problem_add(out, file, line, column, "not valid YAML: %s %s that begins at line %zu", problem, p->context,
-                    p->context_mark.line + 1);
+        problem_add(out, file, line, column, "not valid YAML: %s %s that begins at line %zu%s", problem, p->context,
+                    p->context_mark.line + 1, hint);
     else if (p->context)
-        problem_add(out, file, line, column, "not valid YAML: %s %s", problem, p->context);
+        problem_add(out, file, line, column, "not valid YAML: %s %s%s", problem, p->context, hint);
     else
-        problem_add(out, file, line, column, "not valid YAML: %s", problem);
+        problem_add(out, file, line, column, "not valid YAML: %s%s", problem, hint);
 }
 
 /* Is there nothing behind the first document? */

@@ -46,6 +46,21 @@ bool pattern_check(const char *path, struct err *e)
     return true;
 }
 
+bool pattern_is_mistaken(const char *path, struct err *e)
+{
+    struct str rest = str_of(path), segment;
+    while (str_cut(&rest, '/', &segment)) {
+        bool colon = segment.n > 1 && segment.at[0] == ':', angle = segment.n > 2 && segment.at[0] == '<';
+        if (!colon && !angle)
+            continue;
+        struct str name = { segment.at + 1, segment.n - 1 - (angle && segment.at[segment.n - 1] == '>') };
+        err_set(e, "path: \"%.*s\" stands for itself here; a parameter is written {%.*s}", STR_ARG(segment),
+                STR_ARG(name));
+        return true;
+    }
+    return false;
+}
+
 static int pattern_hex(char c)
 {
     char lower = (char)(c | 0x20);

@@ -11,6 +11,8 @@ enum { PATTERN_VALUE = 128, PATTERN_NAME = 32, PATTERN_MOST = 8 };
 
 bool pattern_is(const char *path); /* has it a parameter? */
 bool pattern_check(const char *path, struct err *e);
+/* Is a segment written as other programs write a parameter (:shop, <shop>)? Then *e says how it is written here. */
+bool pattern_is_mistaken(const char *path, struct err *e);
 bool pattern_matches(struct str pattern, struct str path);
 /* Is there a path that both match? */
 bool pattern_overlaps(const char *a, const char *b);

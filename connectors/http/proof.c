@@ -91,7 +91,9 @@ static bool proof_show(const struct proof *p, struct buf *lines, struct err *e)
         buf_add_char(lines, headers.at[i] == '\n' ? '\0' : headers.at[i]);
     if (!shown && (p->o->secrets.count == 0 || proof_secret(p, e)))
         err_set(e, "what scheme %s asks for is not made here: give it by --header", table_name(p->o->scheme));
-    if (query.n)
+    if (query.n && p->query)
+        buf_add_str(p->query, buf_str(&query));
+    else if (query.n)
         shown = err_set(e, "the key belongs into the URL: write ?%s=... behind the path", p->o->query);
     crypto_wipe(headers.at, headers.cap);
     crypto_wipe(query.at, query.cap);

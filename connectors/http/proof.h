@@ -11,6 +11,7 @@ struct proof {
     const struct verify_options *o; /* scheme, secrets and what describes the scheme; url: where that is signed */
     struct str id;                  /* of the delivery */
     int64_t wall_ms;
+    struct buf *query; /* gets what belongs into the URL, "key=..."; NULL: that is a failure */
 };
 /* Appends header lines, each ended by NUL. False with *e: by this scheme, or these secrets, nothing can be proved. */
 bool proof_add(const struct proof *p, struct str body, struct buf *lines, struct err *e);

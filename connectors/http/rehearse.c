@@ -19,7 +19,7 @@ struct rehearsal {
     struct path path;
     struct header headers[REHEARSE_HEADERS];
     size_t count;
-    struct buf proof;
+    struct buf proof, key; /* headers; what belongs into the query */
 };
 
 static const struct path_options *rehearse_path(const struct http_source *s, struct str name)
@@ -50,7 +50,7 @@ static bool rehearse_headers(struct rehearsal *h, const struct posted *p, const 
     for (; h->count < p->header_count; h->count++)
         h->headers[h->count] = p->headers[h->count];
     uuid_random(id);
-    struct proof proof = { .o = &o->verify, .id = str_of(id), .wall_ms = clock_wall_ms() };
+    struct proof proof = { .o = &o->verify, .id = str_of(id), .wall_ms = clock_wall_ms(), .query = &h->key };
     if (!p->bare && !proof_add(&proof, p->body, &h->proof, e))
         return false;
     for (size_t at = 0; at < h->proof.n && h->count < REHEARSE_HEADERS - 1; at += strlen(h->proof.at + at) + 1) {
@@ -98,7 +98,9 @@ static int rehearse_read(struct rehearsal *h, const struct http_request *r, cons
 int rehearse_request(const struct source *base, const struct posted *p, const struct event **out, size_t room,
                      int *status, struct err *e)
 {
-    struct rehearsal h = { .s = (const struct http_source *)base, .proof = buf_new(PROOF_BYTES) };
+    struct rehearsal h = { .s = (const struct http_source *)base,
+                           .proof = buf_new(PROOF_BYTES),
+                           .key = buf_new(PROOF_BYTES) };
     struct str query = p->path, name;
     int n = -1;
     str_cut(&query, '?', &name);
@@ -122,6 +124,9 @@ int rehearse_request(const struct source *base, const struct posted *p, const st
         if (mapping_is_asked(&o->mapping))
             sandbox_open(&h.sandbox, (size_t)h.s->server_options.max_body.n);
         r.header_count = h.count;
+        if (h.key.n && query.n)
+            buf_printf(&h.key, "&%.*s", STR_ARG(query));
+        r.query = h.key.n ? buf_str(&h.key) : query;
         if (path_open(&h.path, o, &h.sandbox, base->id, e))
             n = rehearse_read(&h, &r, out, room, status, e);
         path_close(&h.path);
@@ -129,6 +134,9 @@ int rehearse_request(const struct source *base, const struct posted *p, const st
     }
     if (h.proof.at)
         crypto_wipe(h.proof.at, h.proof.cap);
+    if (h.key.at)
+        crypto_wipe(h.key.at, h.key.cap);
+    buf_free(&h.key);
     buf_free(&h.proof);
     return n;
 }

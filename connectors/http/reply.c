@@ -350,7 +350,7 @@ void reply_stored(struct replies *a, const struct exchange *x)
         buf_reset(&a->body);
         buf_add_c(&a->body, "{\"id\":");
         jscan_add_string(&a->body, x->event->id);
-        buf_add_char(&a->body, '}');
+        buf_add_c(&a->body, x->repeats == x->count ? ",\"repeat\":true}" : "}");
         reply_send_good(a, x->request, x->path);
     }
     reply_ended_later(a, x, path_status(x->path), NULL);

@@ -143,10 +143,23 @@ static long send_print_headers(const struct strings *lines)
     return 200;
 }
 
+/* The URL, and behind it the key that proves who sends, unless that was written there. */
+static const char *send_url(const struct sending *s, const struct buf *key, struct buf *url)
+{
+    const char *query = strchr(s->post.url, '?');
+    struct str rest = buf_str(key), name;
+    str_cut(&rest, '=', &name);
+    if (!key->n || (query && memmem(query, strlen(query), name.at, name.n)))
+        return s->post.url;
+    buf_printf(url, "%s%c%.*s", s->post.url, query ? '&' : '?', STR_ARG(buf_str(key)));
+    return buf_c(url);
+}
+
 static bool send_once(struct sending *s, struct str id, struct str body, struct err *e)
 {
-    struct buf lines = buf_new(2 * PROOF_BYTES), answer = buf_new(SEND_ANSWER), media = buf_new(512);
-    struct proof proof = { .o = &s->verify, .id = id, .wall_ms = clock_wall_ms() };
+    struct buf lines = buf_new(2 * PROOF_BYTES), answer = buf_new(SEND_ANSWER), media = buf_new(512),
+               key = buf_new(PROOF_BYTES), url = buf_new(4 * PROOF_BYTES);
+    struct proof proof = { .o = &s->verify, .id = id, .wall_ms = clock_wall_ms(), .query = s->f->print ? NULL : &key };
     char *all[SEND_LINES];
     struct post post = s->post;
     long status = 0;
@@ -163,6 +176,7 @@ static bool send_once(struct sending *s, struct str id, struct str body, struct 
     if (proof_add(&proof, body, &lines, e) || by_hand) {
         for (size_t at = 0; at < lines.n; at += strlen(lines.at + at) + 1)
             all[post.headers.count++] = lines.at + at;
+        post.url = send_url(s, &key, &url);
         if (s->f->print)
             status = send_print_headers(&post.headers);
         else
@@ -174,6 +188,12 @@ static bool send_once(struct sending *s, struct str id, struct str body, struct 
         s->code = COMMAND_FAILED;
     if (lines.at)
         crypto_wipe(lines.at, lines.cap);
+    if (url.at)
+        crypto_wipe(url.at, url.cap);
+    if (key.at)
+        crypto_wipe(key.at, key.cap);
+    buf_free(&url);
+    buf_free(&key);
     buf_free(&lines);
     buf_free(&answer);
     buf_free(&media);

@@ -4,6 +4,7 @@
 #include "bridge/net/listen.h"
 #include "connectors/http/called.h"
 #include "connectors/http/path_check.h"
+#include "connectors/http/pattern.h"
 #include "connectors/http/private.h"
 #include "connectors/http/slip.h"
 
@@ -138,6 +139,8 @@ static void source_review_path(const struct path_options *o, const char *reached
     struct err e;
     verify_doubts(&o->verify, clock_wall_ms(), source_say_doubt, d);
     slip_doubts(o, source_say_doubt, d);
+    if (pattern_is_mistaken(o->path, &e))
+        source_say_doubt(d, e.text);
     if (!reader_is_sure(o, &e))
         source_say_doubt(d, e.text);
     if (limit_is_asked(&o->limits.per_key) && verify_asks(&o->verify) != ASKS_WHO)

@@ -1150,6 +1150,6 @@ def test_explain_of_what_nobody_takes_and_of_what_is_no_event(run):
     assert run("explain", "event.json").returncode == 1
     write(run, "event.json", "{}")
     done = run("explain", "event.json")
-    assert done.returncode == 1 and done.stderr.startswith("aqueduct explain: the event: ")
+    assert done.returncode == 1 and done.stderr.startswith("aqueduct explain: this is no CloudEvent in JSON: ") and "aqueduct help test" in done.stderr
     assert run("explain", "event.json", "--event", "7").returncode == 2
     assert "there is no log yet" in run("explain", "--event", "7").stderr

@@ -97,15 +97,15 @@ def test_each_scheme_lets_the_right_ones_in(bridge, receiver):
 def test_a_repeat_is_answered_and_not_published_twice(bridge, receiver):
     bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
     daemon = bridge.start()
-    for _ in range(3):
-        assert post(daemon, event("order-1")).json() == {"id": "order-1"}
+    for again in range(3):
+        assert post(daemon, event("order-1")).json() == {"id": "order-1", **({"repeat": True} if again else {})}
     assert post(daemon, event("order-1", source="/another")).status_code == 202     # the same id of another source is another event
     post_ok(daemon, event("order-2"))
     wait_for(lambda: len(receiver.good()) >= 3)
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
     daemon.stop()
     daemon = bridge.start()
-    assert post(daemon, event("order-1")).json() == {"id": "order-1"}
+    assert post(daemon, event("order-1")).json() == {"id": "order-1", "repeat": True}
     post_ok(daemon, event("order-3"))
     receiver.delivered({"order-1", "order-2", "order-3"})
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
@@ -139,7 +139,7 @@ def test_several_threads_store_each_id_once(local_bridge, receiver):
     daemon.stop()
     daemon = local_bridge.start()       # the memory comes back for all of them
     for ident in random.sample(ids, 6):
-        assert post(daemon, event(ident)).json() == {"id": ident}
+        assert post(daemon, event(ident)).json() == {"id": ident, "repeat": True}
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 6
     daemon.stop()
     assert sorted(r["id"] for r in receiver.all()) == sorted(ids)
@@ -229,13 +229,13 @@ def test_mapped_bodies_that_are_sent_again_are_repeats(bridge, receiver):
     assert send(daemon, "/runs", runs, token).json() == {"accepted": 3}
     body = b'{"n": 7}'
     for kind in ("forged", "push", "push"):
-        assert send(daemon, "/kinds", body, github_headers("d-1", body, kind=kind)).json() == {"id": "7"}
+        assert send(daemon, "/kinds", body, github_headers("d-1", body, kind=kind)).json()["id"] == "7"
     wait_for(lambda: len(receiver.all()) >= 5)
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 4
     daemon.stop()
     daemon = bridge.start()
     assert send(daemon, "/runs", runs, token).json() == {"accepted": 3}
-    assert send(daemon, "/kinds", body, github_headers("d-1", body)).json() == {"id": "7"}
+    assert send(daemon, "/kinds", body, github_headers("d-1", body)).json()["id"] == "7"
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 4
     told = sorted(json.loads(r["body"])["subject"] if b"run.finished" in r["body"] else json.loads(r["body"])["data"]["audit"]["action"] for r in receiver.all())
     assert told == ["forged", "push", "runs/x", "runs/y", "runs/z"]
@@ -262,7 +262,7 @@ def test_bodies_as_senders_have_them(bridge, receiver, node, tmp_path):
         assert said.stdout == "thanks 200"
     assert send(daemon, "/messages", json.dumps({**message, "content": ""}).encode(), token).status_code == 409
     for _ in range(2):          # nobody said that a body brings its id
-        assert send(daemon, "/v1/kotaemon/answer", b'{"event_id": "turn-1"}', {"Content-Type": "application/json"}).json() == {"id": "turn-1"}
+        assert send(daemon, "/v1/kotaemon/answer", b'{"event_id": "turn-1"}', {"Content-Type": "application/json"}).json()["id"] == "turn-1"
     receiver.delivered({"form-1", "message-1", "turn-1"})
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 2
     events = {r["id"]: json.loads(r["body"]) for r in receiver.all()}

@@ -94,7 +94,7 @@ def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
     for path in ("/own", "/lab", "/any", "/all"):
         assert json.loads(run("send", path, *to, text="{}"))["status"] == 202
     twice = run("send", "/v1", "--type", "order.shipped", "--data", '{"order": 7}', "--repeat", "2", *to).splitlines()
-    assert len(twice) == 2 and twice[0] == twice[1]
+    assert [json.loads(line)["answer"].get("repeat") for line in twice] == [None, True]
     assert daemon.metric("aqueduct_source_repeats_total", source="hooks") == 1
     assert json.loads(run("send", "/v1", "--data", "{", *to, code=1))["status"] == 400
     assert "give it by --header" in run("send", "/jwt", *to, text="{}", code=1)
@@ -106,6 +106,18 @@ def test_send_posts_as_the_sender_of_a_path_would(local_bridge, run, tmp_path):
     lines = run("send", "/github", "push.json", "--print", *to).splitlines()
     assert sorted(line.partition(":")[0] for line in lines) == ["Content-Type", "X-GitHub-Delivery", "X-Hub-Signature-256"]
     assert "there is /github, /v1, /own, /lab, /any, /all, /jwt, /kotaemon/{event}" in run("send", "/nowhere", *to, text="", code=1)
+
+
+def test_send_puts_a_key_where_the_path_wants_it(local_bridge, run):
+    """In the query of the URL; whoever writes one there is left alone. And a repeat is said to be one."""
+    local_bridge.run(f"sources:\n  hooks: {{type: http, listen: 'unix:{local_bridge.folder / 'in.sock'}', "
+                     f"paths: [{{path: /v1, verify: {{scheme: api_key, query: key, secrets: [{OTHER_SECRET}]}}}}]}}\nroutes: [{{topic: $EVENTS}}]\n")
+    to = ["-c", str(local_bridge.config)]
+    said = [json.loads(line) for line in run("send", "/v1", "--data", "{}", "--repeat", "2", "--type", "a.b", "--json", *to).splitlines()]
+    assert [s["status"] for s in said] == [202, 202]
+    assert [s["answer"].get("repeat") for s in said] == [None, True]
+    assert run("send", "/v1?more=1", "--data", "{}", *to).startswith("202 ")
+    assert run("send", "/v1?key=wrong", "--data", "{}", *to, code=1).startswith("401 ")
 
 
 def test_send_posts_to_a_url(local_bridge, run):

@@ -215,7 +215,8 @@ static const struct bad {
     /* syntax */
     { "sinks:\n\tw: 1\n", "a.yaml:2:1: not valid YAML: a tab cannot indent; use spaces\n" },
     { "unrouted: \"drop\nlog: 1\n",
-      "a.yaml:3:1: not valid YAML: found unexpected end of stream while scanning a quoted scalar that begins at line 1\n" },
+      "a.yaml:3:1: not valid YAML: found unexpected end of stream while scanning a quoted scalar that begins at line 1; is a "
+      "closing quote missing in line 1?\n" },
     { "sinks: [a, b\n",
       "a.yaml:2:1: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence that begins at line 1\n" },
     { "a: b: c\n", "a.yaml:1:5: not valid YAML: mapping values are not allowed in this context\n" },
@@ -224,7 +225,17 @@ static const struct bad {
       "a.yaml:1:4: not valid YAML: found character that cannot start any token while scanning for the next token\n" },
     { "log: {level: \x01}\n", "a.yaml:1:14: not valid YAML: control characters are not allowed\n" },
     { "unrouted: !mine drop\n" END, "a.yaml:1:11: tag !mine is not supported\n" },
-    { "? [a]\n: b\n" END, "a.yaml:1:3: a key must be plain text\n" },
+    { "a: \"x\nb: \"y\"\n" END,
+      "a.yaml:2:5: not valid YAML: did not find expected key while parsing a block mapping that begins at line 1; is a "
+      "closing quote missing in line 1?\n" },
+    { "a: [it's, \"${X}]\n# \"\n" END,
+      "a.yaml:3:1: not valid YAML: did not find expected ',' or ']' while parsing a flow sequence that begins at line 1; is "
+      "a closing quote missing in line 1?\n" },
+    { "a: {b: c: d}\n" END,
+      "a.yaml:1:9: not valid YAML: did not find expected ',' or '}' while parsing a flow mapping; a text with \": \", \", \" "
+      "or a bracket in it stands in quotes\n" },
+    { "? [a]\n: b\n" END,
+      "a.yaml:1:3: a key must be plain text (a value that begins with { stands in quotes: \"{{body.id}}\")\n" },
     { "unrouted: \"a\\0b\"\n" END, "a.yaml:1:11: contains a NUL character\n" },
     /* keys */
     { "sink: {}\n" END, "a.yaml:1:1: unknown key \"sink\" (did you mean sinks?)\n" },

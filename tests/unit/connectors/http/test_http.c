@@ -2249,6 +2249,7 @@ TEST(outcomes)
         bool again;
     } cases[] = {
         { OUTCOME_STORED, NULL, 202, "{\"id\":\"k\"}", false },
+        { OUTCOME_STORED, "stored before", 202, "{\"id\":\"k\",\"repeat\":true}", false },
         { OUTCOME_INVALID, "no route takes \"t\"", 422, "\"detail\":\"no route takes \\\"t\\\"\"}", false },
         { OUTCOME_UNAVAILABLE, "broker is down", 503, "send it again", true },
     };
