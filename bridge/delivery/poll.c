@@ -22,7 +22,9 @@ static void poll_enter(struct delivery *d, struct entry *en)
 
 static void poll_match(struct delivery *d, struct destination *to, void *ctx)
 {
-    poll_enter(d, window_add(d, ctx, to));
+    struct taken *t = ctx;
+    way_taken(d, t->event, t->record, to->name);
+    poll_enter(d, window_add(d, t, to));
 }
 
 /* A new record: an entry for each destination that it is for. */
@@ -31,6 +33,7 @@ static void poll_begin(struct delivery *d, struct taken *t)
     size_t before = t->open;
     destinations_match(d, t->event, poll_match, t);
     if (t->open == before) {
+        way_passed(d, t->event, t->record);
         metric_add(d->self.count.consumed, 1);
         metric_add(d->self.count.filtered, 1);
     }
@@ -72,6 +75,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
     }
     struct entry *en = window_add(d, t, to ? to : &d->self);
     int64_t now = clock_wall_ms();
+    way_taken(d, t->event, t->record, en->to->name);
     en->attempts = trail.attempts;
     en->first_ms = trail.first_ms;
     en->last_ms = trail.last_ms;
@@ -209,6 +213,10 @@ bool poll_broadcast(struct delivery *d)
         metric_add(d->self.count.consumed, 1);
         bool wanted = ev && filter_match(d->self.filter, ev);
         metric_add(wanted ? d->self.count.delivered : d->self.count.filtered, 1);
+        if (wanted)
+            way_taken(d, ev, records[i], NULL);
+        else
+            way_passed(d, ev, records[i]);
         d->coming = records + i + 1;
         d->coming_count = n - i - 1;
         if (wanted)

@@ -17,6 +17,7 @@
  *   outlets.c      the endpoints as the sink has them open
  *   destinations.c the receivers that a sink serves
  *   attempts.c     the delivery log
+ *   way.c          the way of one event, in the debug log
  *   account.c      what is finished, pending, waiting, and what fails
  *
  * Each calls only files below it. */
@@ -535,6 +536,15 @@ bool poll_broadcast(struct delivery *d); /* the same for a broadcast sink */
 bool live_open(struct delivery *d, const struct broker_config *names, struct err *e);
 void live_close(struct delivery *d); /* after its close() */
 void live_free(struct delivery *d);  /* when the broker reports nothing any more */
+
+/* ---- way.c ---- */
+
+/* Each writes one line with the event's id if the log is a debug log, and costs a look at that if it is not. An event may be
+ * NULL: there is nothing to say. */
+void way_taken(const struct delivery *d, const struct event *ev, const struct record *r, const char *endpoint);
+void way_passed(const struct delivery *d, const struct event *ev, const struct record *r); /* no filter wants it */
+void way_ended(const struct delivery *d, const struct entry *en, const struct result *r, enum attempt_end end);
+void way_moved(const struct delivery *d, const struct entry *en); /* its dead letter or waiting record is stored */
 
 /* ---- verdicts.c ---- */
 

@@ -31,10 +31,11 @@ static void verdicts_log_health(const struct delivery *d, const struct entry *en
     en->to->failing = failing;
 }
 
-/* Tells the delivery log how an attempt ended and what comes of it. */
+/* Tells the debug log and the delivery log how an attempt ended and what comes of it. */
 static void verdicts_tell(const struct delivery *d, const struct entry *en, const struct result *r,
                           enum attempt_end end)
 {
+    way_ended(d, en, r, end);
     if (!d->attempts || !en->of->event || r->verdict == VERDICT_UNTRIED)
         return;
     attempts_add(d->attempts, &(struct attempt){ .sink = d->s->id,
@@ -194,8 +195,10 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
 
 static void verdicts_take_outcome(struct delivery *d, struct entry *en, enum outcome o, const char *why)
 {
-    if (o == OUTCOME_STORED)
+    if (o == OUTCOME_STORED) {
+        way_moved(d, en);
         moves_count_stored(d, en);
+    }
     if (en->log && o == OUTCOME_STORED) {
         crash_point("delivery-after-retry");
         blocked_stored(d, en);

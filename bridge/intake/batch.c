@@ -58,6 +58,8 @@ void batch_publish(struct intake *in)
     char(*when)[CLOCK_TEXT] = mem_alloc((count + 1) * sizeof *when);
     for (size_t i = 0; i < count; i++) {
         size_t n = batch_route(in, b->from + i, &routed[i], when[i]);
+        if (n)
+            routed_log(in, b->emissions[b->from + i].event, &routed[i]);
         memcpy(records + record_count, routed[i].records, n * sizeof *records);
         record_count += n;
         change_count += b->emissions[b->from + i].change_count;

@@ -137,6 +137,8 @@ void routed_dead_letter(const struct intake *in, const struct event *ev, char wh
                         const char *why, struct routed *out);
 void routed_free(struct routed *r);
 /* Publishes records and changes as one unit; a notice with `tag` in in->done says how that ended. */
+/* To where an event goes, in the debug log. */
+void routed_log(const struct intake *in, const struct event *ev, const struct routed *r);
 void routed_publish(struct intake *in, struct publication what, uint64_t tag);
 
 /* ---- single.c ---- */

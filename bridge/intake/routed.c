@@ -2,6 +2,7 @@
 /* From an emission to the records that are published. */
 #include "bridge/intake/private.h"
 #include "bridge/lib/buf.h"
+#include "bridge/lib/log.h"
 
 void routed_make(const struct intake *in, const struct emission *em, struct routed *out)
 {
@@ -65,6 +66,13 @@ static void routed_done(void *ctx, uint64_t tag, enum outcome o, const char *why
 {
     struct intake *in = ctx;
     mailbox_put(&in->done, tag, (int32_t)o, why);
+}
+
+void routed_log(const struct intake *in, const struct event *ev, const struct routed *r)
+{
+    for (size_t i = 0; log_shows(LOG_DEBUG) && i < r->count; i++)
+        LOG(DEBUG, "routed", LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_STR("event_source", ev->source),
+            LOG_STR("topic", r->records[i].topic), LOG_STR("key", r->records[i].key.at ? r->records[i].key : STR("")));
 }
 
 void routed_publish(struct intake *in, struct publication what, uint64_t tag)

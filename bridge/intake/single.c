@@ -207,6 +207,7 @@ static void single_publish(struct intake *in, const struct emission *em, struct 
 {
     if (lacks)
         single_leave(in, em->event, r, lacks);
+    routed_log(in, em->event, r);
     routed_publish(in,
                    (struct publication){ .records = r->records,
                                          .record_count = r->count,

@@ -197,6 +197,42 @@ def test_the_log_as_json(bridge, receivers):
     assert any(line["msg"] == "deliveries fail" and line["sink"] == "crm" and line["status"] == 503 for line in lines)
 
 
+def test_the_debug_log_follows_one_event(bridge, receivers):
+    """Each step is one line with its id, in order, in the intake and in each sink; other levels say none of it."""
+    receiver = receivers(lambda r: {"event-that-is-refused": 400}.get(r["id"], 503 if r["arrival"] == 1 else 204))
+    config = (HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms]\nreject: [400]") +
+              "  other: {type: webhook, topics: [$EVENTS], url: \"http://127.0.0.1:9/\", unsigned: true, filter: {exact: {type: nothing}}}\n"
+              "  live: {type: websocket, listen: 127.0.0.1:0, topics: [$EVENTS]}\n")
+    daemon = bridge.run("log: {format: json, level: debug}\n" + config)
+    ident, refused = "event-to-be-followed", "event-that-is-refused"
+    post_ok(daemon, event(ident), event(refused))
+    receiver.delivered({ident})
+
+    def way(of, who, **more):
+        lines = [json.loads(line) for line in daemon.log().splitlines()]
+        return [line for line in lines if line.get("event") == of and who in (line.get("source"), line.get("sink"))]
+
+    def steps(of, who):
+        return [line["msg"] for line in way(of, who) if line["level"] == "debug"]
+    wait_for(lambda: steps(refused, "crm")[-1:] == ["stored as a dead letter"], why=daemon.log)
+    wait_for(lambda: steps(ident, "live") and steps(ident, "other"), why=daemon.log)
+    daemon.stop()
+    assert steps(ident, "hooks") == ["received", "routed", "stored"]
+    assert [line["topic"] for line in way(ident, "hooks") if line["msg"] == "routed"] == [bridge.topic("events")]
+    assert steps(ident, "crm") == ["taken", "sent", "answered", "verdict", "sent", "answered", "verdict"]
+    assert [(line["attempt"], line["verdict"], line["status"]) for line in way(ident, "crm") if line["msg"] == "verdict"] == [(1, "again", 503), (2, "delivered", 204)]
+    taken = next(line for line in way(ident, "crm") if line["msg"] == "taken")
+    assert taken["topic"] == bridge.topic("events") and taken["partition"] >= 0 and taken["offset"] >= 0
+    assert steps(ident, "other") == ["passed by: no filter wants it"]
+    assert steps(ident, "live") == ["taken"]
+    assert steps(refused, "crm") == ["taken", "sent", "answered", "verdict", "stored as a dead letter"]
+    quiet = bridge.run(config)
+    post_ok(quiet, event("event-without-a-trace"))
+    receiver.delivered({"event-without-a-trace"})
+    quiet.stop()
+    assert "level=debug" not in quiet.log() and "verdict" not in quiet.log()
+
+
 # ---- the end ----
 
 def hanging(bridge, receivers, drain, more=""):
