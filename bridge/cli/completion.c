@@ -4,11 +4,28 @@
 #include <string.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/flags.h"
+#include "bridge/cli/usage.h"
+#include "bridge/config/config.h"
 
 /* Completes file names: those of the configuration, and flags whose value the help calls so. */
 static bool completion_is_file(const struct flag *row)
 {
     return row->value && (strcmp(row->value, "FILE") == 0 || strcmp(row->value, "FOLDER") == 0);
+}
+
+/* Which names of the configuration are its values; NULL: none. */
+static const char *completion_names(const struct flag *row)
+{
+    static const char *const names[][3] = {
+        { "--sink", "NAME", "sinks" },
+        { "--topic", "NAME", "topics" },
+        { "--to", "PLACE", "places" },
+        { "--source", "NAME", "sources" },
+    };
+    for (size_t i = 0; row->value && i < sizeof names / sizeof *names; i++)
+        if (strcmp(row->name, names[i][0]) == 0 && strcmp(row->value, names[i][1]) == 0)
+            return names[i][2];
+    return NULL;
 }
 
 static bool completion_takes_value(const struct flag *row)
@@ -54,6 +71,9 @@ static void completion_bash_value(const struct command *command, const struct fl
         printf("words=\"");
         completion_words(row->choices);
         printf("\" ;;\n");
+    } else if (completion_names(row)) {
+        printf("words=$(\"${COMP_WORDS[0]}\" completion names %s \"${config[@]}\" 2>/dev/null) ;;\n",
+               completion_names(row));
     } else {
         printf("%s ;;\n", completion_is_file(row) ? "files=1" : "return");
     }
@@ -70,7 +90,11 @@ static void completion_bash(const struct connectors *connectors)
     const struct command *command;
     printf("# source <(aqueduct completion bash), or as /etc/bash_completion.d/aqueduct\n"
            "_aqueduct() {\n"
-           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files=\n"
+           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words= files= i\n"
+           "    local -a config=()\n"
+           "    for ((i = 2; i + 1 < COMP_CWORD; i++)); do\n"
+           "        case \"${COMP_WORDS[i]}\" in -c|--config) config+=(-c \"${COMP_WORDS[i+1]}\") ;; esac\n"
+           "    done\n"
            "    COMPREPLY=()\n"
            "    [ \"$COMP_CWORD\" -gt 1 ] || before=\n"
            "    case \"${COMP_WORDS[1]} $before\" in\n");
@@ -116,6 +140,8 @@ static void completion_zsh_one(const struct flag *row, const char *name)
         printf(":%s:(", row->value ? row->value : "value");
         completion_words(row->choices);
         putchar(')');
+    } else if (completion_names(row)) {
+        printf(":%s:{compadd -- $(aqueduct completion names %s 2>/dev/null)}", row->value, completion_names(row));
     } else if (completion_takes_value(row)) {
         printf(":%s:%s", row->value ? row->value : "value", completion_is_file(row) ? "_files" : "");
     }
@@ -179,6 +205,8 @@ static void completion_fish_flag(const struct command *command, const struct fla
         completion_words(row->choices);
         putchar('\'');
     }
+    if (completion_names(row))
+        printf(" -a '(aqueduct completion names %s 2>/dev/null)'", completion_names(row));
     printf(" -d ");
     completion_quoted(row->doc);
     putchar('\n');
@@ -200,8 +228,31 @@ static void completion_fish(const struct connectors *connectors)
 
 /* ---- the command ---- */
 
+static void completion_print(void *ctx, const char *name)
+{
+    (void)ctx;
+    puts(name);
+}
+
+/* For the shells: nothing is said of what is wrong. */
+static int completion_print_names(const struct command_call *call)
+{
+    static const char *const kinds[] = { "sources", "sinks", "topics", "places", NULL };
+    const char *which = call->word_count > 1 ? call->words[1] : "";
+    for (size_t i = 0; kinds[i]; i++)
+        if (strcmp(kinds[i], which) == 0) {
+            config_each_name((const char *const *)call->files.at, call->files.count, which, completion_print, NULL);
+            return COMMAND_DONE;
+        }
+    return usage_unknown("names of what? unknown word", which, kinds);
+}
+
 static int completion_run(struct command_call *call)
 {
+    if (strcmp(call->words[0], "names") == 0)
+        return completion_print_names(call);
+    if (call->word_count > 1)
+        return usage_wrong(&command_completion, "unknown word \"%s\"", call->words[1]);
     if (strcmp(call->words[0], "bash") == 0)
         completion_bash(call->connectors);
     else if (strcmp(call->words[0], "zsh") == 0)
@@ -211,14 +262,17 @@ static int completion_run(struct command_call *call)
     return COMMAND_DONE;
 }
 
-static const char *const completion_shells[] = { "bash", "zsh", "fish", NULL };
+static const char *const completion_shells[] = { "bash", "zsh", "fish", "names", NULL };
 
 const struct command command_completion = {
     .name = "completion",
-    .synopsis = "bash|zsh|fish",
+    .synopsis = "bash|zsh|fish | names sinks|places|sources|topics",
     .doc = "Print what the shell needs to complete the command line: source <(aqueduct completion bash).",
+    .notes =
+        "cmake --install puts it where the shells look. Values of --sink, --to, --topic and --source are completed by the\n"
+        "names in the configuration (`names` prints them; it takes -c as any command).\n",
     .verbs = completion_shells,
     .min_words = 1,
-    .max_words = 1,
+    .max_words = 2,
     .run = completion_run,
 };

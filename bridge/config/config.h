@@ -196,6 +196,10 @@ void problems_print_json(const struct problems *p, json_t *more, FILE *out);
  * and by which of its options (source_ops.content). */
 void content_each(const struct config *c,
                   void (*each)(void *ctx, const char *topic, const char *source, const char *why), void *ctx);
+/* The names in the files, whether or not they are right and secrets are there (for completion): of which "sources", "sinks",
+ * "topics" or "places" (SINK, SINK/ENDPOINT). One may come twice. */
+void config_each_name(const char *const *files, size_t count, const char *which,
+                      void (*each)(void *ctx, const char *name), void *ctx);
 /* Tells where it listens: of each source and sink, and of the admin pages (name ""); `certificate`: PEM file; NULL: no TLS. */
 void config_each_listener(const struct config *c,
                           void (*each)(void *ctx, const char *section, const char *name, const char *listen,

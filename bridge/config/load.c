@@ -186,6 +186,48 @@ struct config *config_load_part(const struct connectors *connectors, const char 
     return load_all(connectors, files, count, (struct load_how){ .sink_type = sink_type }, out);
 }
 
+/* Of a mapping by name. */
+static void load_each_key(const struct node *n, void (*each)(void *ctx, const char *name), void *ctx)
+{
+    for (size_t i = 0; n && n->kind == NODE_MAPPING && i < n->count; i++)
+        each(ctx, n->at[i].key->text.at);
+}
+
+static void load_each_place(const struct node *sinks, void (*each)(void *ctx, const char *name), void *ctx)
+{
+    for (size_t i = 0; sinks && sinks->kind == NODE_MAPPING && i < sinks->count; i++) {
+        const struct node *endpoints = node_get(sinks->at[i].value, "endpoints");
+        for (size_t k = 0; endpoints && endpoints->kind == NODE_MAPPING && k < endpoints->count; k++) {
+            char *place = str_join(sinks->at[i].key->text.at, "/", endpoints->at[k].key->text.at);
+            each(ctx, place);
+            free(place);
+        }
+        if (!endpoints)
+            each(ctx, sinks->at[i].key->text.at);
+    }
+}
+
+void config_each_name(const char *const *files, size_t count, const char *which,
+                      void (*each)(void *ctx, const char *name), void *ctx)
+{
+    struct arena tree = { 0 };
+    struct problems problems = { 0 };
+    const struct load_how part = { .sink_type = "" };
+    const struct node *root = load_files(&tree, files, count, &part, &problems), *routes = node_get(root, "routes");
+    bool topics = strcmp(which, "topics") == 0;
+    if (strcmp(which, "places") == 0)
+        load_each_place(node_get(root, "sinks"), each, ctx);
+    else
+        load_each_key(node_get(root, which), each, ctx);
+    for (size_t i = 0; topics && routes && routes->kind == NODE_LIST && i < routes->count; i++) {
+        const struct node *topic = node_get(routes->at[i].value, "topic");
+        if (topic && topic->kind == NODE_SCALAR)
+            each(ctx, topic->text.at);
+    }
+    problems_free(&problems);
+    arena_free(&tree);
+}
+
 void config_free(struct config *c)
 {
     if (!c)

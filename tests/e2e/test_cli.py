@@ -1070,14 +1070,14 @@ def test_example_of_the_help_is_right(run):
 
 # ---- completion, manual page ----
 
-def completed(shell, script, words):
+def completed(shell, script, words, **more):
     """What the shell offers for the last of the words."""
     if shell == "bash":
         line = " ".join(words)
         say = f"source {script}; COMP_WORDS=({line}{' ' + chr(39) * 2 if line.endswith(' ') else ''}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _aqueduct; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        return subprocess.run(["bash", "-c", say], capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(["bash", "-c", say], capture_output=True, text=True, check=True, **more).stdout.split()
     say = f"source {script}; complete -C '{' '.join(words)}'"
-    return [row.split("\t")[0] for row in subprocess.run(["fish", "-c", say], capture_output=True, text=True, check=True).stdout.splitlines()]
+    return [row.split("\t")[0] for row in subprocess.run(["fish", "-c", say], capture_output=True, text=True, check=True, **more).stdout.splitlines()]
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])
@@ -1088,6 +1088,33 @@ def test_a_shell_completes_commands_words_flags_and_their_values(run, shell):
     assert {"list", "show", "redrive", "discard"} <= set(completed(shell, script, ["aqueduct", "dead", ""]))
     assert {"--json", "--sink", "--config"} <= set(completed(shell, script, ["aqueduct", "status", "--"]))
     assert sorted(completed(shell, script, ["aqueduct", "status", "--list", ""])) == ["pending", "waiting"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_completes_names_of_the_configuration(run, aqueduct, shell):
+    """Also when a secret that it needs is not there."""
+    write(run, "bridge.yaml", EXPLAINED.replace("a secret of at least 24 characters", "${NOT_SET}"))
+    write(run, "script", run("completion", shell).stdout)
+    more = {"cwd": run.folder, "env": {**os.environ, "PATH": f"{os.path.dirname(aqueduct)}:{os.environ['PATH']}"}}
+    script = run.folder / "script"
+    assert sorted(completed(shell, script, ["aqueduct", "status", "--sink", ""], **more)) == ["archive", "crm"]
+    assert sorted(completed(shell, script, ["aqueduct", "resend", "--to", ""], **more)) == ["archive", "crm/all", "crm/hr"]
+    assert set(completed(shell, script, ["aqueduct", "tail", "--topic", ""], **more)) >= {"rest"}
+    assert run("completion", "names", "sinks", "-c", "gone.yaml").stdout == ""
+    done = run("completion", "names", "sink")
+    assert done.returncode == 2 and "(did you mean sinks?)" in done.stderr
+
+
+def test_an_installation_has_manual_page_completions_and_presets(aqueduct, tmp_path):
+    build = pathlib.Path(aqueduct).parent
+    if not (build / "CMakeCache.txt").exists():
+        pytest.skip("the program lies in no build folder")
+    subprocess.run(["cmake", "--install", build, "--prefix", tmp_path], check=True, capture_output=True)
+    program, share = tmp_path / "bin/aqueduct", tmp_path / "share"
+    for words, file in [(["man"], "man/man1/aqueduct.1"), (["completion", "bash"], "bash-completion/completions/aqueduct"),
+                        (["completion", "zsh"], "zsh/site-functions/_aqueduct"), (["completion", "fish"], "fish/vendor_completions.d/aqueduct.fish")]:
+        assert (share / file).read_text() == subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
+    assert (share / "aqueduct/presets/anythingllm.yaml").is_file()
 
 
 def test_zsh_reads_its_completion(run):
