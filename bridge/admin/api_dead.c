@@ -86,7 +86,7 @@ static void dead_end(struct api_work *w, bool discard)
     if (!s)
         return;
     struct dead_call call = { .base = { .publish = dead_publish, .place = place_find }, .home = w->home };
-    known_fill(&call.base, w->home->config);
+    json_t *made = api_work_known(w, &call.base);
     struct filed_work work = {
         .what = w->body, .discard = discard, .call = &call.base, .goes_on = dead_goes_on, .ctx = w
     };
@@ -102,6 +102,7 @@ static void dead_end(struct api_work *w, bool discard)
         w->why = e; /* what was done before that is told as well */
     w->status = w->status ? w->status : 200;
     known_free(&call.base);
+    json_decref(made);
 }
 
 static void dead_redrive(struct api_work *w)

@@ -74,13 +74,14 @@ static void events_resend(struct api_work *w)
     const char *sink = json_string_value(json_object_get(w->body, "sink")),
                *endpoint = json_string_value(json_object_get(w->body, "endpoint"));
     char *place = str_join(sink, endpoint ? "/" : "", endpoint ? endpoint : "");
-    known_fill(&call, w->home->config);
+    json_t *made = api_work_known(w, &call);
     if (!place_find(&call, str_of(place), &to, &e))
         api_work_fail(w, 409, "%s", e.text);
     else if (events_search(w, w->body, &s))
         events_publish(w, &s, &to);
     resend_free(&s);
     known_free(&call);
+    json_decref(made);
     free(place);
 }
 

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/admin/private.h"
+#include "bridge/config/known.h"
+#include "bridge/delivery/roster.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
@@ -221,6 +223,19 @@ static void work_stored(void *ctx, uint64_t tag, enum outcome o, const char *why
     pthread_mutex_unlock(&p->lock);
     if (left)
         work_put_free(p);
+}
+
+json_t *api_work_known(const struct api_work *w, struct command_call *call)
+{
+    json_t *made = w->home->roster ? roster_list(w->home->roster, NULL, true) : json_array();
+    const json_t *one;
+    size_t i;
+    known_fill(call, w->home->config);
+    json_array_foreach(made, i, one)
+    {
+        known_add(call, json_text(one, "sink"), json_text(one, "name"));
+    }
+    return made;
 }
 
 enum outcome api_work_publish(const struct api_home *home, const struct record *records, size_t count, struct err *e)

@@ -40,5 +40,8 @@ bool api_work_is_over(const struct api_work *w);
 void api_work_fail(struct api_work *w, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 const char *api_work_text(const struct api_work *w, const char *name); /* of the query; NULL: not said */
 size_t api_work_limit(const struct api_work *w);
+/* What commands know (config/known.h), with the endpoints that were made at run time. known_free, and then a json_decref of
+ * what this gives. */
+json_t *api_work_known(const struct api_work *w, struct command_call *call);
 /* Publishes durably and waits for it: lanes alone. */
 enum outcome api_work_publish(const struct api_home *home, const struct record *records, size_t count, struct err *e);

@@ -2,6 +2,7 @@
 /* Makes the lists of names of a configuration. */
 #include "bridge/config/known.h"
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/lib/mem.h"
 
 /* The names beside each sink. */
@@ -36,6 +37,20 @@ void known_fill(struct command_call *call, const struct config *c)
     call->sink_count = c->sink_count;
     call->sources = sources;
     call->prefix = c->broker.prefix;
+}
+
+void known_add(struct command_call *call, const char *sink, const char *endpoint)
+{
+    for (size_t i = 0; i < call->sink_count; i++) {
+        struct command_names *names = (struct command_names *)(uintptr_t)&call->names[i];
+        size_t n = names->endpoints.count;
+        if (strcmp(call->sinks[i]->id, sink) != 0 || strings_have(&names->endpoints, str_of(endpoint)))
+            continue;
+        names->endpoints.at = mem_grow(names->endpoints.at, n + 1, sizeof *names->endpoints.at);
+        names->endpoints.at[names->endpoints.count++] = (char *)(uintptr_t)endpoint;
+        names->receivers = mem_grow((void *)(uintptr_t)names->receivers, n + 1, sizeof(struct endpoint *));
+        ((struct endpoint **)(uintptr_t)names->receivers)[n] = NULL;
+    }
 }
 
 /* What was made here; const is for the command. */

@@ -128,6 +128,54 @@ def test_from_a_new_endpoint_to_a_verified_delivery(bridge, receivers, person, j
     post_ok(daemon, event("c1", "chat.started", subject=HOSTILE, data={"text": HOSTILE}), event("d1", "document.embedded"), event("d2", "document.failed"))
     wait_for(lambda: {"c1", "d2"} <= {r["id"] for r in good.all()})
     assert "d1" not in {r["id"] for r in good.all()} and judge([signed(r, secret) for r in good.all()]) == ["ok"] * 3
+    person.goes("Deliveries")
+    person.wait("[...document.querySelectorAll('tbody tr')].filter(row => row.innerText.includes('crm/billing')).length === 2")
+    person.click("200 chat.started")
+    person.says("All that was tried with it")
+    person.wait("[...document.querySelectorAll('dialog pre')].filter(pre => pre.textContent.includes('<script>')).length === 2")     # answer and data
+    person.click("Send again")
+    person.click("Send again")                                       # the question's
+    person.says("It is on its way to crm/billing.")
+    wait_for(lambda: [r["id"] for r in good.all()].count("c1") == 2)
+    person.unharmed()
+
+
+def test_what_fails_waits_or_is_dead_and_is_redriven_when_it_is_mended(bridge, receivers, person, tmp_path):
+    broken = [True]
+    bad, held = receivers(lambda r: 500 if broken else 204, secrets=()), receivers(lambda r: 500, secrets=())
+    daemon, base = with_key(bridge, tmp_path)
+    person.open(base + "/")
+    adds(person, "billing", bad.url)
+    person.click("Done")
+    adds(person, "held", held.url, "chat.*", sink="slow")
+    person.click("Done")
+    post_ok(daemon, *(event(f"e{i}", "chat.started") for i in range(3)))
+    person.wait("[...document.querySelectorAll('tbody tr')].some(row => row.innerText.includes('held') && row.innerText.includes('500 Internal Server Error'))")
+    person.goes("Flow")
+    person.wait("document.querySelector('[data-node=\"sink:slow\"] dd.warn')?.textContent === '3'")      # they wait for an hour
+    person.goes("Dead letters")
+    person.wait("document.querySelectorAll('tbody tr').length === 3")
+    person.click("refused")
+    person.says("500 Internal Server Error")
+    person.press("Escape")
+    person.click("Redrive \u2026")
+    person.says("Redrive 3 dead letters?")
+    broken.clear()
+    person.click("Redrive 3")
+    person.says("3 dead letters redriven.")
+    wait_for(lambda: bad.ids() == {"e0", "e1", "e2"})
+    person.says("No dead letters")
+    daemon.stop()
+    daemon = bridge.start()
+    person.open(f"http://127.0.0.1:{daemon.admin}/#/endpoints")
+    person.wait("document.querySelectorAll('tbody tr').length === 2")
+    assert "billing" in person.run("document.querySelector('tbody').innerText")
+    person.click("held")
+    person.click("Delete")
+    person.says("Delete held?")
+    person.click("Delete endpoint")
+    person.says("held is deleted.")
+    person.wait("document.querySelectorAll('tbody tr').length === 1")
     person.unharmed()
 
 
