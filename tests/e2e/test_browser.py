@@ -92,3 +92,48 @@ def test_the_client_goes_on_where_it_was_with_a_new_token(local_bridge, browser,
     page.wait("states.at(-1) === 'closed'")
     site.shutdown()
     site.server_close()
+
+
+NAMED = """(async () => {
+    const { listen } = await import("/aqueduct.js");
+    globalThis.begin = (token, into, more = {}) => {
+        const stream = listen(location.origin + "/", { transports: ["%s"], token, topics: ["%s"], onState: (s) => states.push(s), ...more });
+        (async () => { for await (const event of stream) into.push(event.authid + "/" + event.id); })().catch((error) => into.push(String(error)));
+        return stream;
+    };
+    globalThis.said = (type, id) => ({ type, event_id: id, sessionId: "s", content: "c" });
+    globalThis.states = []; globalThis.first = []; globalThis.second = []; globalThis.third = [];
+    return true;
+})()"""
+
+
+@pytest.mark.parametrize("transport", ["websocket", "poll"])
+def test_the_client_publishes_and_the_server_remembers_where_it_is(local_bridge, browser, transport):
+    port = free_port()
+    tokens = [f"a-token-of-{user}-long-enough" for user in ("ann", "bob")]
+    users = ", ".join(f"{{name: {user}, secret: {token}}}" for user, token in zip(("ann", "bob"), tokens))
+    daemon = local_bridge.run(LIVE.replace("tokens: [%s]%s", "tokens: [%s], publish: {types: [chat.*]}") % (port, users))
+    page = browser.open(f"http://127.0.0.1:{port}/")
+    page.wait("document.readyState === 'complete'")
+    assert page.run(NAMED % (transport, local_bridge.topic("events")))
+    page.run(f"globalThis.a = begin('{tokens[0]}', first, {{ name: 'dash', window: 3, publishes: true }}); true")
+    page.wait("states.some((s) => s.state === 'open')")
+    assert page.run("a.publish(said('chat.message', 'm')).then((r) => r.id)") == "m"
+    page.run(f"globalThis.b = begin('{tokens[1]}', second, {{ from: 'latest' }}); true")
+    assert page.run("b.publish(said('chat.message', 'm')).then((r) => r.id)") == "m", "ids are each user's own"
+    assert page.run("a.publish(said('user.deleted', 'x')).then(() => 'stored', (e) => [e.name, e.code, e.temp])") == ["Refused", 4403, False]
+    page.wait("first.length === 2")
+    assert sorted(page.run("first")) == ["ann/m", "bob/m"], "neither passes for a repeat of the other"
+    assert page.run("a.ack().then(() => true)")
+    for i in range(2):
+        page.run(f"b.publish(said('chat.message', 'n{i}')).then(() => true)")
+    page.wait("first.length === 4")
+    daemon.kill()
+    daemon = local_bridge.start(ready=True)
+    page.run("a.publish(said('chat.message', 'o')).catch(() => a.publish(said('chat.message', 'o'))).catch(() => null).then(() => true)")
+    page.run(f"globalThis.c = begin('{tokens[1]}', third, {{ name: 'dash' }}); true")    # as after a reload of the page
+    page.wait("third.length >= 2")
+    assert page.run("third.slice(0, 2)") == ["bob/n0", "bob/n1"], "what was not acknowledged comes again, and nothing before"
+    page.wait("first.filter((id) => id === 'bob/n1').length === 1")
+    page.run("a.close(); b.close(); c.close(); true")
+    daemon.stop()

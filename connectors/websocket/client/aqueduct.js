@@ -9,7 +9,9 @@
  * It connects by WebSocket, else by server-sent events, else by long-polling, and goes on where it was when a connection
  * breaks: the log of the server is the queue, so nothing is lost and nothing comes twice. What the server's retention
  * took in between is told by `onGap`. `stream.position` is behind the event that was handed out last: keep it, and give it
- * as `from` the next time.
+ * as `from` the next time; or give a `name`, and let the server keep what `stream.ack()` acknowledges.
+ *
+ * The URL alone drives a WebSocket, unless there is a `name` or `publishes`: then it speaks aqueduct.v1+json.
  *
  * @module
  */
@@ -43,6 +45,10 @@
  * @property {string} [from] "latest" (default), "earliest", "last:20", a time (RFC 3339), or a position
  * @property {string | ((why: {refused: boolean}) => string | Promise<string>)} [token] asked for at each connection; `refused`:
  *   the last one was
+ * @property {string} [name] where the server keeps what is acknowledged: another stream of this name goes on there, and `from` is
+ *   where a new one begins (default: with all there is). By WebSocket or long-polling
+ * @property {number} [window] with `name`: most events that come before one is acknowledged (default 500; WebSocket alone)
+ * @property {boolean} [publishes] `publish` goes by the WebSocket, not by a request of its own
  * @property {("websocket" | "sse" | "poll")[]} [transports] which, in which order
  * @property {number} [limit] most events that wait for the reader; beyond, the connection rests (default 10000)
  * @property {(event: CloudEvent, position: string | null) => void} [onEvent] in the place of the iterator
@@ -50,7 +56,7 @@
  * @property {(state: State) => void} [onState]
  */
 
-const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 30000, SILENCE_MS = 60000, POLL_WAIT_S = 25, REMEMBERED = 1024, TRIES = 2;
+const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 30000, SILENCE_MS = 60000, POLL_WAIT_S = 25, REMEMBERED = 1024, TRIES = 2, PATIENCE_MS = 30000;
 const BEARER = "base64url.bearer.aqueduct.", CURSOR = "aqueductcursor";
 
 /** An error after which another try is of no use. */
@@ -72,6 +78,9 @@ class Ended extends Error {
     this.opened = opened;
   }
 }
+
+/** What tells an event from others. Ids are those of each publisher, so that source and id are not enough: all but the data. */
+const keyOf = ({ data, data_base64, ...attributes }) => JSON.stringify(attributes);
 
 const base64url = (text) =>
   btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
@@ -100,6 +109,9 @@ export class Stream {
   #failures = 0;
   #refused = false; // the last token was
   #end = null; // {error}
+  #talk = null; // the WebSocket that speaks aqueduct.v1
+  #asked = new Map(); // what waits for its answer there, by id
+  #number = 0;
 
   /** The position behind the event that was handed out last; null: none is known yet. @type {string | null} */
   position = null;
@@ -107,13 +119,43 @@ export class Stream {
   /** @param {string | URL} url @param {Options} [options] */
   constructor(url, options = {}) {
     this.#url = new URL(String(url).replace(/^ws/, "http"), globalThis.location?.href);
-    this.#options = { from: "latest", transports: ["websocket", "sse", "poll"], limit: 10000, ...options };
+    this.#options = { from: options.name ? undefined : "latest", transports: options.name ? ["websocket", "poll"] : ["websocket", "sse", "poll"], limit: 10000, ...options };
+    if (options.name && this.#options.transports.includes("sse")) throw new TypeError("a name goes by websocket or poll");
     queueMicrotask(() => this.#run()); // nobody is called back before the stream is known
   }
 
   /** Ends the stream; what waits for the reader is still handed out. */
   close() {
     this.#finish(null);
+  }
+
+  /**
+   * Everything up to the position is done: the name stands there, durably, when the promise is fulfilled. What was not acknowledged
+   * comes again, to whoever listens by this name.
+   * @param {string | null} [position] behind which event; none: the one that was handed out last
+   * @returns {Promise<void>}
+   */
+  async ack(position = this.position) {
+    if (!this.#options.name) throw new TypeError("a stream without a name acknowledges nothing");
+    if (!position) return;
+    if (this.#talk) await this.#ask({ op: "ack", sub: "s", pos: position });
+    else await this.#fetch(this.#events({ position: this.#options.name, ack: position, max: "1" }), "application/json", this.#abort.signal);
+  }
+
+  /**
+   * Publishes an event, if the server lets this token: a CloudEvent, or {type, content, sessionId}. Fulfilled when it is stored.
+   * After an error that may pass (`temp`), the same may be published again, under the same id: it is not stored twice.
+   * @param {object} event
+   * @returns {Promise<{id: string}>}
+   */
+  async publish(event) {
+    if (this.#talk) return { id: (await this.#ask({ op: "pub", event })).event };
+    const token = await this.#token();
+    const headers = { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+    const answer = await fetch(this.#url, { method: "POST", headers, body: JSON.stringify(event), signal: this.#abort.signal });
+    const said = await answer.json();
+    if (answer.ok) return { id: said.event };
+    throw Object.assign(new Refused(said.why ?? said.detail ?? `the server answered with status ${answer.status}`, said.code ?? answer.status), { temp: said.temp ?? answer.status >= 500 });
   }
 
   async *[Symbol.asyncIterator]() {
@@ -138,7 +180,7 @@ export class Stream {
 
   #take(event, position) {
     this.#received = position ?? this.#received;
-    const key = `${event.source}\n${event.id}`;
+    const key = keyOf(event);
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value);
@@ -232,11 +274,18 @@ export class Stream {
     throw new Refused(`there is no transport ${transport}`, 0);
   }
 
+  /** The URL of the listener's events, with no more than that. */
+  #events(more) {
+    const url = new URL(this.#url);
+    url.pathname = url.pathname.replace(/\/$/, "") + "/events";
+    for (const [name, value] of Object.entries(more)) url.searchParams.set(name, value);
+    return url;
+  }
+
   /** The listener's URL, or that of its events, with what is asked for. */
   #target(events, more = {}) {
     const { topics, type, subject, source, filter, from } = this.#options;
-    const url = new URL(this.#url);
-    if (events) url.pathname = url.pathname.replace(/\/$/, "") + "/events";
+    const url = events ? this.#events({}) : new URL(this.#url);
     const asked = { topics: topics?.join(","), type, subject, source, filter: filter && JSON.stringify(filter), from: this.#received ?? from, ...more };
     for (const [name, value] of Object.entries(asked)) if (value) url.searchParams.set(name, value);
     return url;
@@ -297,41 +346,96 @@ export class Stream {
   // ---- WebSocket ----
 
   async #webSocket() {
+    const talks = Boolean(this.#options.name || this.#options.publishes);
     // A refused handshake does not say why, and a position is needed for a break before the first event.
-    if (!this.#received && this.#options.from === "latest") await this.#first();
+    if (!talks && !this.#received && this.#options.from === "latest") await this.#first();
     const token = await this.#token();
-    const url = this.#target(false, { cursor: "1" });
+    const url = talks ? new URL(this.#url) : this.#target(false, { cursor: "1" });
     url.protocol = url.protocol.replace("http", "ws");
-    const protocols = ["cloudevents.json", ...(token ? [BEARER + base64url(token)] : [])];
+    const protocols = [talks ? "aqueduct.v1+json" : "cloudevents.json", ...(token ? [BEARER + base64url(token)] : [])];
     const socket = new WebSocket(url, protocols);
     let opened = false;
     const end = () => socket.close(1000);
     this.#abort.signal.addEventListener("abort", end);
+    const state = { waitMs: null };
     try {
       await new Promise((resolve, reject) => {
-        socket.onopen = () => {
+        const open = () => {
           opened = true;
+          this.#refused = false;
           this.#say({ state: "open", transport: "websocket" });
+        };
+        socket.onopen = () => {
+          if (!talks) return open();
+          this.#talk = socket;
+          this.#subscribe().then(open, (error) => {
+            reject(error.temp ? new Ended(error.message) : error);
+            socket.close(1000);
+          });
         };
         socket.onmessage = (message) => {
           if (typeof message.data !== "string") return;
-          const event = JSON.parse(message.data);
-          const position = event[CURSOR] ?? null;
-          delete event[CURSOR];
-          if (event.type === "aqueduct.resume") this.#gap(event.data);
-          else this.#take(event, position);
+          if (talks) this.#hear(JSON.parse(message.data), state);
+          else this.#hearEvent(JSON.parse(message.data));
           if (this.#isFull) socket.close(1000); // comes back from there
         };
         socket.onclose = ({ code, reason }) => {
           if (isLasting(code)) return reject(new Refused(reason || `closed with ${code}`, code));
           const said = /come back in (\d+) ms/.exec(reason);
-          if (!opened) return resolve(this.#whyNot());
-          reject(new Ended(reason || `closed with ${code}`, { opened, waitMs: said ? Number(said[1]) : this.#isFull ? 0 : null }));
+          if (!opened && !this.#talk) return resolve(this.#whyNot());
+          reject(new Ended(reason || `closed with ${code}`, { opened, waitMs: said ? Number(said[1]) : this.#isFull ? 0 : state.waitMs }));
         };
       });
     } finally {
       this.#abort.signal.removeEventListener("abort", end);
+      this.#talk = null;
+      for (const { reject } of this.#asked.values()) reject(Object.assign(new Ended("the connection ended"), { temp: true }));
+      this.#asked.clear();
     }
+  }
+
+  #hearEvent(event) {
+    const position = event[CURSOR] ?? null;
+    delete event[CURSOR];
+    if (event.type === "aqueduct.resume") this.#gap(event.data);
+    else this.#take(event, position);
+  }
+
+  // ---- aqueduct.v1 ----
+
+  /** The answer to an op. */
+  #ask(op) {
+    const id = ++this.#number;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#asked.delete(id) && reject(Object.assign(new Ended("no answer came"), { temp: true })), PATIENCE_MS);
+      const settled = (done) => (value) => (clearTimeout(timer), done(value));
+      this.#asked.set(id, { resolve: settled(resolve), reject: settled(reject) });
+      this.#talk.send(JSON.stringify({ ...op, id }));
+    });
+  }
+
+  #subscribe() {
+    const { topics, type, subject, source, filter, from, name, window } = this.#options;
+    return this.#ask({ op: "sub", sub: "s", topics, type, subject, source, filter, name, window, from: (name ? null : this.#received) ?? from });
+  }
+
+  #hear(message, state) {
+    const { op, id, pos } = message, asked = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (op === "ev") message.d.forEach((event, i) => this.#take(event, i === message.d.length - 1 ? pos : null));
+    else if (op === "ok" || op === "live" || op === "hb") this.#received = pos ?? this.#received;
+    else if (op === "state") this.#gap(message);
+    else if (op === "drain") state.waitMs = message.reconnect_ms;
+    else if (op === "err" && message.code === 4410 && !asked) this.#refresh();
+    if (op === "err") asked?.reject(Object.assign(new Refused(message.msg, message.code), { temp: message.temp }));
+    else asked?.resolve(message);
+  }
+
+  /** The token has expired: another one goes on where it was. Without one the server closes, and the next connection asks again. */
+  async #refresh() {
+    this.#refused = true;
+    const socket = this.#talk, token = await this.#token();
+    if (token && socket === this.#talk) await this.#ask({ op: "refresh", token }).catch(() => {});
   }
 
   /** A handshake failed: by what a plain request is answered it is refused or away, or something in between knows no WebSocket. */
@@ -406,8 +510,9 @@ export class Stream {
   // ---- long-polling ----
 
   async #poll() {
+    const { name } = this.#options;
     for (let first = true; !this.#end; first = false) {
-      const wait = first ? {} : { wait: String(POLL_WAIT_S) };
+      const wait = !first ? { wait: String(POLL_WAIT_S) } : name && !this.#received ? { position: name } : {};
       const answer = await this.#fetch(this.#target(true, { max: "500", ...wait }), "application/json", this.#abort.signal);
       const { events, cursor, resume, lost } = await answer.json();
       if (first) this.#say({ state: "open", transport: "poll" });
