@@ -320,6 +320,12 @@ struct filed_ops {
     bool (*end)(const struct sink *s, struct filed_work *w, struct err *e);
 };
 
+/* Who listens now: at most so many rows, of one connection alone unless 0. */
+struct listener_question {
+    size_t most;
+    uint64_t connection;
+};
+
 struct sink_ops {
     const char *type, *doc;
     size_t size;
@@ -349,6 +355,10 @@ struct sink_ops {
     /* Does I/O until something finishes, wake_fd is readable, or `wait` has passed; wait 0: only what can be done at
      * once. Returns how many results were written (at most room). Each tag sent gets one result. */
     size_t (*work)(struct sink *s, int wake_fd, struct duration wait, struct result *out, size_t room);
+    /* Of a broadcast sink: appends a JSON list of who listens now, an object for each subscription: connection (its number),
+     * kind, protocol, address, user, since, token_expired, sub, topics (null: all), filter, slow, state, next (of each
+     * "topic/partition" the offset that it gets next). No token is in it. Own thread, between two calls; may be NULL. */
+    void (*listeners)(struct sink *s, const struct listener_question *q, struct buf *out);
     /* A broadcast sink's share of a drain: tell listeners good-bye. Own thread, once, before close; may be NULL. */
     void (*drain)(struct sink *s, struct duration limit);
     void (*close)(struct sink *s); /* abandons what is in flight: the core will deliver it again */

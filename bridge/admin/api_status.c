@@ -22,6 +22,8 @@ static void status_get(struct api_call *call)
     const struct account_question q = {
         .events = (size_t)json_number_value(json_object_get(call->query, "events")),
         .id = str_of(api_query_text(call, "id")),
+        .listeners = { .most = (size_t)json_number_value(json_object_get(call->query, "listeners")),
+                       .connection = (uint64_t)json_number_value(json_object_get(call->query, "connection")) },
     };
     struct buf out = buf_new(STATUS_BYTES);
     ask->account(ask->ctx, &q, &out);
@@ -50,6 +52,9 @@ static const struct shape status_query[] = {
     { "events", SHAPE_INTEGER, .max = ACCOUNT_EVENTS,
       .doc = "How many of each sink's events in memory are listed, the oldest first; without it none." },
     { "id", SHAPE_TEXT, .min = 1, .max = 4096, .doc = "Only those with this event's id." },
+    { "listeners", SHAPE_INTEGER, .max = ACCOUNT_LISTENERS,
+      .doc = "How many subscriptions of live listeners are listed of each sink; without it none." },
+    { "connection", SHAPE_INTEGER, .min = 1, .max = UINT32_MAX, .doc = "Only those of this connection." },
     { 0 },
 };
 static const struct shape status_answer[] = {

@@ -71,6 +71,10 @@ static bool pages_question(const struct pages *p, struct str query, struct accou
             continue;
         if (str_eq(name, STR("events")) && str_to_u64(value, &n) && n <= ACCOUNT_EVENTS)
             q->events = (size_t)n;
+        else if (str_eq(name, STR("listeners")) && str_to_u64(value, &n) && n <= ACCOUNT_LISTENERS)
+            q->listeners.most = (size_t)n;
+        else if (str_eq(name, STR("connection")) && str_to_u64(value, &n))
+            q->listeners.connection = n;
         else if (str_eq(name, STR("id")) && !id->n)
             q->id = pages_decode(id, value);
         else
@@ -84,7 +88,8 @@ void pages_status(const struct pages *p, struct http_server *server, const struc
     struct account_question question = { 0 };
     struct buf out = buf_new(STATUS_BYTES), id = buf_new(ID_BYTES);
     if (!pages_question(p, r->query, &question, &id))
-        pages_send(server, r, 400, "text/plain; charset=utf-8", STR("GET /status[?events=N&id=ID], N at most 1000\n"));
+        pages_send(server, r, 400, "text/plain; charset=utf-8",
+                   STR("GET /status[?events=N&id=ID&listeners=N&connection=C], N at most 1000\n"));
     else {
         p->account(p->ctx, &question, &out);
         pages_send(server, r, out.failed ? 500 : 200, "application/json", buf_str(&out));

@@ -4,15 +4,17 @@
  *   {"event", "type", "stored": "topic/partition@offset" or null, "routes": [{"route", "topic", "takes", "why"}],
  *    "sinks": [{"sink", "endpoint", "topic", "takes", "why"}]}
  *
- * It asks the configuration alone; what became of a stored event is `aqueduct status --event`. */
+ * It asks the configuration alone; what became of a stored event is `aqueduct status --event`. With --connection it asks the
+ * running daemon for that listener (explain_listener.c). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include "bridge/broker/broker.h"
 #include "bridge/cli/commands.h"
-#include "bridge/delivery/find_event.h"
+#include "bridge/cli/explain_listener.h"
 #include "bridge/cli/status_print.h"
 #include "bridge/cli/usage.h"
 #include "bridge/command/given.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/intake/route.h"
 #include "bridge/lib/json.h"
 
@@ -20,12 +22,15 @@ enum { EXPLAIN_EVENT = 16 << 20, EXPLAIN_WHY = 4096, EXPLAIN_NAME = 28 };
 
 struct explain_flags {
     struct str event;
+    int64_t connection;
     bool json;
 };
 
 static const struct flag explain_flags[] = {
     FLAG(struct explain_flags, event, .name = "--event", .value = "ID",
          .doc = "the newest stored event of this id, in place of a file"),
+    FLAG(struct explain_flags, connection, .name = "--connection", .value = "N", .min = 1, .max = UINT32_MAX,
+         .doc = "with --event: why the live listener of this number got it, or not (aqueduct status --list listeners)"),
     FLAG(struct explain_flags, json, .name = "--json", .doc = "one JSON object"),
     { 0 },
 };
@@ -218,11 +223,18 @@ static int explain_run(struct command_call *call)
     struct explain x = { .config = call->config, .id = f->event, .e = &e };
     if (f->event.at && call->word_count)
         return usage_wrong(&command_explain, "the event is a file or --event, not both");
+    if (f->connection && !f->event.at)
+        return usage_wrong(&command_explain,
+                           "--connection goes with --event: what is stored alone can have reached a listener");
     bool ok = f->event.at ? explain_find(&x) : explain_read(&x, call->word_count ? call->words[0] : NULL);
     int code = COMMAND_FAILED;
     if (!ok && *e.text)
         usage_failed("explain", &e);
-    if (ok) {
+    if (ok && f->connection) {
+        code = explain_listener(&(struct explained){ x.config, x.event, x.record, f->connection }, f->json, &e);
+        if (*e.text)
+            usage_failed("explain", &e);
+    } else if (ok) {
         json_t *all = explain_all(&x);
         if (f->json)
             json_dumpf(all, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
@@ -240,13 +252,18 @@ static int explain_run(struct command_call *call)
 
 const struct command command_explain = {
     .name = "explain",
-    .synopsis = "[-c FILE]... [FILE | --event ID] [--json]",
+    .synopsis = "[-c FILE]... [FILE | --event ID [--connection N]] [--json]",
     .doc = "Say which routes, sinks and endpoints take an event, and why the others do not.",
-    .notes = "FILE, or standard input, is one CloudEvent as JSON. Exit code 0: some sink takes it; 1: none does.\n"
-             "It reads the configuration alone; what became of a stored event: aqueduct status --event ID.\n\n"
-             "Examples:\n"
-             "  aqueduct explain event.json\n"
-             "  aqueduct explain --event 5f1c6c1e-0f4b --json | jq '.sinks[] | select(.takes | not)'\n",
+    .notes =
+        "FILE, or standard input, is one CloudEvent as JSON. Exit code 0: some sink takes it; 1: none does.\n"
+        "It reads the configuration alone; what became of a stored event: aqueduct status --event ID.\n"
+        "With --connection it asks the running daemon about one live listener: does it listen to the topic, do its filter\n"
+        "and the claims of its token let the event be, does it stand behind it, and if not yet, what does it wait for. Exit\n"
+        "code 0: it got it.\n\n"
+        "Examples:\n"
+        "  aqueduct explain event.json\n"
+        "  aqueduct explain --event 5f1c6c1e-0f4b --connection 17\n"
+        "  aqueduct explain --event 5f1c6c1e-0f4b --json | jq '.sinks[] | select(.takes | not)'\n",
     .flags = explain_flags,
     .size = sizeof(struct explain_flags),
     .max_words = 1,

@@ -23,8 +23,10 @@ struct status_flags {
 static const struct flag status_flags[] = {
     FLAG(struct status_flags, json, .name = "--json", .doc = "one JSON object, for programs"),
     FLAG(struct status_flags, sink, .name = "--sink", .value = "NAME", .doc = "this sink alone"),
-    FLAG(struct status_flags, list, .name = "--list", .value = "WHICH", .choices = "pending|waiting",
-         .doc = "also the events: those in the daemon's memory and in the waiting topics, or only those that wait"),
+    FLAG(
+        struct status_flags, list, .name = "--list", .value = "WHICH", .choices = "pending|waiting|listeners",
+        .doc =
+            "also the events: those in the daemon's memory and in the waiting topics, or only those that wait; or who listens live, and where"),
     FLAG(struct status_flags, limit, .name = "--limit", .value = "N", .min = 1, .max = ACCOUNT_EVENTS,
          .doc = "with --list: at most so many of each sink, oldest first (20)"),
     FLAG(struct status_flags, event, .name = "--event", .value = "ID", .group = "",
@@ -33,6 +35,11 @@ static const struct flag status_flags[] = {
          .doc = "with --event: stored at or after (2026-11-20T10:00:00Z, or 90s 15m 2h 3d ago)"),
     { 0 },
 };
+
+static bool status_lists_listeners(const struct status_flags *flags)
+{
+    return str_eq(flags->list, STR("listeners"));
+}
 
 static bool status_knows_sink(const struct command_call *call, struct str name)
 {
@@ -130,7 +137,9 @@ static json_t *status_account(const struct command_call *call, const struct stat
 {
     char query[32] = "";
     bool nobody = false;
-    if (flags->list.at)
+    if (status_lists_listeners(flags))
+        snprintf(query, sizeof query, "?listeners=%lld", (long long)flags->limit);
+    else if (flags->list.at)
         snprintf(query, sizeof query, "?events=%d", ACCOUNT_EVENTS);
     json_t *account = status_ask(call->config, query, &nobody, e);
     if (account || !nobody)
@@ -193,7 +202,7 @@ static bool status_reads_waiting(const struct config *config, const struct statu
     struct broker_facts facts = broker_facts(&config->broker);
     if (!facts.own_folder && !facts.is_shared) /* in memory: nobody but the daemon can read */
         return false;
-    return flags->list.at || facts.own_folder || (from && strcmp(from, "log") == 0);
+    return (flags->list.at && !status_lists_listeners(flags)) || facts.own_folder || (from && strcmp(from, "log") == 0);
 }
 
 static int status_run(struct command_call *call)
@@ -214,7 +223,7 @@ static int status_run(struct command_call *call)
     json_t *account = status_account(call, flags, &e);
     if (!account)
         return usage_failed("status", &e);
-    size_t events = flags->list.at ? (size_t)flags->limit : 0;
+    size_t events = flags->list.at && !status_lists_listeners(flags) ? (size_t)flags->limit : 0;
     if (status_reads_waiting(call->config, flags, account) && !status_add_waiting(call->config, account, events, &e)) {
         json_decref(account);
         return usage_failed("status", &e);
@@ -255,6 +264,8 @@ static const char status_notes[] =
     "half_open), since, next_probe; and since the daemon's start consumed = delivered + dead + filtered + moved + released + "
     "pending; attempts, retries, untried\n"
     "    events[] (--list): id, topic, partition, offset, time, endpoint, state, attempts, first, due, status, reason\n"
+    "    listeners[] (--list listeners): connection, kind, protocol, address, user, since, token_expired, sub, topics (null: all), "
+    "filter, slow, state, next (by topic/partition)\n"
     "  unserved[]: sink, topic, records    what nobody serves any more, since the sink, or its topic, is not configured "
     "(topic null: it waits for an attempt); of a running daemon as it saw that last, at most 10 minutes ago, and records of a "
     "blocked log with the bridge's own. aqueduct orphans list reads it all, and ends it\n"
@@ -273,7 +284,8 @@ static const char status_notes[] =
 
 const struct command command_status = {
     .name = "status",
-    .synopsis = "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]]",
+    .synopsis =
+        "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting|listeners [--limit N]] [--event ID [--since TIME]]",
     .doc =
         "Say of each source what came, and of each sink what is delivered, in flight, pending, waiting and dead, and what fails.",
     .notes = status_notes,

@@ -233,6 +233,34 @@ static void status_print_destination(const json_t *d, FILE *out)
     status_print_totals(d, indent, out);
 }
 
+/* ---- listeners ---- */
+
+static void status_print_listeners(const json_t *listeners, FILE *out)
+{
+    const json_t *l;
+    size_t i;
+    fprintf(out, json_array_size(listeners) ? "  listeners:\n" : "  nobody listens\n");
+    json_array_foreach(listeners, i, l)
+    {
+        char since[24];
+        char *user = status_print_text(l, "user"), *address = status_print_text(l, "address"),
+             *sub = status_print_text(l, "sub"), *state = status_print_text(l, "state");
+        json_t *topics = json_object_get(l, "topics"), *filter = json_object_get(l, "filter");
+        char *names = json_is_array(topics) ? json_dumps(topics, JSON_COMPACT) : NULL,
+             *conditions = json_is_null(filter) ? NULL : json_dumps(filter, JSON_COMPACT | JSON_ENSURE_ASCII);
+        fprintf(out, "    %lld %s %s%s%s%s%s%s: %s%s%s%s%s, %s\n", (long long)status_print_number(l, "connection"),
+                json_text(l, "kind"), address, *user ? " " : "", user,
+                status_print_when(l, "since", false, since) ? " for " : "", since, "", *sub ? sub : "", *sub ? " " : "",
+                names ? names : "all topics", conditions ? " " : "", conditions ? conditions : "", state);
+        free(names);
+        free(conditions);
+        free(user);
+        free(address);
+        free(sub);
+        free(state);
+    }
+}
+
 /* ---- events ---- */
 
 static void status_print_event(const json_t *ev, FILE *out)
@@ -340,6 +368,8 @@ static void status_print_sink(const json_t *sink, FILE *out)
     status_print_destinations(json_object_get(sink, "destinations"), out);
     if (!json_is_true(json_object_get(sink, "live")))
         status_print_topics(json_object_get(sink, "topics"), out);
+    if (json_is_array(json_object_get(sink, "listeners")))
+        status_print_listeners(json_object_get(sink, "listeners"), out);
     if (json_is_array(events))
         fprintf(out, json_array_size(events) ? "  events, oldest first:\n" : "  no such events\n");
     json_array_foreach(events, i, d) status_print_event(d, out);

@@ -7,6 +7,8 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 
+enum { ACCOUNT_LISTENERS_BYTES = 32 << 20 };
+
 struct account {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t made;
@@ -260,6 +262,17 @@ static char *account_keep_all(const struct delivery *d)
     return str_dup(STR(""));
 }
 
+static void account_listeners(struct delivery *d, const struct account_question *q, json_t *j)
+{
+    struct buf text = buf_new(ACCOUNT_LISTENERS_BYTES);
+    if (q->listeners.most && d->s->ops->listeners)
+        d->s->ops->listeners(d->s, &q->listeners, &text);
+    json_t *list = text.n && !text.failed ? json_loadb(text.at, text.n, 0, NULL) : NULL;
+    if (list)
+        json_object_set_new(j, "listeners", list);
+    buf_free(&text);
+}
+
 static char *account_make(struct delivery *d, const struct account_question *q)
 {
     json_t *topics = json_array();
@@ -272,6 +285,7 @@ static char *account_make(struct delivery *d, const struct account_question *q)
                         d->s->ops->broadcast ? json_null() : json_integer(metric_value(d->self.count.waiting)));
     json_object_set_new(j, "blocked", d->blocked_events ? json_integer(metric_value(d->blocked_events)) : json_null());
     json_object_set_new(j, "blocked_keys", d->blocked_keys ? json_integer(metric_value(d->blocked_keys)) : json_null());
+    account_listeners(d, q, j);
     char *text = json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII);
     json_decref(j);
     CHECK(text);

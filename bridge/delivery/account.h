@@ -9,6 +9,7 @@
  *    "topics": [{"topic", "partition", "position", "start", "end", "finished_beyond", "pending"}],
  *    "destinations": [{"endpoint", "paused", "held": {"since", "reason", "next"}, "removed", "pending", "in_flight", "waiting", "oldest", "next_due", "failing": {"since", "status",
  *                      "reason"}, "circuit": {"state", "since", "next_probe"}, "consumed", "delivered", ...}],
+ *    "listeners": [..] (struct sink_ops), if they were asked for,
  *    "events": [{"id", "topic", "partition", "offset", "endpoint", "state", "attempts", "first", "due", "status", "reason"}]}
  *
  * The first destination stands for the sink as a whole (endpoint null): its only receiver, or of a sink with endpoints what
@@ -18,16 +19,17 @@
 #pragma once
 #include <stdbool.h>
 #include <time.h>
-#include "bridge/lib/str.h"
+#include "bridge/connector.h"
 
 struct delivery;
 
-enum { ACCOUNT_EVENTS = 1000 }; /* most of them in one account */
+enum { ACCOUNT_EVENTS = 1000, ACCOUNT_LISTENERS = 1000 }; /* most of them in one account */
 
 struct account_question {
     bool counters; /* no account: only the metrics that add up are kept for the page, as they stand (metric_keep) */
     size_t events; /* most of those in memory that are listed, oldest first; 0: none */
     struct str id; /* only those with this event's id; absent: all */
+    struct listener_question listeners; /* most 0: none are listed */
 };
 
 /* Asks for an account; the next turn makes it. The question is copied. */

@@ -11,6 +11,7 @@
  *   rights.c         what the claims of a token allow; ticket.c: that tokens expire
  *   publish.c        events of theirs on their way (message.c: how they are read); inward.c: the source that has them
  *   pull*.c          who comes for events by plain requests
+ *   roll.c           the list of them, for people
  *   page.c           a page that shows the events, and the client in JavaScript
  *   wish.c           where it wants to begin, and what is to become of it when it is slow
  *   frames.c told.c   an event, or what it is told besides, as the bytes that listeners get
@@ -138,6 +139,10 @@ int64_t pull_turn(struct websocket_sink *s);
 void pull_drain(struct websocket_sink *s);
 /* The server is gone, and so are their connections. */
 void pull_close(struct websocket_sink *s);
+
+/* ---- roll.c: `listeners` of struct sink_ops ---- */
+
+void roll_write(struct sink *base, const struct listener_question *question, struct buf *out);
 
 /* ---- page.c ---- */
 

@@ -517,6 +517,23 @@ void replay_acknowledged(struct replay *r, struct seat *t)
         replay_list(t->behind, &r->ready);
 }
 
+const char *replay_state(const struct replay *r, const struct seat *t)
+{
+    const struct behind_list *in = t->behind->in;
+    return in == &r->asking    ? "its position is looked up"
+           : in == &r->blocked ? "takes nothing"
+           : in == &r->full    ? "has not acknowledged what it got"
+                               : "catches up with the log";
+}
+
+void replay_each(struct replay *r, void (*each)(void *ctx, struct seat *t), void *ctx)
+{
+    const struct behind_list *lists[] = { &r->asking, &r->ready, &r->waiting, &r->blocked, &r->full };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (struct behind *b = lists[i]->first; b; b = b->next)
+            each(ctx, b->seat);
+}
+
 struct seat *replay_any(const struct replay *r)
 {
     const struct behind_list *lists[] = { &r->asking, &r->ready, &r->waiting, &r->blocked, &r->full };

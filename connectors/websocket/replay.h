@@ -50,6 +50,9 @@ void replay_note(struct replay *r, const struct granted *g);
  * send(), right after places_look. */
 struct spot *replay_where(const struct replay *r, const struct seat *t);
 void replay_acknowledged(struct replay *r, struct seat *t); /* its window may have room now */
-struct seat *replay_any(const struct replay *r);            /* one that is behind; NULL: there is none */
+/* What one that is behind waits for, for a person. */
+const char *replay_state(const struct replay *r, const struct seat *t);
+void replay_each(struct replay *r, void (*each)(void *ctx, struct seat *t), void *ctx); /* all that are behind */
+struct seat *replay_any(const struct replay *r); /* one that is behind; NULL: there is none */
 /* Gives back memory that nobody needs soon, and closes blocked listeners that took nothing for stall_s (0: never). */
 void replay_every_second(struct replay *r, uint32_t now_s, uint32_t stall_s);

@@ -486,6 +486,7 @@ const struct sink_ops websocket_sink = {
     .ready = websocket_ready,
     .send = websocket_send,
     .work = websocket_work,
+    .listeners = roll_write,
     .drain = websocket_drain,
     .close = websocket_close,
 };

@@ -164,7 +164,7 @@ def test_help_fits_a_terminal(run):
     named = set(re.split(r"[\s,:]+", text.split("\nMore: ")[1]))
     of = {place: {file.stem for file in (ROOT / "schemas" / place).glob("*.yaml")} for place in ("presets", "inbound", "receivers")}
     assert named >= of["presets"] | of["inbound"] | of["receivers"] | {"template"}
-    assert "status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting [--limit N]] [--event ID [--since TIME]] Say of each source" in " ".join(text.split())
+    assert "status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting|listeners [--limit N]] [--event ID [--since TIME]] Say of each source" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("args, said", [
@@ -1087,7 +1087,7 @@ def test_a_shell_completes_commands_words_flags_and_their_values(run, shell):
     assert completed(shell, script, ["aqueduct", "stat"]) == ["status"]
     assert {"list", "show", "redrive", "discard"} <= set(completed(shell, script, ["aqueduct", "dead", ""]))
     assert {"--json", "--sink", "--config"} <= set(completed(shell, script, ["aqueduct", "status", "--"]))
-    assert sorted(completed(shell, script, ["aqueduct", "status", "--list", ""])) == ["pending", "waiting"]
+    assert sorted(completed(shell, script, ["aqueduct", "status", "--list", ""])) == ["listeners", "pending", "waiting"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])

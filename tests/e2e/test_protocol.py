@@ -5,7 +5,7 @@ import json
 import cbor2
 import requests
 
-from conftest import HTTP_SOURCE, Listener, event, free_port, post_ok, wait_for
+from conftest import HTTP_SOURCE, Listener, SseListener, event, free_port, post_ok, wait_for
 
 LIVE = HTTP_SOURCE + """
 sinks:
@@ -126,3 +126,48 @@ def test_a_name_goes_on_after_crashes(bridge):
     wait_for(lambda: two.heard("a")[-1] == "e10")
     two.leave()
     assert [e["id"] for e in requests.get(f"http://127.0.0.1:{port}/events?position=etl&wait=20").json()["events"]] == ["e10"]
+
+
+def test_explain_says_why_a_listener_got_an_event_or_not(local_bridge):
+    port = free_port()
+    daemon = local_bridge.run(LIVE % port)
+    topic = local_bridge.topic("events")
+    post_ok(daemon, event("early", "thing.happened"))
+    talker, plain, stream = Talker(port), Listener(port, "?subject=s/*"), SseListener(port)
+    talker.ask("sub", sub="all")
+    talker.ask("sub", sub="chats", type="chat.*")
+    talker.ask("sub", sub="etl", name="etl", window=1)
+    silent = Talker(port)
+    post_ok(daemon, event("e1", "thing.happened", subject="t"), event("e2", "thing.happened", subject="t"))
+    wait_for(lambda: talker.heard("all") == ["e1", "e2"] and talker.heard("etl") == ["early"] and len(stream.events) == 2)
+
+    def explain(ident, connection):
+        done = local_bridge.command("explain", "--event", ident, "--connection", str(connection), "--json")
+        return done.returncode, {row["sub"]: (row["got"], row["why"]) for row in json.loads(done.stdout)["subscriptions"]}
+
+    rows = json.loads(local_bridge.command("status", "--list", "listeners", "--json").stdout)["sinks"][0]["listeners"]
+    assert {(row["kind"], row["protocol"], row["sub"], row["state"]) for row in rows} == {
+        ("websocket", "aqueduct.v1+json", "all", "live"), ("websocket", "aqueduct.v1+json", "chats", "live"),
+        ("websocket", "aqueduct.v1+json", "etl", "has not acknowledged what it got"), ("websocket", None, None, "live"), ("sse", None, None, "live"),
+        ("websocket", "aqueduct.v1+json", None, "subscribes to nothing")}
+    assert all(row["address"] == "127.0.0.1" and row["user"] is None and row["since"].startswith("20") and not row["token_expired"] for row in rows)
+    assert [row["next"] for row in rows if row["sub"] == "all"] == [{f"{topic}/0": 3}]
+    number = {(row["kind"], row["protocol"]): row["connection"] for row in rows if row["sub"] or not row["protocol"]}
+    code, why = explain("e2", number["websocket", "aqueduct.v1+json"])
+    assert code == 0 and why["all"] == (True, "it was written to the connection")
+    assert why["chats"] == (False, 'type "thing.happened" does not begin with "chat."')
+    assert why["etl"] == (False, "not yet: it stands 1 records before it, and has not acknowledged what it got")
+    assert explain("e2", number["websocket", None]) == (1, {None: (False, 'subject "t" does not begin with "s/"')})
+    assert explain("e2", number["sse", None]) == (0, {None: (True, "it was written to the connection")})
+    assert explain("early", number["sse", None])[1][None][1].startswith("it is behind it, and came after it was stored")
+    assert explain("e2", next(row["connection"] for row in rows if row["state"] == "subscribes to nothing"))[0] == 1
+    gone = local_bridge.command("explain", "--event", "e2", "--connection", "4000000000")
+    assert gone.returncode == 1 and gone.stdout.startswith("4000000000 is no connection now")
+    shown = local_bridge.command("explain", "--event", "e2", "--connection", str(number["websocket", None])).stdout
+    assert shown == 'live: no: subject "t" does not begin with "s/"\n'
+    listed = local_bridge.command("status", "--list", "listeners").stdout
+    assert 'etl all topics, has not acknowledged what it got' in listed and 'all topics {"prefix":{"subject":"s/"}}, live' in listed
+    assert local_bridge.command("explain", "--connection", "1").returncode == 2
+    daemon.stop()
+    nobody = local_bridge.command("explain", "--event", "e2", "--connection", "1")
+    assert nobody.returncode == 1 and "no daemon answers" in nobody.stderr
