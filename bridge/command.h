@@ -67,8 +67,9 @@ struct sink;
 struct source;
 
 struct command_names {                 /* in the configuration, beside a sink */
-    struct strings endpoints;          /* of its endpoints; none: it is without `endpoints:` */
-    struct endpoint *const *receivers; /* these endpoints: options filled, not opened */
+    struct strings endpoints;          /* of its endpoints; none: it is without `endpoints:`, or these are not known */
+    struct endpoint *const *receivers; /* these endpoints: options filled, not opened; NULL: it was made at run time */
+    bool many;                         /* it has `endpoints:` */
     struct strings formerly;           /* its earlier names */
 };
 

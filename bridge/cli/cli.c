@@ -6,6 +6,7 @@
 #include "bridge/cli/commands.h"
 #include "bridge/cli/flags.h"
 #include "bridge/cli/help.h"
+#include "bridge/cli/made_names.h"
 #include "bridge/config/known.h"
 #include "bridge/delivery/place.h"
 #include "bridge/cli/publish.h"
@@ -105,6 +106,7 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     if (!c)
         return COMMAND_FAILED;
     known_fill(call, c);
+    json_t *made = command == &command_run ? NULL : made_names_ask(call);
     call->publish = cli_publish;
     call->publisher = publisher_new(c);
     call->place = place_find;
@@ -112,6 +114,7 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     int code = command->run(call);
     publisher_free(call->publisher);
     known_free(call);
+    json_decref(made);
     config_free(c);
     return code;
 }

@@ -383,6 +383,30 @@ static void event_at(const struct event_find *f, const struct event_place *at, c
         json_object_set(said, "to", json_object_get(event_noted(f, NULL, id, endpoint, at->origin), "to"));
 }
 
+/* Endpoints that the daemon has and the configuration has not were made at run time: whether they were there when it came is not
+ * known here, so only what they got is said. */
+static void event_at_others(const struct event_find *f, const struct event_place *at, json_t *list)
+{
+    json_t *sink, *one;
+    size_t i, k;
+    struct event_place others = *at;
+    others.reads = false;
+    json_array_foreach(json_object_get(f->account, "sinks"), i, sink)
+    {
+        if (strcmp(json_text(sink, "sink"), at->sink->sink->id) != 0)
+            continue;
+        json_array_foreach(json_object_get(sink, "destinations"), k, one)
+        {
+            const char *name = json_string_value(json_object_get(one, "endpoint"));
+            bool ours = !name;
+            for (size_t n = 0; n < at->sink->endpoint_count && !ours; n++)
+                ours = strcmp(at->sink->endpoints[n].endpoint->name, name) == 0;
+            if (!ours)
+                event_at(f, &others, name, false, list);
+        }
+    }
+}
+
 static void event_at_places(const struct event_find *f, const struct event_place *at, const struct event *ev,
                             json_t *list)
 {
@@ -400,6 +424,7 @@ static void event_at_places(const struct event_find *f, const struct event_place
     for (size_t i = 0; i < sink->endpoint_count; i++)
         event_at(f, &endpoints, sink->endpoints[i].endpoint->name,
                  wanted && filter_match(sink->endpoints[i].filter, ev), list);
+    event_at_others(f, at, list);
 }
 
 /* What became of it at one sink. */

@@ -12,6 +12,7 @@ static struct command_names *known_names(const struct config *c)
     for (size_t i = 0; i < c->sink_count; i++) {
         const struct sink_config *s = &c->sinks[i];
         names[i].formerly = s->formerly;
+        names[i].many = s->many;
         struct endpoint **receivers = mem_alloc((s->endpoint_count + 1) * sizeof *receivers);
         names[i].endpoints.at = mem_alloc((s->endpoint_count + 1) * sizeof *names[i].endpoints.at);
         for (size_t j = 0; j < s->endpoint_count; j++) {

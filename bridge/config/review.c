@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "bridge/auth/seal.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
@@ -266,6 +267,17 @@ static void review_token_file(const struct review *v, const struct subject *s, c
     token_file_close(file);
 }
 
+/* Without it the bridge runs: what is made at run time has no secrets, or is held. */
+static void review_key_file(const struct review *v, const struct subject *s, const struct where *at)
+{
+    struct err e;
+    const char *path = v->c->admin.key_file;
+    struct seal_keys *keys = path && *path ? seal_read(path, &e) : NULL;
+    if (path && *path && !keys)
+        problem_warn(v->out, review_node(v, s, "key_file"), &(struct where){ at, STR("key_file"), 0 }, "%s", e.text);
+    seal_free(keys);
+}
+
 static void review_admin(const struct review *v)
 {
     const struct option *rows = option_find(config_options, "admin", OPT_GROUP)->of;
@@ -283,6 +295,7 @@ static void review_admin(const struct review *v)
                      "others reach %s, and without tokens whoever connects sees metrics and names", address);
     listener_doubts(&a->tokens, &a->verify, clock_wall_ms(), review_doubt, &(struct faults){ v->out, s.n, &at, 0 });
     review_token_file(v, &s, &at);
+    review_key_file(v, &s, &at);
 }
 
 void config_review(const struct config *c, const struct node *root, const struct config_trial *trial,

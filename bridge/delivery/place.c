@@ -52,7 +52,7 @@ bool place_named(const struct command_call *call, struct str text, struct comman
         return place_none(call, NULL, "that sink takes no single events", text, e);
     if (has_endpoint && !strings_have(endpoints, endpoint))
         return place_none(call, s, "the sink has no such endpoint", text, e);
-    if (!has_endpoint && endpoints->count)
+    if (!has_endpoint && (endpoints->count || call->names[i].many))
         return place_none(call, s, "say which of the sink's endpoints", text, e);
     *out = (struct command_place){ .sink = s->id };
     for (size_t j = 0; has_endpoint && j < endpoints->count; j++)

@@ -130,6 +130,14 @@ static void roster_say(struct roster *r, struct place *p, const char *why)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* The same of what is seen without the turn, too. */
+static void roster_mark(struct roster *r, bool *what, bool value)
+{
+    pthread_mutex_lock(&r->lock);
+    *what = value;
+    pthread_mutex_unlock(&r->lock);
+}
+
 struct roster_reading {
     struct roster *r;
     const struct seal_keys *keys;
@@ -193,7 +201,7 @@ static struct made *roster_make(struct roster *r, struct place *p, const struct 
     else if (made)
         roster_say(r, p, "");
     problems_free(&problems);
-    p->held = !made;
+    roster_mark(r, &p->held, !made);
     return made ? made : made_held(s, p->name, p->is.core);
 }
 
@@ -211,7 +219,7 @@ static bool roster_hand_over(struct roster *r, struct place *p, const struct ser
 {
     for (int turn = 0; turn < 2; turn++) {
         struct made *made = turn == 0 ? roster_make(r, p, to->s) : made_held(to->s, p->name, p->is.core);
-        p->held = p->held || turn > 0;
+        roster_mark(r, &p->held, p->held || turn > 0);
         if (p->held && !delivery_takes_order(to->s))
             made->config.order = ORDER_NONE;
         struct endpoint_order o = { .config = &made->config, .held = p->held, .release = roster_release, .ctx = made };
@@ -253,7 +261,7 @@ static bool roster_do_apply(struct roster *r, struct place *p, const struct serv
     else if (wanted)
         fine = roster_hand_over(r, p, to, begins, until, e);
     if (fine) {
-        p->applied = wanted;
+        roster_mark(r, &p->applied, wanted);
         p->paused = p->is.paused;
         p->anew = false;
     }
@@ -275,7 +283,7 @@ static bool roster_bring(struct roster *r, struct place *p, bool begins)
             LOG_C("sink", p->sink), LOG_C("endpoint", p->name));
     }
     p->anew = p->anew || p->ceded != ceded;
-    p->ceded = ceded;
+    roster_mark(r, &p->ceded, ceded);
     bool fine = roster_do_apply(r, p, to, begins, &e);
     if (!ceded)
         roster_log(p, fine, e.text);

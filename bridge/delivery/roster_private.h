@@ -61,8 +61,8 @@ const struct served *roster_served(const struct roster *r, const char *sink);   
 struct place *roster_find(const struct roster *r, const char *sink, const char *name); /* NULL: there never was one */
 /* The keys of admin.key_file; NULL without *e: none is named. */
 struct seal_keys *roster_keys(const struct roster *r, struct err *e);
-/* It is that from now on: takes `is` over. *p NULL: it is new. */
-void roster_set(struct roster *r, struct place **p, const struct vote *v, struct placed *is);
+/* It is that from now on: takes `is` over. *at NULL: it is new. */
+void roster_set(struct roster *r, struct place **at, const struct vote *v, struct placed *is);
 /* Brings it to its sink; false: the sink had no time, and it stays due. */
 bool roster_apply(struct roster *r, struct place *p);
 /* The state, read again. */

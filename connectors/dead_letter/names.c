@@ -98,7 +98,9 @@ bool names_reachable(const struct command_call *call, const struct letter *l, st
             "place, or say --to another",
             STR_ARG(l->owner));
     if (l->endpoint.at && !names_configured(call, l->owner, l->endpoint))
-        return err_set(e, "the sink %.*s has no endpoint %.*s in this configuration; put it back, or say --to another",
-                       STR_ARG(l->owner), STR_ARG(l->endpoint));
+        return err_set(
+            e,
+            "the sink %.*s has no endpoint %.*s in this configuration, or none that a running daemon tells of; put it back, or say --to another",
+            STR_ARG(l->owner), STR_ARG(l->endpoint));
     return true;
 }

@@ -28,17 +28,22 @@ static const struct webhook_endpoint *sealing_find(const struct sealing_flags *f
     const struct command_names *names = i < call->sink_count ? &call->names[i] : NULL;
     if (!names)
         err_set(e, "the configuration has no webhook sink named %.*s", STR_ARG(f->sink));
-    else if (!names->endpoints.count && !f->endpoint.at)
+    else if (!names->endpoints.count && !names->many && !f->endpoint.at)
         return (const struct webhook_endpoint *)call->sinks[i]->endpoint;
-    else if (!names->endpoints.count)
+    else if (!names->endpoints.count && !names->many)
         err_set(e, "sink %.*s has no endpoints: leave --endpoint away", STR_ARG(f->sink));
     else if (!f->endpoint.at)
         err_set(e, "sink %.*s has several endpoints: choose one by --endpoint", STR_ARG(f->sink));
     else
         err_set(e, "sink %.*s has no endpoint named %.*s", STR_ARG(f->sink), STR_ARG(f->endpoint));
-    for (size_t j = 0; names && f->endpoint.at && j < names->endpoints.count; j++)
-        if (str_eq(f->endpoint, str_of(names->endpoints.at[j])))
+    for (size_t j = 0; names && f->endpoint.at && j < names->endpoints.count; j++) {
+        if (!str_eq(f->endpoint, str_of(names->endpoints.at[j])))
+            continue;
+        if (names->receivers[j])
             return (const struct webhook_endpoint *)names->receivers[j];
+        err_set(e, "endpoint %.*s was made at run time, so its secret is not in the configuration: --secret-file",
+                STR_ARG(f->endpoint));
+    }
     return NULL;
 }
 

@@ -6,9 +6,10 @@ import json
 import re
 import threading
 
+import pytest
 import requests
 
-from conftest import HTTP_SOURCE, OTHER_SECRET, event, post_ok, signed, wait_for
+from conftest import DEAD_LETTERS, HTTP_SOURCE, OTHER_SECRET, event, post_ok, signed, wait_for
 
 KEY = "q0sVw2y7Tn8Jb4LxUe6Zr1Kc9Hd3Pf5MaGiStO0uYkE="
 OTHER_KEY = "Zr1Kc9Hd3Pf5MaGiStO0uYkEq0sVw2y7Tn8Jb4LxUe6="
@@ -98,6 +99,54 @@ def test_what_was_answered_is_there_after_kill_9(bridge, receivers):
     assert states == {"e1": "paused", "e2": "active", "e3": "active"}
     post_ok(daemon, event(names(1)[0]))
     wait_for(lambda: len(receiver.good()) >= 2)
+
+
+def test_what_waits_for_one_outlasts_kill_9(bridge, receivers):
+    well = []
+    receiver = receivers(lambda request: 204 if well else 503, secrets=())
+    daemon = begin(bridge, partners())
+    add(daemon, "crm", receiver, retry=["4s", "4s", "4s"], retry_memory="0s")
+    post_ok(daemon, *(event(i) for i in names(5)))
+    receiver.arrived(5)
+    wait_for(lambda: daemon.metric("aqueduct_sink_moved_total", sink="partners", endpoint="crm") == 5)
+    daemon.kill()
+    well.append(True)
+    daemon = bridge.start()
+    wait_for(lambda: receiver.ids() >= set(names(5)), LONG)
+    assert not daemon.metric("aqueduct_sink_dead_total", sink="partners", endpoint="crm")
+
+
+def test_its_dead_letters_are_redriven_and_events_resent(local_bridge, receivers):
+    receiver = receivers(lambda request: 422, secrets=())
+    daemon = begin(local_bridge, partners() + DEAD_LETTERS)
+    add(daemon, "crm", receiver)
+    post_ok(daemon, event(names(1)[0]))
+    wait_for(lambda: [letter["endpoint"] for letter in local_bridge.dead()] == ["crm"])
+    receiver.answer = lambda request: 204
+    done = local_bridge.command("status", "--event", names(1)[0], "--json")
+    places = [at for copy in json.loads(done.stdout)["stored"] for at in copy["destinations"]]
+    assert [(at["endpoint"], at["state"], at["status"]) for at in places if at["endpoint"]] == [("crm", "dead", 422)], done.stdout
+    done = local_bridge.command("dead", "redrive", "--endpoint", "crm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_for(lambda: receiver.ids() == set(names(1)))
+    done = local_bridge.command("resend", names(1)[0], "--to", "partners/crm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_for(lambda: len(receiver.good()) == 2)
+    answer = call(daemon, "POST", f"/events/{names(1)[0]}/resend", {"source": "/e2e", "sink": "partners", "endpoint": "crm"})
+    assert answer.status_code == 202, answer.text
+    wait_for(lambda: len(receiver.good()) == 3)
+    receiver.answer = lambda request: 422
+    post_ok(daemon, event(names(1, "b")[0]))
+    wait_for(lambda: len(local_bridge.dead()) == 1)
+    receiver.answer = lambda request: 204
+    answer = call(daemon, "POST", "/dead-letters/redrive", {"endpoint": "crm"})
+    assert answer.status_code in (200, 202), answer.text
+    wait_for(lambda: receiver.ids() == set(names(1) + names(1, "b")))
+    done = local_bridge.command("resend", names(1)[0], "--to", "partners")
+    assert done.returncode == 2 and "say which of the sink's endpoints" in done.stderr
+    assert local_bridge.command("endpoints", "remove", "partners/crm", "--yes").returncode == 0
+    done = local_bridge.command("resend", names(1)[0], "--to", "partners/crm")
+    assert done.returncode == 2 and "no such endpoint" in done.stderr
 
 
 def test_killed_while_they_come_and_go_none_is_half_there(local_bridge, receivers):
@@ -217,6 +266,13 @@ def test_without_a_key_file_there_are_no_secrets(local_bridge, receivers):
     assert "webhook-signature" not in receiver.good()[0]["headers"]
 
 
+def test_check_warns_of_a_key_file_that_is_none(local_bridge):
+    begin(local_bridge, partners()).stop()
+    (local_bridge.folder / "endpoints.key").write_text("short\n")
+    done = local_bridge.command("check")
+    assert done.returncode == 0 and "warning: admin.key_file: " in done.stderr and "openssl rand -base64 32" in done.stderr, done.stderr
+
+
 def test_the_command_does_it_all(local_bridge, receivers, judge):
     receiver = receivers(secrets=())
     daemon = begin(local_bridge, partners())
@@ -280,6 +336,7 @@ def test_what_export_prints_does_the_same_as_yaml(bridges, tmp_path, receivers, 
     assert receiver.ids() == set(names(3))
 
 
+@pytest.mark.kafka
 def test_two_daemons_agree(kafka_bridge, tmp_path, receivers):
     receiver = receivers(secrets=())
     one_daemon = begin(kafka_bridge, partners())
