@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct help`, `aqueduct schema` and `aqueduct version`: what the program says about itself. */
+#include <stdio.h>
 #include <string.h>
 #include "bridge/cli/case.h"
 #include "bridge/cli/commands.h"
@@ -151,15 +152,29 @@ const struct command command_schema = {
     .run = about_schema,
 };
 
+struct version_flags {
+    bool json;
+};
+
+static const struct flag version_flags[] = {
+    FLAG(struct version_flags, json, .name = "--json", .doc = "one JSON object"),
+    { 0 },
+};
+
 static int about_version(struct command_call *call)
 {
-    (void)call;
-    help_version(stdout);
+    const struct version_flags *flags = call->flags;
+    if (flags->json)
+        printf("{\"version\":\"%s\"}\n", AQUEDUCT_VERSION);
+    else
+        help_version(stdout);
     return COMMAND_DONE;
 }
 
 const struct command command_version = {
     .name = "version",
     .doc = "Print the version.",
+    .flags = version_flags,
+    .size = sizeof(struct version_flags),
     .run = about_version,
 };

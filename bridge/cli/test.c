@@ -242,8 +242,8 @@ static bool test_places(struct test *t, bool (*each)(struct test *t, const struc
     bool done = false;
     for (size_t i = 0; i < t->config->sink_count; i++) {
         const struct sink_config *s = &t->config->sinks[i];
-        for (size_t k = 0; !done && !s->sink->ops->dead_letters && k < (s->endpoint_count ? s->endpoint_count : 1);
-             k++) {
+        for (size_t k = 0;
+             !done && !s->sink->ops->dead_letters && k < (s->endpoint_count ? s->endpoint_count : !s->many); k++) {
             const struct endpoint_config *ep = s->endpoint_count ? &s->endpoints[k] : NULL;
             struct test_place p = { s, ep ? ep->endpoint : s->sink->endpoint, ep ? ep->filter : NULL,
                                     trail_place(s->sink->id, ep ? ep->endpoint->name : NULL) };

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Flags to scheme, header and secrets. */
 #include "connectors/webhook/sealing.h"
+#include <stdlib.h>
 #include "bridge/connector.h"
+#include "bridge/lib/mem.h"
 #include "connectors/webhook/endpoint.h"
 
 bool sealing_needs_config(const void *flags)
@@ -18,6 +20,19 @@ void sealing_close(struct sealing *s)
 
 extern const struct sink_ops webhook_sink;
 
+static void sealing_unknown(const struct sealing_flags *f, const struct command_call *call, struct err *e)
+{
+    const char **names = mem_alloc((call->sink_count + 1) * sizeof *names);
+    size_t n = 0;
+    for (size_t i = 0; i < call->sink_count; i++)
+        if (call->sinks[i]->ops == &webhook_sink)
+            names[n++] = call->sinks[i]->id;
+    const char *near = str_nearest(f->sink, names);
+    err_set(e, "the configuration has no webhook sink named %.*s%s%s%s", STR_ARG(f->sink),
+            near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    free(names);
+}
+
 static const struct webhook_endpoint *sealing_find(const struct sealing_flags *f, const struct command_call *call,
                                                    struct err *e)
 {
@@ -27,7 +42,7 @@ static const struct webhook_endpoint *sealing_find(const struct sealing_flags *f
         i++;
     const struct command_names *names = i < call->sink_count ? &call->names[i] : NULL;
     if (!names)
-        err_set(e, "the configuration has no webhook sink named %.*s", STR_ARG(f->sink));
+        sealing_unknown(f, call, e);
     else if (!names->endpoints.count && !names->many && !f->endpoint.at)
         return (const struct webhook_endpoint *)call->sinks[i]->endpoint;
     else if (!names->endpoints.count && !names->many)

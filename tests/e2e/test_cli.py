@@ -1180,3 +1180,10 @@ def test_explain_of_what_nobody_takes_and_of_what_is_no_event(run):
     assert done.returncode == 1 and done.stderr.startswith("aqueduct explain: this is no CloudEvent in JSON: ") and "aqueduct help test" in done.stderr
     assert run("explain", "event.json", "--event", "7").returncode == 2
     assert "there is no log yet" in run("explain", "--event", "7").stderr
+
+
+def test_the_version_for_scripts_and_a_sink_that_is_misspelt(run):
+    assert json.loads(run("version", "--json").stdout)["version"] == run("version").stdout.split()[1]
+    write(run, "bridge.yaml", GOOD)
+    done = run("sign", "--sink", "cmr")
+    assert done.returncode == 1 and "no webhook sink named cmr (did you mean crm?)" in done.stderr

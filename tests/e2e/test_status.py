@@ -222,6 +222,7 @@ def test_what_became_of_an_event(bridge, receivers):
     assert (found["broken"]["attempts"], found["broken"]["reason"]) == (1, "503 Service Unavailable")
     assert (found["later"]["attempts"], found["refused"]["class"], found["refused"]["status"]) == (1, "refused", 503)
     assert found["later"]["due"] > found["broken"]["due"] > found["refused"]["last"]
+    assert "since the start: 2 put on the stream" in bridge.command("status", "--sink", "live").stdout
     asked = json.loads(bridge.command("explain", "--event", "one & only", "--json").stdout)
     assert asked["stored"] and {one["sink"] for one in asked["sinks"] if not one["takes"]} == {"other", "many"}
     assert [one["why"] for one in asked["sinks"] if one["sink"] == "other"] == ['type "thing.happened" is not "another.one"']
