@@ -23,14 +23,11 @@ struct admin {
     struct http_server *control;  /* NULL: this broker needs none */
     struct access *access;        /* of the pages, when their listener has the API; else NULL */
     struct api *api;
-    struct api_home home; /* of it */
     struct history *history;
     struct errands *errands;
     struct broker *broker;
     int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
-    const struct config *config; /* of the pages */
-    unsigned opened;             /* how often they were */
 };
 
 /* ---- control ---- */
@@ -203,7 +200,6 @@ struct admin *admin_new(const struct config *config, struct broker *broker, stru
     struct admin *a = mem_alloc(sizeof *a);
     char path[WIRE_PATH];
     a->broker = broker;
-    a->config = config;
     a->pages.ready = ask->ready;
     a->pages.account = ask->account;
     a->pages.gather = ask->gather;
@@ -219,67 +215,11 @@ struct admin *admin_new(const struct config *config, struct broker *broker, stru
     }
     a->history = history_new();
     a->errands = errands_new();
-    a->home = (struct api_home){ config, broker, *ask, a->access, a->history, roster, a->errands };
-    a->api = api_new(&a->home);
+    a->api = api_new(&(struct api_home){ config, broker, *ask, a->access, a->history, roster, a->errands });
     if (ok)
         return a;
     admin_free(a);
     return NULL;
-}
-
-static void admin_close_pages(struct admin *a)
-{
-    http_server_free(a->pages.server);
-    access_free(a->pages.access);
-    verifier_free(a->pages.verifier);
-    a->pages.server = NULL;
-    a->pages.access = a->access = NULL;
-    a->pages.verifier = NULL;
-}
-
-static bool admin_reopen_pages(struct admin *a, const struct config *config, struct err *e)
-{
-    admin_close_pages(a);
-    a->config = config;
-    a->opened++;
-    return !config->admin.listen[0] || admin_open_pages(a, &config->admin, e);
-}
-
-bool admin_change(struct admin *a, const struct config *config, struct err *e)
-{
-    const struct config *before = a->config;
-    struct err again = { "" };
-    errands_finish(a->errands); /* what was asked of this listener is answered on it */
-    api_free(a->api);
-    bool ok = admin_reopen_pages(a, config, e);
-    if (!ok && !admin_reopen_pages(a, before, &again))
-        LOG(ERROR, "the admin listener cannot be opened again", LOG_C("reason", again.text));
-    a->home.access = a->access;
-    a->home.config = ok ? config : a->home.config;
-    a->api = api_new(&a->home);
-    return ok;
-}
-
-bool admin_uses(const struct admin *a, const struct config *config)
-{
-    return a->config == config || api_config(a->api) == config;
-}
-
-void admin_follow(struct admin *a, const struct config *config)
-{
-    a->home.config = config;
-}
-
-/* The API is about the configuration that holds as soon as nobody uses another one. */
-static void admin_catch_up(struct admin *a)
-{
-    if (api_config(a->api) != a->home.config && !api_is_busy(a->api))
-        api_follow(a->api, a->home.config);
-}
-
-unsigned admin_opened(const struct admin *a)
-{
-    return a->opened;
 }
 
 /* A point of the last hour, when it is time. */
@@ -310,7 +250,6 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         verifier_refresh(a->pages.verifier, "admin");
     if (a->pages.access)
         access_turn(a->pages.access);
-    admin_catch_up(a);
     admin_remember(a);
     if (pages)
         http_server_run(pages, -1, 0);
@@ -338,8 +277,10 @@ void admin_free(struct admin *a)
     errands_free(a->errands);
     api_free(a->api);
     history_free(a->history);
-    admin_close_pages(a);
+    http_server_free(a->pages.server);
     http_server_free(a->control);
+    access_free(a->pages.access);
+    verifier_free(a->pages.verifier);
     mailbox_close(&a->stored);
     close(a->stored_fd);
     free(a);

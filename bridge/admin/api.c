@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/admin/console.h"
-#include "bridge/admin/errands.h"
 #include "bridge/admin/private.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
@@ -308,21 +307,6 @@ struct api *api_new(const struct api_home *home)
     a->home = *home;
     a->works = api_works_new();
     return a;
-}
-
-void api_follow(struct api *a, const struct config *config)
-{
-    a->home.config = config;
-}
-
-const struct config *api_config(const struct api *a)
-{
-    return a->home.config;
-}
-
-bool api_is_busy(const struct api *a)
-{
-    return errands_any(a->home.errands) || api_works_any(a->works);
 }
 
 void api_free(struct api *a)

@@ -32,7 +32,6 @@ struct api_row;
 struct errands;
 struct history;
 struct roster;
-struct api_ticket;
 
 /* What the supervisor answers; main thread. */
 struct admin_questions {
@@ -40,10 +39,7 @@ struct admin_questions {
     /* Adds the account of all sinks, as JSON (delivery/account.h). */
     void (*account)(void *ctx, const struct account_question *question, struct buf *out);
     void (*gather)(void *ctx); /* before a page of metrics: those that add up are kept as they stand */
-    /* A plan, or (apply) a reload, is wanted: the main loop does it and answers the ticket, which is copied. False: one is under
-     * way. */
-    bool (*reload)(void *ctx, bool apply, const struct api_ticket *t);
-    void *ctx; /* of all */
+    void *ctx;                 /* of all */
 };
 
 struct api_home { /* all borrowed, and there as long as the API is */
@@ -116,12 +112,8 @@ size_t api_query_limit(const struct api_call *call);
 /* ---- the whole ---- */
 
 struct api *api_new(const struct api_home *home);
-/* From now on it is about this configuration; not while api_is_busy. */
-void api_follow(struct api *a, const struct config *config);
-const struct config *api_config(const struct api *a);
-bool api_is_busy(const struct api *a); /* does a thread of it use what it is about? */
-void api_free(struct api *a);          /* accepts NULL; before the servers whose requests it has */
-int api_fd(const struct api *a);       /* readable: api_turn has something to do */
+void api_free(struct api *a);    /* accepts NULL; before the servers whose requests it has */
+int api_fd(const struct api *a); /* readable: api_turn has something to do */
 void api_turn(struct api *a);
 /* Is the path one of the API's, or of the console's when there is one? */
 bool api_takes(const struct api *a, struct str path);

@@ -251,7 +251,8 @@ static const struct shape flow_sink_shape[] = {
       .doc = "Events in memory and on the broker that wait for their next attempt, or for their turn behind one." },
     { "dead", SHAPE_INTEGER, .required = true, .nullable = true, .doc = "Dead letters since the daemon's start." },
     { "oldest_s", SHAPE_INTEGER, .required = true, .nullable = true,
-      .doc = "Age in seconds of the oldest event in memory." },
+      .doc =
+          "Age in seconds of the oldest event in memory, or since when a destination fails whose events wait on the broker." },
     { "lag", SHAPE_INTEGER, .required = true, .nullable = true,
       .doc = "Records of its topics that it has not finished." },
     { "state", SHAPE_TEXT, .required = true, .values = "active|paused|held|failing|open",

@@ -70,25 +70,15 @@ void errands_serve(struct errands *e)
     }
 }
 
-bool errands_any(const struct errands *e)
+void errands_free(struct errands *e)
 {
-    return e->count > 0;
-}
-
-void errands_finish(struct errands *e)
-{
+    if (!e)
+        return;
     while (e->count) {
         errands_serve(e);
         if (e->count)
             usleep(1000);
     }
-}
-
-void errands_free(struct errands *e)
-{
-    if (!e)
-        return;
-    errands_finish(e);
     mailbox_close(&e->through);
     close(e->wake_fd);
     free(e);

@@ -19,17 +19,24 @@ static void figures_add(int64_t *sum, int64_t n)
         *sum = (*sum > 0 ? *sum : 0) + n;
 }
 
-static void figures_add_destination(struct figures *f, const json_t *d)
+static void figures_oldest(struct figures *f, const json_t *of, const char *key)
 {
-    int64_t oldest;
+    int64_t ms;
+    const char *text = json_string_value(json_object_get(of, key));
+    if (text && clock_parse(str_of(text), &ms) && (f->oldest_ms < 0 || ms < f->oldest_ms))
+        f->oldest_ms = ms;
+}
+
+static void figures_add_destination(struct figures *f, const json_t *d, bool waits)
+{
     figures_add(&f->delivered, figures_number(d, "delivered"));
     figures_add(&f->retries, figures_number(d, "retries"));
     figures_add(&f->dead, figures_number(d, "dead"));
     figures_add(&f->pending, figures_number(d, "pending"));
     figures_add(&f->waiting, figures_number(d, "waiting"));
-    const char *text = json_string_value(json_object_get(d, "oldest"));
-    if (text && clock_parse(str_of(text), &oldest) && (f->oldest_ms < 0 || oldest < f->oldest_ms))
-        f->oldest_ms = oldest;
+    figures_oldest(f, d, "oldest");
+    if (waits)
+        figures_oldest(f, json_object_get(d, "failing"), "since");
 }
 
 struct figures figures_of(const json_t *sink)
@@ -39,7 +46,7 @@ struct figures figures_of(const json_t *sink)
     const json_t *one;
     json_array_foreach(json_object_get(sink, "destinations"), i, one)
     {
-        figures_add_destination(&f, one);
+        figures_add_destination(&f, one, figures_number(sink, "waiting") > 0);
     }
     json_array_foreach(json_object_get(sink, "topics"), i, one)
     {

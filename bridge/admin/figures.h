@@ -9,7 +9,9 @@ struct figures {                      /* -1: not known, or does not apply */
     int64_t pending;                  /* events in the daemon's memory that are not finished */
     int64_t waiting; /* of those, and of those on the broker: that wait for an attempt, or for their turn behind one */
     int64_t lag;     /* records of its topics that it has not finished */
-    int64_t oldest_ms; /* wall clock: when the oldest of the events in memory was stored */
+    /* Wall clock: when the oldest of the events in memory was stored; of those that wait on the broker no more is known than
+     * since when their destination fails, which counts as well. */
+    int64_t oldest_ms;
 };
 struct figures figures_of(const json_t *sink);
 

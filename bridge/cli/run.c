@@ -22,8 +22,7 @@ static const char run_notes[] =
 static int run_bridge(struct command_call *call)
 {
     const struct run_flags *flags = call->flags;
-    const struct bridge_files files = { call->connectors, (const char *const *)call->files.at, call->files.count };
-    return flags->dry_run ? bridge_dry_run(call->config) : bridge_main(call->config, &files);
+    return flags->dry_run ? bridge_dry_run(call->config) : bridge_main(call->config);
 }
 
 const struct command command_run = {

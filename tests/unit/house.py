@@ -29,7 +29,6 @@ LAYERS = [
     ["bridge/worker"],
     ["bridge/engines"],
     ["bridge/answers"],
-    ["bridge/reload"],
     ["bridge/bridge"],
     ["bridge/cli"],
     ["bridge/main"],

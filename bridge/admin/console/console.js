@@ -63,7 +63,8 @@ function took(ms) {
   if (!known(ms)) return "\u2013";
   return ms < 1000 ? `${ms < 10 && ms % 1 ? ms.toFixed(1) : Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10000 ? 1 : 0)} s`;
 }
-const ago = (when) => (when > Date.now() ? `in ${span((when - Date.now()) / 1000)}` : `${span((Date.now() - when) / 1000)} ago`);
+const ago = (when) => (Math.abs(when - Date.now()) < 1000 ? "now" : when > Date.now()
+  ? `in ${span((when - Date.now()) / 1000)}` : `${span((Date.now() - when) / 1000)} ago`);
 function age(text) {
   const when = Date.parse(text);
   if (isNaN(when)) return h("span", { class: "soft" }, text ?? "\u2013");
@@ -312,7 +313,7 @@ function plot(title, format, least) {
     const svg = s("svg", { viewBox: `0 0 ${width} ${H}`, height: H, "aria-hidden": "true" });
     for (const part of [0, 0.5, 1]) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - 4, y1: y(part * top), y2: y(part * top) }),
       s("text", { x: LEFT - 8, y: y(part * top) + 4, "text-anchor": "end" }, format(part * top)));
-    const quarter = 900000;
+    const quarter = length * data.step > 1800 ? 900000 : 300000;
     for (let i = 1; i < length; i++) if (Math.floor(when[i] / quarter) !== Math.floor(when[i - 1] / quarter) && x(i) > LEFT + 12 && x(i) < width - 20) svg.append(s("text", { x: x(i), y: H - 4, "text-anchor": "middle" }, clock(when[i])));
     data.lines.forEach((line, n) => {
       const { path, areas } = strokes(line.points, x, y);
@@ -362,6 +363,13 @@ function plot(title, format, least) {
     draw();
   } };
 }
+/* Without the time before the daemon's start, but for ten minutes. */
+function shortened(history) {
+  const length = history.series[0]?.points.length ?? 0;
+  const first = Math.min(length, ...history.series.map((one) => one.points.findIndex(known)).filter((i) => i >= 0));
+  const from = Math.max(0, Math.min(first - 1, length - 600 / history.step_s));
+  return { ...history, series: history.series.map((one) => ({ ...one, points: one.points.slice(from) })) };
+}
 /* The sum of the series that fit, point by point; null where none of them is known. */
 function summed(history, name, labels) {
   const fit = history.series.filter((one) => one.name === name && Object.entries(labels).every(([k, v]) => one.labels[k] === v));
@@ -400,7 +408,7 @@ function flowPage(root, asked) {
     show(tiles, tile("Stored", per(sum(flow.sources, "rate")), "/s"), tile("Delivered", per(sum(sinks, "rate")), "/s"),
       tile("Pending", count(sum(sinks, "pending"))),
       tile("Waiting to retry", count(waiting), null, waiting > 0 && "warn"), tile("Oldest", oldest < 0 ? "\u2013" : span(oldest)),
-        tile("Dead", count(dead), null, dead > 0 && "bad"));
+        tile("Dead since start", count(dead), null, dead > 0 && "bad"));
   }
 
   const id = (what, of) => `${what}:${of}`;
@@ -413,7 +421,7 @@ function flowPage(root, asked) {
     look) => [h("span", { class: "top" }, look && dot(look), h("span", { class: "name" }, one.name),
     h("span", { class: "rate" }, rate(one.rate))), h("span", { class: "kind" }, kindText)];
   function sinkNode(one) {
-    const cell = (label, value, look) => [h("dt", {}, label), h("dd", { class: look }, value)],
+    const cell = (label, value, look, title) => [h("dt", { title }, label), h("dd", { class: look, title }, value)],
       look = (n, kindOf) => (n > 0 ? kindOf : "none");
     const state = trouble(one.state);
     return node("sink", one,
@@ -421,7 +429,7 @@ function flowPage(root, asked) {
       state !== "ok" && h("p", { class: `why ${state}` }, stateText(one.state), one.detail && `: ${one.detail}`),
       h("dl", {}, cell("pending", count(one.pending), look(one.pending)), cell("waiting", count(one.waiting), look(one.waiting, "warn")),
         cell("oldest", known(one.oldest_s) ? span(one.oldest_s) : "\u2013", look(one.oldest_s ?? 0)),
-        cell("dead", count(one.dead), look(one.dead, "bad")), cell("lag", count(one.lag), look(one.lag))));
+        cell("dead", count(one.dead), look(one.dead, "bad"), "since the daemon's start"), cell("lag", count(one.lag), look(one.lag))));
   }
   function drawNodes() {
     const column = (title, nodes, none) => h("div", { class: "column" }, h("h3", {}, title),
@@ -512,7 +520,7 @@ function flowPage(root, asked) {
       const shape = JSON.stringify(flow);
       if (shape !== drawn) { drawn = shape; draw(); }
       if (Date.now() - pastAt >= HISTORY_MS) {
-        past = await ask("/history", { signal });
+        past = shortened(await ask("/history", { signal }));
         pastAt = Date.now();
         drawPlots();
       }
@@ -905,8 +913,9 @@ function deadPage(root, asked) {
 /* ---- live tail ---- */
 
 /* Reads an event stream; fetch says what EventSource would not: why there is none. */
-async function stream(path, signal, each) {
-  const response = await fetch(API + path, { signal, credentials: "same-origin", headers: { Accept: "text/event-stream" } });
+async function stream(path, signal, last, each) {
+  const response = await fetch(API + path,
+    { signal, credentials: "same-origin", headers: { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) } });
   if (response.status === 401) signIn();
   if (!response.ok) throw new Problem(response.status, parse(await response.text()));
   each({ event: "open" });
@@ -925,15 +934,24 @@ async function stream(path, signal, each) {
     }
   }
 }
+/* A type, or a pattern of one, as a filter of the configuration; what is such a filter already stays. */
+function condition(words) {
+  if (!words || words.startsWith("{")) return words;
+  return JSON.stringify(words.endsWith("*") ? { prefix: { type: words.slice(0, -1) } } : { exact: { type: words } });
+}
+/* An event with its data as what that is. */
+const whole = (event) => JSON.stringify({ ...event, ...(typeof event.data === "string" ? { data: parse(event.data) ?? event.data } : {}) },
+  null, 2);
 function tailPage(root, asked) {
   const topic = h("select", { "aria-label": "Topic" }, h("option", { value: asked.topic ?? "" }, asked.topic || "All topics")),
-    filter = h("input", { type: "search", class: "wide", placeholder: "Filter: type, or a condition", "aria-label": "Filter",
+    from = choice("from", "From now on", SINCE.map(([value, text]) => [value, `And the ${text.toLowerCase()}`])).control,
+    filter = h("input", { type: "search", class: "wide", placeholder: "chat.*, or {data: {/collection/key: hr}}", "aria-label": "Filter",
     value: asked.filter ?? "", autocomplete: "off", spellcheck: "false" });
   const rows = h("ol", { class: "tail", "aria-label": "Events, the newest first" }), box = h("div", { class: "panel" }),
     state = h("span", { class: "right", role: "status" }), wrong = h("p", { class: "problem", role: "alert", hidden: true });
   const hold = button("Pause", () => { paused = !paused; if (!paused) kept.splice(0).forEach(put); say(); }, "",
     { "aria-pressed": "false" });
-  let paused = false, kept = [], ended = null, connected = false, seen = 0;
+  let paused = false, kept = [], ended = null, connected = false, seen = 0, last = null;
   const nothing = empty("tail", "Waiting for events",
     "What comes in from now on shows up here. Let an application work, or send one: aqueduct send --help");
   function say() {
@@ -947,7 +965,8 @@ function tailPage(root, asked) {
     if (box.firstChild !== rows) show(box, rows);
   }
   function row(text) {
-    const event = parse(text) ?? { data: text }, when = new Date(event.time ?? Date.now()), stamp = isNaN(when) ? new Date() : when,
+    const event = parse(text) ?? { data: text }, when = new Date(event.stored ?? event.time ?? Date.now()),
+      stamp = isNaN(when) ? new Date() : when,
       data = event.data ?? event.data_base64;
     const details = h("details", {},
       h("summary", {}, h("time", { datetime: stamp.toISOString() },
@@ -955,14 +974,15 @@ function tailPage(root, asked) {
       h("span", { class: "type" }, event.type ?? "?"), h("span", {}, event.subject ?? ""),
       h("span", { class: "data" }, (typeof data === "string" ? data : JSON.stringify(data) ?? "").slice(0, 300))));
     details.addEventListener("toggle",
-      () => details.open && details.childElementCount === 1 && details.append(h("pre", {}, JSON.stringify(event, null, 2))));
+      () => details.open && details.childElementCount === 1 && details.append(h("pre", {}, whole(event))));
     return h("li", {}, details);
   }
   function heard(one) {
     connected = true;
     wrong.hidden = true;
-    if (one.event === "gap") put(h("li", { class: "gap" },
-      "Some events came faster than they could be shown, or were removed; they are left out here."));
+    last = one.id ?? last;
+    if (one.event === "missed") put(h("li", { class: "gap" },
+      `${many(parse(one.data)?.events ?? 0, "event")} came faster than they could be shown, and are left out here.`));
     else if (one.data) {
       seen++;
       const made = row(one.data);
@@ -973,14 +993,18 @@ function tailPage(root, asked) {
   async function begin() {
     ended?.abort();
     const mine = (ended = new AbortController());
-    history.replaceState(null, "", "#/tail" + query({ topic: topic.value, filter: filter.value.trim() }));
+    history.replaceState(null, "", "#/tail" + query({ topic: topic.value, filter: filter.value.trim(), from: from.value }));
     rows.replaceChildren();
     kept = [];
     seen = 0;
+    last = null;
+    connected = false;
+    wrong.hidden = true;
+    say();
     show(box, nothing);
     for (let wait = 1000; !mine.signal.aborted; wait = Math.min(SLOWEST_MS, wait * 2)) {
       try {
-        await stream("/tail" + query({ topic: topic.value, filter: filter.value.trim() }), mine.signal,
+        await stream("/tail" + query({ topic: topic.value, filter: condition(filter.value.trim()), from: from.value }), mine.signal, last,
           (one) => { wait = 1000; heard(one); });
       } catch (error) {
         if (mine.signal.aborted) return;
@@ -994,11 +1018,13 @@ function tailPage(root, asked) {
   }
   filter.addEventListener("change", begin);
   topic.addEventListener("change", begin);
+  from.value = asked.from ?? "";
+  from.addEventListener("change", begin);
   ask("/flow").then((flow) => { const chosen = topic.value; topic.replaceChildren(h("option", { value: "" }, "All topics"),
     ...flow.topics.map((one) => h("option", { value: one.name }, one.name))); topic.value = chosen; }).catch(failed);
   root.append(h("div", { class: "head" }, h("h1", {}, "Live tail"),
     h("div", { class: "actions" }, hold, button("Clear", () => { rows.replaceChildren(); kept = []; show(box, nothing); say(); }))),
-    h("div", { class: "bar" }, filter, topic, state), wrong, box);
+    h("div", { class: "bar" }, filter, topic, from, state), wrong, box);
   say();
   begin();
   return { filter, rows: () => [...rows.querySelectorAll("summary")], keys: { p: () => hold.click() }, close: () => ended?.abort() };
@@ -1066,7 +1092,10 @@ function configPage(root, asked) {
     operator() && h("div", { class: "actions" }, button("Check a draft \u2026", checkDraft),
     button("Reload \u2026", (event) => act(event, reload), "", { title: "Reads the files again; shows what would change first" }))),
     h("div", { class: "bar" }, find, h("label", { class: "tick" }, set, "Only what is set"), state), box);
-  return { filter: find, every: SLOWEST_MS, async refresh(signal) { all = items(await ask("/config", { signal })); draw(); } };
+  return { filter: find, every: SLOWEST_MS, async refresh(signal) {
+    all = items(await ask("/config", { signal }));
+    draw();
+  } };
 }
 
 /* ---- the frame ---- */

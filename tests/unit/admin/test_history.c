@@ -194,6 +194,20 @@ TEST(the_worst_of_its_destinations_is_a_sinks_state)
     }
 }
 
+TEST(what_waits_on_the_broker_is_as_old_as_the_failure)
+{
+    static const char
+        text[] = "{\"waiting\":%d,\"destinations\":[{\"pending\":1,\"oldest\":\"2023-11-14T22:13:30.000Z\","
+                 "\"failing\":{\"since\":\"2023-11-14T22:13:25.000Z\"}}]}";
+    char one[sizeof text + 16];
+    for (int waiting = 0; waiting < 2; waiting++) {
+        snprintf(one, sizeof one, text, waiting);
+        json_t *sink = json_loads(one, 0, NULL);
+        assert_int_equal(figures_of(sink).oldest_ms, ((int64_t)WALL + (waiting ? 5 : 10)) * 1000);
+        json_decref(sink);
+    }
+}
+
 TEST(a_sink_that_owes_nothing_has_no_backlog)
 {
     json_t *sink = json_loads(
@@ -214,6 +228,7 @@ int main(void)
         HISTORY(latencies_are_those_of_the_step),
         HISTORY(it_is_bounded),
         HISTORY(the_worst_of_its_destinations_is_a_sinks_state),
+        HISTORY(what_waits_on_the_broker_is_as_old_as_the_failure),
         HISTORY(a_sink_that_owes_nothing_has_no_backlog),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
