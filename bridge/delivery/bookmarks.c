@@ -11,7 +11,12 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 
-enum { UNKNOWN_MS = 1000, AGAIN_MS = 1000, NOTICES = 32 };
+enum {
+    UNKNOWN_MS = 1000,
+    AGAIN_MS = 1000,
+    SETTLE_MS = 1000, /* so long after it made a secret it looks whether another daemon's took its place */
+    NOTICES = 32,
+};
 
 #define NAME_KEY   "n" /* keys of the state: this and a name; the secret */
 #define SECRET_KEY "secret"
@@ -44,7 +49,9 @@ struct sink_bookmarks {
     char *scope;
     bool shared, loaded, reading, doubted, threaded;
     int64_t loaded_ms;
-    struct mailbox stored;               /* tags: addresses of what is flying */
+    int64_t made_ms;       /* when this one made the secret; 0: it did not, or has seen since that all have that one */
+    bool looks;            /* at that */
+    struct mailbox stored; /* tags: addresses of what is flying */
     struct requests early, flying, done; /* before there is a copy; being stored; with an outcome */
     struct marks marks;
     uint64_t changes, changes_then; /* then: when the reading under way was asked for */
@@ -385,6 +392,21 @@ static bool bookmarks_recall(struct bookmarks *base, struct str name, struct str
     return true;
 }
 
+/* Two that begin at the same moment each make a secret; the later one is in the state then, and counts. */
+static bool bookmarks_is_sure(struct sink_bookmarks *b)
+{
+    if (!b->made_ms)
+        return true;
+    if (b->reading || clock_mono_ms() - b->made_ms < SETTLE_MS)
+        return false;
+    if (b->looks) /* it has looked */
+        b->made_ms = 0;
+    else
+        bookmarks_want(b);
+    b->looks = !b->looks;
+    return !b->made_ms;
+}
+
 static bool bookmarks_secret(struct bookmarks *base, unsigned char out[BOOKMARKS_SECRET])
 {
     struct sink_bookmarks *b = (struct sink_bookmarks *)base;
@@ -404,10 +426,11 @@ static bool bookmarks_secret(struct bookmarks *base, unsigned char out[BOOKMARKS
         *q = (struct request){ .key = bookmarks_copy(key),
                                .value = bookmarks_copy((struct str){ (const char *)fresh, sizeof fresh }),
                                .own = true };
+        b->made_ms = b->shared ? clock_mono_ms() : 0;
         bookmarks_begin(b, q);
         return false;
     }
-    return mark->storing == 0;
+    return mark->storing == 0 && bookmarks_is_sure(b);
 }
 
 static bool bookmarks_each(struct bookmarks *base, void (*one)(void *ctx, struct str name, struct str value), void *ctx)

@@ -46,7 +46,7 @@ struct bookmarks_ops {
     bool (*recall)(struct bookmarks *, struct str name, struct str *out);
     /* Each name with its value, sorted. False: not yet. */
     bool (*each)(struct bookmarks *, void (*one)(void *ctx, struct str name, struct str value), void *ctx);
-    /* Bytes that only the daemons of this sink and this broker know, made once. False: not yet. (Two daemons of one cluster
-     * that are started for the very first time at the same moment may differ until one of them looks again.) */
+    /* Bytes that only the daemons of this sink and this broker know, made once. False: not yet; where it was just made and other
+     * daemons may have made one at the same moment, not for a second, after which all of them have the same. */
     bool (*secret)(struct bookmarks *, unsigned char out[BOOKMARKS_SECRET]);
 };
