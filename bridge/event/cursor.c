@@ -312,12 +312,16 @@ static bool cursor_resume(struct placing *at)
 
 static bool cursor_place_part(struct placing *at, struct cursor_start start)
 {
-    if (!at->log->ops->bounds(at->log, at->which, &at->bounds) || !at->log->ops->live(at->log, at->which, &at->live))
+    if (!at->log->ops->live(at->log, at->which, &at->live))
+        return false;
+    if (start.from == CURSOR_LATEST) /* whatever the log keeps: the first event that is sent already has a position */
+        return cursor_at_offset(at, at->live);
+    if (!at->log->ops->bounds(at->log, at->which, &at->bounds))
         return false;
     switch (start.from) {
+    case CURSOR_LATEST: break;
     case CURSOR_RESUME: return cursor_resume(at);
     case CURSOR_EARLIEST: return cursor_at_offset(at, 0);
-    case CURSOR_LATEST: return cursor_at_offset(at, at->live);
     case CURSOR_TIME: return cursor_at_time(at, start.value, CURSOR_NEW);
     case CURSOR_LAST: {
         int64_t parts = at->topic->count, share = start.value / parts + (start.value % parts != 0);

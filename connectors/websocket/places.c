@@ -51,6 +51,17 @@ static void places_learn_key(struct places *p)
     crypto_wipe(secret, sizeof secret);
 }
 
+/* send() goes on there. */
+static void places_move(struct places *p, struct place *at, int64_t now)
+{
+    if (at->known && now < at->now) {
+        p->anew = at->anew = true;
+        at->identified = false;
+    }
+    at->now = now;
+    at->known = true;
+}
+
 void places_look(struct places *p)
 {
     if (!p->log)
@@ -64,18 +75,28 @@ void places_look(struct places *p)
             places_find(p, str_of(p->topics->at[i]), *have);
     }
     for (struct place *at = p->at; at < p->at + p->count; at++) {
-        at->known |= p->log->ops->live(p->log, (struct topic_partition){ at->topic, at->partition }, &at->now);
+        int64_t now;
+        if (p->log->ops->live(p->log, (struct topic_partition){ at->topic, at->partition }, &now))
+            places_move(p, at, now);
         at->identified |= p->log->ops->identity(p->log, at->topic, &at->identity);
         p->settled &= at->known && at->identified;
     }
 }
 
+void places_sends(struct places *p, uint32_t place, int64_t offset)
+{
+    int64_t live;
+    if (place == PLACE_NONE || !p->at[place].known || offset >= p->at[place].now)
+        return;
+    places_move(p, &p->at[place], offset);
+    p->log->ops->live(p->log, (struct topic_partition){ p->at[place].topic, p->at[place].partition },
+                      &live); /* so that it knows */
+}
+
 void places_sent(struct places *p, uint32_t place, int64_t offset)
 {
-    if (place == PLACE_NONE)
-        return;
-    p->at[place].now = offset + 1;
-    p->at[place].known = true;
+    if (place != PLACE_NONE)
+        places_move(p, &p->at[place], offset + 1);
 }
 
 /* ---- positions ---- */

@@ -19,6 +19,7 @@ struct place { /* one partition */
     int32_t partition;
     bool known; /* where `now` is */
     int64_t now;
+    bool anew; /* send() went back: the topic was made anew; until somebody has told */
     bool identified;
     uint64_t identity; /* of the topic */
 };
@@ -31,6 +32,7 @@ struct places {
     int32_t *partitions; /* of each topic, as last looked at */
     struct place *at;
     uint32_t count, cap;
+    bool anew;    /* one of them is */
     bool settled; /* the key is known, and of every topic the partitions and what send() brings, when last looked at */
 };
 
@@ -43,7 +45,8 @@ void places_open(struct places *p, struct log *log, struct bookmarks *bookmarks,
 void places_close(struct places *p);
 void places_look(struct places *p);
 uint32_t places_find(struct places *p, struct str topic, int32_t partition); /* PLACE_NONE: none of the sink's topics */
-void places_sent(struct places *p, uint32_t place, int64_t offset);          /* that record has been sent */
+void places_sends(struct places *p, uint32_t place, int64_t offset);         /* that record is about to be sent */
+void places_sent(struct places *p, uint32_t place, int64_t offset);          /* it has been */
 
 struct spot *spot_ref(struct spot *t);
 void spot_unref(struct spot *t); /* accepts NULL */

@@ -9,6 +9,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/net/listen.h"
 #include "connectors/websocket/private.h"
+#include "connectors/websocket/told.h"
 
 METRIC_GAUGE(aqueduct_listeners, "Connected listeners.", "sink", "kind");
 METRIC_COUNTER(aqueduct_listeners_closed_total, "Listeners that ended, by reason.", "sink", "reason");
@@ -161,11 +162,35 @@ static void websocket_offer(void *ctx, struct cohort *c)
     cohorts_relieve(&o->s->cohorts);
 }
 
+static void websocket_tell_reset(struct websocket_sink *s, struct cohort *c)
+{
+    struct buf out = buf_new(TOLD_BYTES);
+    told_add(&out, &c->subscription, &(struct told){ .resume = RESUME_RESET, .places = &s->places });
+    if (out.n && !out.failed)
+        cohort_comment(c, buf_str(&out));
+    buf_free(&out);
+}
+
+/* Those who hear of a topic that was made anew are told so before they hear what it has. Who is behind is told there. */
+static void websocket_tell_anew(struct websocket_sink *s)
+{
+    struct places *p = &s->places;
+    for (uint32_t i = 0; p->anew && i < p->count; i++) {
+        for (struct cohort *c = p->at[i].anew ? s->cohorts.first : NULL; c; c = c->next)
+            if ((c->count || c->awaited) && subscription_has_topic(&c->subscription, str_of(p->at[i].topic)))
+                websocket_tell_reset(s, c);
+        p->at[i].anew = false;
+    }
+    p->anew = false;
+}
+
 static void websocket_send(struct sink *base, const struct message *m)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
     struct offer o = { .s = s, .m = m, .place = places_find(&s->places, m->record->topic, m->record->partition) };
     s->pull.sent++;
+    places_sends(&s->places, o.place, m->record->offset);
+    websocket_tell_anew(s);
     frames_begin(&s->frames, m->event);
     cohorts_find(&s->cohorts, m, websocket_offer, &o);
     places_sent(&s->places, o.place, m->record->offset);
@@ -225,6 +250,7 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     if (!s->places.settled)
         places_look(&s->places);
     bool more = replay_turn(&s->replay);
+    websocket_tell_anew(s);
     int64_t ms = cohorts_flush(&s->cohorts, false);
     if (ms < 0 || ms > wait.ms)
         ms = wait.ms;

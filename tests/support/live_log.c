@@ -198,6 +198,14 @@ void log_send(void)
     }
 }
 
+void log_renew(int place)
+{
+    struct log_place *at = &log_places[place];
+    for (int64_t i = 0; i < at->end; i++)
+        record_free(at->at[i]);
+    at->start = at->end = at->live = 0;
+}
+
 void log_pass(int place, int count)
 {
     log_store(place, count);

@@ -33,3 +33,4 @@ int log_close(void **state);
 void log_store(int place, int count);
 void log_send(void);
 void log_pass(int place, int count); /* both */
+void log_renew(int place);           /* it is another one of the same identity, and empty */

@@ -9,7 +9,9 @@
  * as there is room. When nobody asks for a while the client ends, so that it fetches nothing beside the live one.
  *
  * A topic's identity is the cluster's id and its name: librdkafka 2.0 does not tell the topic's own id. One that was made anew
- * is known by a position beyond its end, or by the time of the record before the position (event/cursor.h). */
+ * is known by a position beyond its end, or by the time of the record before the position (event/cursor.h). The live consumer
+ * finds out by itself, some time later, and begins at its start; from the moment that the end is seen before it until then
+ * nobody can say where it stands. What was read of the old one is forgotten then. */
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/broker/chunks.h"
@@ -57,6 +59,8 @@ struct replay_part {
     struct log_bounds bounds;
     bool known, handed, asked; /* bounds: ever, since the last answer; and asked for */
     int64_t bounds_ms;
+    int64_t live;     /* where the live consumer stood when last asked */
+    bool live_is_old; /* the cluster said later that this is beyond the end: it is a place in a topic that is gone */
     struct replay_time times[REPLAY_TIMES];
     size_t time_count;
     int64_t failed_at, retry_ms; /* the record there could not be read, for that reason */
@@ -72,13 +76,14 @@ struct kafka_replay {
     struct kafka *b;
     pthread_t thread;
     atomic_bool stop;
-    pthread_mutex_t lock; /* guards what follows, up to put_ms; with work */
+    pthread_mutex_t lock; /* guards what follows, up to renew; with work */
     pthread_cond_t work;
     struct replay_part **parts;
     size_t part_count;
     struct replay_ask *first;
     struct chunks *chunks;
     int64_t put_ms;
+    bool renew;     /* a topic was made anew: the client may hold on to the old one */
     rd_kafka_t *rk; /* the thread's; NULL: none now */
     bool broken;    /* the thread's: another client is needed */
 };
@@ -88,6 +93,15 @@ struct kafka_replay_reader {
     struct replay_part *part;
     unsigned epoch;
 };
+
+/* With the lock held: what is known of the topic is of an older one. */
+static void replay_anew(struct kafka_replay *r, struct replay_part *p)
+{
+    p->epoch++;
+    r->renew = true;
+    p->known = p->live_is_old = false;
+    chunks_forget(r->chunks, p);
+}
 
 /* ---- the thread: its client ---- */
 
@@ -115,11 +129,15 @@ static void replay_client_end(struct kafka_replay *r)
 static bool replay_client(struct kafka_replay *r)
 {
     struct err e = { "" };
-    if (r->rk)
-        return true;
     pthread_mutex_lock(&r->lock);
     size_t count = r->part_count;
+    bool renew = r->renew;
+    r->renew = false;
     pthread_mutex_unlock(&r->lock);
+    if (renew)
+        replay_client_end(r);
+    if (r->rk)
+        return true;
     r->rk = kafka_client_reader_of(r->b->config, r->b, 2 * (int64_t)count + 2, &e);
     if (!r->rk)
         LOG(ERROR, "the log cannot be read back", LOG_C("reason", e.text));
@@ -157,10 +175,14 @@ static bool replay_go(struct kafka_replay *r, struct replay_part *p, int64_t off
 /* What the cluster says of the partition's first and last offset. */
 static bool replay_look(struct kafka_replay *r, struct replay_part *p, struct log_bounds *out)
 {
+    pthread_mutex_lock(&r->lock);
+    int64_t live = p->live;
+    pthread_mutex_unlock(&r->lock);
     if (rd_kafka_query_watermark_offsets(r->rk, p->topic, p->number, &out->start, &out->end, ASK_MS))
         return false;
     pthread_mutex_lock(&r->lock);
     p->bounds = *out;
+    p->live_is_old = live > out->end && live == p->live;
     p->known = true;
     p->handed = false;
     p->bounds_ms = clock_mono_ms();
@@ -217,8 +239,7 @@ static enum fetched replay_lack(struct kafka_replay *r, struct replay_part *p, c
     r->broken = s->from != bounds.end; /* it has no place there, and a seek does not give it one */
     if (s->from > bounds.end) {
         pthread_mutex_lock(&r->lock);
-        p->epoch++;
-        chunks_forget(r->chunks, p);
+        replay_anew(r, p);
         pthread_mutex_unlock(&r->lock);
     }
     return FETCH_DONE;
@@ -454,6 +475,28 @@ static bool replay_identity(struct log *base, const char *topic, uint64_t *out)
     return true;
 }
 
+/* Where the live consumer stands; false also while it does not know yet that the topic was made anew. */
+static bool replay_live(struct log *base, struct topic_partition which, int64_t *out)
+{
+    struct kafka_replay *r = (struct kafka_replay *)base;
+    if (!broker_log_live(base, which, out))
+        return false;
+    pthread_mutex_lock(&r->lock);
+    struct replay_part *p = replay_part(r, which);
+    if (*out < p->live)
+        replay_anew(r, p);
+    else if (*out > p->live)
+        p->live_is_old = false;
+    p->live = *out;
+    bool old = p->live_is_old;
+    if (old && !p->asked && clock_mono_ms() - p->bounds_ms >= FRESH_MS) { /* perhaps a new leader lagged behind */
+        p->asked = true;
+        replay_ask(r, p, ASK_BOUNDS, 0);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return !old;
+}
+
 static bool replay_bounds(struct log *base, struct topic_partition which, struct log_bounds *out)
 {
     struct kafka_replay *r = (struct kafka_replay *)base;
@@ -575,7 +618,7 @@ static const struct log_ops replay_ops = {
     .bounds = replay_bounds,
     .offset_at = replay_offset_at,
     .time_of = replay_time_of,
-    .live = broker_log_live,
+    .live = replay_live,
     .wanted = broker_log_wanted,
     .open = replay_open,
     .read = replay_read,

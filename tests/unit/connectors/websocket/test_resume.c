@@ -348,6 +348,33 @@ TEST(a_topic_made_anew)
     client_close(&a.c);
 }
 
+/* Nothing but what send() brings tells of it. */
+TEST(a_topic_made_anew_while_they_listen)
+{
+    struct ear ears[2];
+    log_open();
+    live_open("");
+    log_pass(0, 10);
+    for (int sse = 0; sse < 2; sse++) {
+        ear_new(&ears[sse], sse, "topics=ai.chats&from=earliest");
+        ear_catch_up(&ears[sse]);
+        ears[sse].notice[0] = '\0';
+    }
+    log_renew(0);
+    log_pass(0, 3);
+    for (int sse = 0; sse < 2; sse++) {
+        ears[sse].next[0] = 0;
+        ear_catch_up(&ears[sse]);
+        assert_string_equal(ears[sse].notice, sse ? "{\"resume\":\"reset\"}" : "{\"resume\":\"reset\"}}");
+        client_close(&ears[sse].c);
+        log_pass(0, 1);
+        ear_open(&ears[sse], "topics=ai.chats");
+        ear_catch_up(&ears[sse]);
+        assert_int_equal(ears[sse].heard, 10 + 4 + sse);
+        client_close(&ears[sse].c);
+    }
+}
+
 /* ---- slow ones ---- */
 
 static void make_small(struct ear *ear)
@@ -929,6 +956,7 @@ int main(void)
         LOGGED(slow_logs_are_waited_for),
         LOGGED(what_is_gone_is_counted),
         LOGGED(a_topic_made_anew),
+        LOGGED(a_topic_made_anew_while_they_listen),
         LOGGED(a_stopped_reader_catches_up),
         LOGGED(slow_ones_may_want_the_latest),
         LOGGED(slow_ones_may_want_the_newest_of_each_subject),
