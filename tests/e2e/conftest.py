@@ -173,7 +173,7 @@ class Bridge:
 
     def __init__(self, program, kind, folder, kafka):
         self.program, self.kind, self.folder, self.kafka = program, kind, folder, kafka
-        self.name = "t" + uuid.uuid4().hex[:8]
+        self.name, self.instance = "t" + uuid.uuid4().hex[:8], "one"
         self.broker_more = self.admin_more = ""
         self.daemons = []
 
@@ -184,7 +184,7 @@ class Bridge:
         names = f"prefix: {self.name}-own., group_prefix: {self.name}-"
         if self.kind == "local":
             return f"broker: {{type: local, path: {folder or self.folder}/data, {names}{self.broker_more}}}\n"
-        return f"broker: {{type: kafka, servers: {self.kafka.servers}, {names}, instance: one{self.broker_more}}}\n"
+        return f"broker: {{type: kafka, servers: {self.kafka.servers}, {names}, instance: {self.instance}{self.broker_more}}}\n"
 
     def configure(self, text, folder=None, admin="127.0.0.1:0", name="bridge.yaml", admin_more=""):
         """`text` is the rest of the configuration; $EVENTS in it becomes the topic "events" of this test, $FOLDER its folder.

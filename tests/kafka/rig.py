@@ -110,19 +110,27 @@ def jars():
     return folder
 
 
+def text(words):
+    return struct.pack(">h", len(words)) + words.encode()
+
+
+def ask(port, api, version, body, timeout=40):
+    """The broker's answer to one request of a version without tagged fields."""
+    body = struct.pack(">hhi", api, version, 7) + text("rig") + body
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s:
+        s.sendall(struct.pack(">i", len(body)) + body)
+        with s.makefile("rb") as answer:
+            size = answer.read(4)
+            rest = answer.read(struct.unpack(">i", size)[0]) if len(size) == 4 else b""
+    if len(rest) < 5:
+        raise OSError("the broker did not answer")
+    return rest[4:]
+
+
 def answers(port):
     """Does the broker answer a Metadata request (version 1, all topics) that names at least one broker?"""
-    body = struct.pack(">hhih3si", 3, 1, 7, 3, b"rig", -1)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
-            s.sendall(struct.pack(">i", len(body)) + body)
-            answer = b""
-            while len(answer) < 12:
-                more = s.recv(4096)
-                if not more:
-                    return False
-                answer += more
-            return struct.unpack(">i", answer[8:12])[0] > 0
+        return struct.unpack(">i", ask(port, 3, 1, struct.pack(">i", -1), 2)[:4])[0] > 0
     except OSError:
         return False
 
@@ -257,6 +265,27 @@ class Kafka:
     def settings(self, topic):
         """What was set for the topic alone, as text with name=value."""
         return self._java("kafka.admin.ConfigCommand", "--bootstrap-server", self.servers, "--describe", "--topic", topic)
+
+    def delete_records(self, topic, before):
+        """As retention does: of each partition {number: offset} what is before that offset."""
+        parts = b"".join(struct.pack(">iq", p, offset) for p, offset in before.items())
+        answer = ask(self.port, 21, 1, struct.pack(">i", 1) + text(topic) + struct.pack(">i", len(before)) + parts + struct.pack(">i", 30000))
+        rows = answer[4 + 4 + len(text(topic)) + 4:]        # after the throttle time, of one topic: partition, where it begins now, error
+        errors = [struct.unpack_from(">iqh", rows, 14 * i)[2] for i in range(len(before))]
+        if any(errors):
+            raise RigError(f"deleting records of {topic}: errors {errors}")
+
+    def recreate(self, topic, partitions):
+        """Another topic of the same name."""
+        error = struct.unpack(">h", ask(self.port, 20, 1, struct.pack(">i", 1) + text(topic) + struct.pack(">i", 30000))[-2:])[0]
+        end = time.monotonic() + 30
+        create = struct.pack(">i", 1) + text(topic) + struct.pack(">ihiiib", partitions, 1, 0, 0, 30000, 0)
+        while not error:
+            if struct.unpack_from(">h", ask(self.port, 19, 2, create), 8 + len(text(topic)))[0] == 0:
+                return
+            error = time.monotonic() > end      # the old one is still going
+            time.sleep(0.05)
+        raise RigError(f"{topic} was not made anew: error {error}")
 
     def _properties(self):
         """Of a key that stands twice, Kafka takes the last."""
