@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from conftest import HTTP_SOURCE, ROOT, TOKEN, event, free_port, post_ok
+from conftest import HTTP_SOURCE, ROOT, TOKEN, Bridge, event, free_port, post_ok
 import browser as chromium
+from proxy import Proxy
 
 LIVE = HTTP_SOURCE + """
 sinks:
@@ -21,6 +22,17 @@ def browser(tmp_path_factory):
     one = chromium.Browser(tmp_path_factory.mktemp("chromium"))
     yield one
     one.close()
+
+
+@pytest.fixture
+def site():
+    """Serves the client, as another origin than the listener's."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(ROOT / "connectors/websocket/client"))
+    one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=one.serve_forever, daemon=True).start()
+    yield one
+    one.shutdown()
+    one.server_close()
 
 
 def test_the_page_shows_events_as_text(local_bridge, browser, tmp_path):
@@ -68,12 +80,8 @@ CLIENT = """(async () => {
 
 
 @pytest.mark.parametrize("transport", ["poll", "sse", "websocket", 'websocket", "sse", "poll'])
-def test_the_client_goes_on_where_it_was_with_a_new_token(local_bridge, browser, tmp_path, transport):
+def test_the_client_goes_on_where_it_was_with_a_new_token(local_bridge, browser, site, transport):
     port = free_port()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(ROOT / "connectors/websocket/client"))
-    handler.log_message = lambda *_: None
-    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)      # another origin than the listener's
-    threading.Thread(target=site.serve_forever, daemon=True).start()
     daemon = local_bridge.run(LIVE % (port, TOKEN, f', origins: ["http://127.0.0.1:{site.server_port}"]'))
     post_ok(daemon, event("before", "chat.started"))
     page = browser.open(f"http://127.0.0.1:{site.server_port}/page.css")
@@ -90,8 +98,6 @@ def test_the_client_goes_on_where_it_was_with_a_new_token(local_bridge, browser,
     assert page.run("tokens.slice(0, 2)") == [False, True] and page.run("gaps") == []
     page.run("stream.close()")
     page.wait("states.at(-1) === 'closed'")
-    site.shutdown()
-    site.server_close()
 
 
 NAMED = """(async () => {
@@ -137,3 +143,40 @@ def test_the_client_publishes_and_the_server_remembers_where_it_is(local_bridge,
     page.wait("first.filter((id) => id === 'bob/n1').length === 1")
     page.run("a.close(); b.close(); c.close(); true")
     daemon.stop()
+
+
+FALLS = """(async () => {
+    const { listen } = await import("/aqueduct.js");
+    const states = globalThis.states = [], got = globalThis.got = [];
+    globalThis.stream = listen("http://127.0.0.1:%d/", { from: "earliest", token: "%s", onState: (s) => states.push(s), onEvent: (e) => got.push(e.id) });    return true;
+})()"""
+
+
+@pytest.mark.parametrize("way, transport", [({}, "websocket"), ({"upgrade": False}, "sse"), ({"upgrade": False, "held": True}, "poll")])
+def test_the_client_gets_through_what_is_in_between(kafka, bridges, browser, site, way, transport):
+    """A proxy that knows no WebSocket, one that holds an endless answer back too, each before two daemons in turn: nothing is bound to one of
+    them, and nothing is missing or comes twice over the end of one."""
+    first = bridges("kafka")
+    pair = [first, Bridge(first.program, "kafka", first.folder / "two", kafka)]
+    pair[1].name, pair[1].instance, daemons = first.name, "two", []
+    ports = [free_port(), free_port()]
+    for one, port in zip(pair, ports):
+        one.configure(LIVE % (port, TOKEN, f', origins: ["http://127.0.0.1:{site.server_port}"]'))
+        daemons.append(one.start())
+    try:
+        post_ok(daemons[0], *(event(f"e{i:03}") for i in range(20)))
+        with Proxy(ports, **way) as proxy:
+            page = browser.open(f"http://127.0.0.1:{site.server_port}/page.css")
+            page.wait("document.readyState === 'complete'")
+            assert page.run(FALLS % (proxy.port, TOKEN))
+            page.wait("got.length === 20", 120)
+            assert page.run("states.findLast((s) => s.state === 'open').transport") == transport
+            post_ok(daemons[1], *(event(f"e{i:03}") for i in range(20, 40)))
+            page.wait("got.length === 40", 120)
+            daemons[0].kill()
+            post_ok(daemons[1], *(event(f"e{i:03}") for i in range(40, 60)))
+            page.wait("got.length === 60", 120)
+            assert page.run("got") == [f"e{i:03}" for i in range(60)]
+            page.run("stream.close()")
+    finally:
+        pair[1].end()

@@ -56,7 +56,7 @@
  * @property {(state: State) => void} [onState]
  */
 
-const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 30000, SILENCE_MS = 60000, POLL_WAIT_S = 25, REMEMBERED = 1024, TRIES = 2, PATIENCE_MS = 30000;
+const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 30000, SILENCE_MS = 60000, FIRST_BYTES_MS = 10000, POLL_WAIT_S = 25, REMEMBERED = 1024, TRIES = 2, PATIENCE_MS = 30000;
 const BEARER = "base64url.bearer.aqueduct.", CURSOR = "aqueductcursor";
 
 /** An error after which another try is of no use. */
@@ -70,12 +70,13 @@ export class Refused extends Error {
   }
 }
 
-/** A connection ended; `waitMs` is what the server said of when to come back. */
+/** A connection ended; `waitMs` is what the server said of when to come back; `next`: by another transport. */
 class Ended extends Error {
-  constructor(message, { waitMs = null, opened = false } = {}) {
+  constructor(message, { waitMs = null, opened = false, next = false } = {}) {
     super(message);
     this.waitMs = waitMs;
     this.opened = opened;
+    this.next = next;
   }
 }
 
@@ -239,7 +240,7 @@ export class Stream {
       if (ended instanceof Refused && (!isOfTransport(ended.code) || ++refused >= transports.length)) return this.#finish(ended);
       const opened = ended instanceof Ended && ended.opened;
       refused = opened ? 0 : refused;
-      tries = opened ? 0 : ended instanceof Refused ? TRIES : tries + 1;
+      tries = opened ? 0 : ended instanceof Refused || ended.next ? TRIES : tries + 1;
       this.#failures = opened ? 0 : this.#failures + 1;
       if (tries >= TRIES) {
         i = (i + 1) % transports.length;
@@ -322,17 +323,17 @@ export class Stream {
     throw new Ended(why, { waitMs: after ? after * 1000 * (1 + Math.random() / 2) : null });
   }
 
-  /** A signal that fires when nothing was heard for a while, or at the end. */
+  /** A signal that fires when nothing was heard for a while, at first for a short one, or at the end. */
   #silence() {
     const control = new AbortController();
     let timer;
-    const heard = () => {
+    const heard = (_, ms = SILENCE_MS) => {
       clearTimeout(timer);
-      timer = setTimeout(() => control.abort(new Error("nothing was heard for a minute")), SILENCE_MS);
+      timer = setTimeout(() => control.abort(new Error(`nothing was heard for ${ms / 1000} seconds`)), ms);
     };
     const end = () => control.abort();
     this.#abort.signal.addEventListener("abort", end);
-    heard();
+    heard(null, FIRST_BYTES_MS);
     return {
       signal: control.signal,
       heard,
@@ -463,14 +464,14 @@ export class Stream {
     let retryMs = null, opened = false;
     try {
       const answer = await this.#fetch(this.#target(false), "text/event-stream", silence.signal);
-      opened = true;
-      this.#say({ state: "open", transport: "sse" });
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let text = "", block = { data: [], type: "", id: null };
       for (;;) {
         const { done, value } = await reader.read();
         silence.heard();
         if (done) throw new Ended("the stream ended", { opened, waitMs: retryMs });
+        if (!opened) this.#say({ state: "open", transport: "sse" });
+        opened = true;
         const lines = (text + value).split(/\r\n|\n|\r(?!$)/);
         text = lines.pop();
         for (const line of lines) {
@@ -490,6 +491,8 @@ export class Stream {
         await this.#rest();
       }
     } catch (error) {
+      // The server says at once where a stream begins: who does not hear it has something in between that holds it back.
+      if (!opened && silence.signal.aborted) throw new Ended("no event stream gets through", { next: true });
       if (error instanceof Refused || error instanceof Ended) throw error;
       throw new Ended(silence.signal.reason?.message ?? error.message, { opened, waitMs: retryMs });
     } finally {
