@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/buf.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 
-enum { BALLOT_DIGITS = 20, BALLOT_KEY = 512, BALLOT_WAIT_MS = 60000 };
+enum { BALLOT_DIGITS = 20, BALLOT_KEY = 512, BALLOT_WAIT_MS = 60000, BALLOT_LOOK_MS = 200 };
 
 /* ---- keys ---- */
 
@@ -169,7 +170,15 @@ static void ballot_stored(void *ctx, uint64_t tag, enum outcome o, const char *w
         ballot_wait_free(w);
 }
 
-static bool ballot_publish(struct broker *b, const struct vote *v, struct err *e)
+/* Until it is done, or nobody waits any more. */
+static void ballot_await(struct ballot_wait *w, const atomic_bool *stop)
+{
+    int64_t until = clock_mono_ms() + BALLOT_WAIT_MS;
+    while (!w->done && clock_mono_ms() < until && !(stop && atomic_load(stop)))
+        thread_wait(&w->changed, &w->lock, thread_until((struct duration){ BALLOT_LOOK_MS }));
+}
+
+static bool ballot_publish(struct broker *b, const struct vote *v, const atomic_bool *stop, struct err *e)
 {
     char key[BALLOT_KEY];
     struct ballot_wait *w = mem_alloc(sizeof *w);
@@ -181,10 +190,8 @@ static bool ballot_publish(struct broker *b, const struct vote *v, struct err *e
                                              .change_count = 1,
                                              .done = ballot_stored,
                                              .ctx = w });
-    struct timespec until = thread_until((struct duration){ BALLOT_WAIT_MS });
     pthread_mutex_lock(&w->lock);
-    while (!w->done && thread_wait(&w->changed, &w->lock, until))
-        continue;
+    ballot_await(w, stop);
     bool done = w->done, stored = done && w->outcome == OUTCOME_STORED;
     w->left = true;
     if (!stored)
@@ -222,7 +229,8 @@ static void ballot_compare(void *ctx, const struct vote *v)
     c->won = v->version == c->mine->version && strcmp(v->word, c->mine->word) == 0;
 }
 
-enum ballot_end ballot_put(struct broker *b, bool shared, struct vote *v, const struct vote *before, struct err *e)
+enum ballot_end ballot_put(struct broker *b, bool shared, struct vote *v, const struct vote *before,
+                           const atomic_bool *stop, struct err *e)
 {
     unsigned char random[(BALLOT_WORD - 1) / 2];
     struct buf hex = buf_new(BALLOT_WORD);
@@ -231,7 +239,7 @@ enum ballot_end ballot_put(struct broker *b, bool shared, struct vote *v, const 
     hex_add(&hex, (struct str){ (const char *)random, sizeof random });
     snprintf(v->word, sizeof v->word, "%s", buf_c(&hex));
     buf_free(&hex);
-    if (!ballot_publish(b, v, e))
+    if (!ballot_publish(b, v, stop, e))
         return BALLOT_FAILED;
     if (shared
         && (!ballot_read(b, ballot_compare, &count, e) || (!count.seen && !err_set(e, "it was not found again"))))

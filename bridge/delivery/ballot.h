@@ -12,6 +12,7 @@
  *
  * Waits for the broker: not on the main thread while it serves, nor on a sink's. */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/broker/broker.h"
 
 #define BALLOT_SCOPE "aqueduct/endpoints" /* of the state; no source has such a name */
@@ -35,8 +36,9 @@ enum ballot_end {
     BALLOT_FAILED,  /* the broker could not store it now; it may be stored all the same: read */
 };
 /* Stores v->value as that version, and says by which word. `before`: what it was, which is forgotten; NULL: nothing. With *e
- * unless it won. */
-enum ballot_end ballot_put(struct broker *b, bool shared, struct vote *v, const struct vote *before, struct err *e);
+ * unless it won. Gives up soon when *stop becomes true (NULL: never). */
+enum ballot_end ballot_put(struct broker *b, bool shared, struct vote *v, const struct vote *before,
+                           const atomic_bool *stop, struct err *e);
 void ballot_forget(struct broker *b, const struct vote *v); /* does not wait */
 /* Is that record, of the topic that holds the state, about such things? */
 bool ballot_is_about(const struct record *r);

@@ -142,7 +142,8 @@ static bool doing_store(struct doing *d, struct placed *is)
         before = (struct vote){ .thing = vote.thing, .version = d->p->is.version };
         memcpy(before.word, d->p->word, sizeof before.word);
     }
-    enum ballot_end end = fine ? ballot_put(d->r->broker, d->r->shared, &vote, d->p ? &before : NULL, &e) : BALLOT_LOST;
+    enum ballot_end end = fine ? ballot_put(d->r->broker, d->r->shared, &vote, d->p ? &before : NULL, &d->r->stop, &e)
+                               : BALLOT_LOST;
     if (fine && end != BALLOT_WON) {
         fine = end == BALLOT_LOST
                    ? doing_refuse(d, 412, "endpoint %s: %s; look at it again", d->o->name, e.text)

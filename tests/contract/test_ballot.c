@@ -41,7 +41,7 @@ static enum ballot_end put_version(const char *thing, int64_t version, const cha
 {
     struct err e;
     *made = (struct vote){ .thing = str_of(thing), .version = version, .value = str_of(value) };
-    return ballot_put(broker, true, made, before, &e);
+    return ballot_put(broker, true, made, before, NULL, &e);
 }
 
 /* On the local broker there is one daemon, whose changes come one after the other. */
@@ -119,12 +119,25 @@ TEST(of_several_at_once_one_is_first)
     is(thing, 1, want);
 }
 
+TEST(who_is_to_stop_gives_up)
+{
+    struct err e;
+    atomic_bool stop = true;
+    const char *thing = fresh(1);
+    struct vote v = { .thing = str_of(thing), .version = 1, .value = STR("a") };
+    enum ballot_end end = ballot_put(broker, false, &v, NULL, &stop, &e); /* it may be stored by then */
+    assert_true(end == BALLOT_WON || end == BALLOT_FAILED);
+    assert_true(broker_flush(broker, (struct duration){ PATIENCE_MS }));
+    is(thing, 1, "a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BROKER_TEST(a_thing_is_its_last_version),
         BROKER_TEST(who_knows_an_old_version_has_lost),
         BROKER_TEST(of_several_at_once_one_is_first),
+        BROKER_TEST(who_is_to_stop_gives_up),
     };
     return broker_play(tests, sizeof tests / sizeof *tests);
 }
