@@ -184,7 +184,9 @@ static bool admin_open_pages(struct admin *a, const struct admin_config *how, st
     a->pages.hosts = str_starts(str_of(listen), STR("unix:")) ? NULL : &how->hosts;
     if (!admin_open_access(a, how, e))
         return false;
-    const struct http_events events = { .head = admin_page_head, .request = admin_page, .ctx = a };
+    const struct http_events events = {
+        .head = admin_page_head, .request = admin_page, .writable = api_writable, .closed = api_closed, .ctx = a
+    };
     a->pages.server = admin_listen(how, a->access ? API_BODY : 0, &events, e);
     if (!a->pages.server)
         return err_prefix(e, "admin.listen");
@@ -209,7 +211,11 @@ struct admin *admin_new(const struct config *config, struct broker *broker, stru
     descriptors_reserve(2 * (CONNECTIONS + 1));
     bool ok = !config->admin.listen[0] || admin_open_pages(a, &config->admin, e);
     if (ok && wire_path(config, path)) {
-        const struct http_events events = { .head = admin_control_head, .request = admin_control, .ctx = a };
+        const struct http_events events = { .head = admin_control_head,
+                                            .request = admin_control,
+                                            .writable = api_writable,
+                                            .closed = api_closed,
+                                            .ctx = a };
         a->control = admin_listen(&(struct admin_config){ .listen = path }, WIRE_BYTES, &events, e);
         ok = a->control != NULL;
     }
@@ -239,12 +245,15 @@ static void admin_remember(struct admin *a)
 void admin_run(struct admin *a, int wake_fd, int wait_ms)
 {
     struct http_server *pages = a->pages.server;
+    int more[API_FDS];
+    api_fds(a->api, more);
     struct pollfd fds[] = { { .fd = wake_fd, .events = POLLIN },
                             { .fd = a->stored_fd, .events = POLLIN },
                             { .fd = pages ? http_server_fd(pages) : -1, .events = POLLIN },
                             { .fd = a->control ? http_server_fd(a->control) : -1, .events = POLLIN },
                             { .fd = errands_fd(a->errands), .events = POLLIN },
-                            { .fd = api_fd(a->api), .events = POLLIN } };
+                            { .fd = more[0], .events = POLLIN },
+                            { .fd = more[1], .events = POLLIN } };
     poll(fds, sizeof fds / sizeof *fds, wait_ms);
     if (a->pages.verifier)
         verifier_refresh(a->pages.verifier, "admin");
@@ -259,14 +268,13 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         admin_answer_stored(a);
     if (fds[4].revents)
         errands_serve(a->errands);
-    if (fds[5].revents)
+    if (fds[5].revents || fds[6].revents)
         api_turn(a->api);
 }
 
 void admin_stop(struct admin *a)
 {
-    api_free(a->api);
-    a->api = NULL;
+    api_stop(a->api);
 }
 
 void admin_free(struct admin *a)
@@ -275,10 +283,10 @@ void admin_free(struct admin *a)
         return;
     descriptors_reserve(-2 * (CONNECTIONS + 1));
     errands_free(a->errands);
-    api_free(a->api);
-    history_free(a->history);
     http_server_free(a->pages.server);
     http_server_free(a->control);
+    api_free(a->api);
+    history_free(a->history);
     access_free(a->pages.access);
     verifier_free(a->pages.verifier);
     mailbox_close(&a->stored);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "bridge/admin/console.h"
 #include "bridge/admin/private.h"
+#include "bridge/admin/tails.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/query.h"
@@ -21,6 +22,7 @@ enum { API_ANSWER = 64 << 20, API_SEGMENTS = 12, API_SEGMENT = 1024, API_METHODS
 struct api {
     struct api_home home;
     struct api_works *works;
+    struct tails *tails;
 };
 
 /* ---- answers ---- */
@@ -37,10 +39,11 @@ static void api_audit(const struct api_ticket *t, int status)
         LOG_C("role", role_name(t->who.is.role)), LOG_C("object", t->object), LOG_INT("status", status));
 }
 
-static void api_reply(const struct api_ticket *t, int status, const char *media, const struct header *more,
-                      size_t count, struct str body)
+/* Fills the headers of an answer; returns how many. */
+static size_t api_headers(struct header out[API_HEADERS + API_MORE], const char *media, const struct header *more,
+                          size_t count)
 {
-    struct header headers[API_HEADERS + API_MORE] = {
+    const struct header guards[API_HEADERS] = {
         { STR("Cache-Control"), STR("no-store") },
         { STR("X-Content-Type-Options"), STR("nosniff") },
         { STR("Content-Security-Policy"), STR("default-src 'none'; frame-ancestors 'none'") },
@@ -49,14 +52,37 @@ static void api_reply(const struct api_ticket *t, int status, const char *media,
         { STR("Content-Type"), str_of(media) },
     };
     size_t n = media ? API_HEADERS : API_HEADERS - 1;
-    char number[16];
     CHECK(count <= API_MORE);
+    memcpy(out, guards, sizeof guards);
     if (count)
-        memcpy(headers + n, more, count * sizeof *more);
+        memcpy(out + n, more, count * sizeof *more);
+    return n + count;
+}
+
+/* Counts the answer, and tells of what it changed. */
+static void api_note(const struct api_ticket *t, int status)
+{
+    char number[16];
     snprintf(number, sizeof number, "%d", status);
     metric_add(metric_get(&aqueduct_api_requests_total, LABELS(t->row ? t->row->name : "none", number)), 1);
     api_audit(t, status);
-    http_server_reply(t->server, t->id, status, headers, n + count, body);
+}
+
+static void api_reply(const struct api_ticket *t, int status, const char *media, const struct header *more,
+                      size_t count, struct str body)
+{
+    struct header headers[API_HEADERS + API_MORE];
+    size_t n = api_headers(headers, media, more, count);
+    api_note(t, status);
+    http_server_reply(t->server, t->id, status, headers, n, body);
+}
+
+struct http_stream *api_stream(const struct api_ticket *t, const struct http_request *r, const char *media, void *user)
+{
+    struct header headers[API_HEADERS + API_MORE];
+    size_t n = api_headers(headers, media, NULL, 0);
+    api_note(t, 200);
+    return http_server_stream(t->server, r, 200, headers, n, user);
 }
 
 void api_answer_with(const struct api_ticket *t, int status, const struct header *more, size_t count, json_t *body)
@@ -306,7 +332,15 @@ struct api *api_new(const struct api_home *home)
     struct api *a = mem_alloc(sizeof *a);
     a->home = *home;
     a->works = api_works_new();
+    a->tails = tails_new(&home->config->broker);
     return a;
+}
+
+void api_stop(struct api *a)
+{
+    api_works_free(a->works);
+    a->works = NULL;
+    tails_stop(a->tails);
 }
 
 void api_free(struct api *a)
@@ -314,6 +348,7 @@ void api_free(struct api *a)
     if (!a)
         return;
     api_works_free(a->works);
+    tails_free(a->tails);
     free(a);
 }
 
@@ -322,14 +357,33 @@ struct api_works *api_works(const struct api *a)
     return a->works;
 }
 
-int api_fd(const struct api *a)
+struct tails *api_tails(const struct api *a)
 {
-    return api_works_fd(a->works);
+    return a->tails;
+}
+
+void api_fds(const struct api *a, int out[API_FDS])
+{
+    out[0] = api_works_fd(a->works);
+    out[1] = tails_fd(a->tails);
 }
 
 void api_turn(struct api *a)
 {
     api_works_turn(a->works);
+    tails_turn(a->tails);
+}
+
+void api_writable(void *ctx, struct http_stream *st)
+{
+    (void)ctx;
+    tails_writable(st);
+}
+
+void api_closed(void *ctx, struct http_stream *st)
+{
+    (void)ctx;
+    tails_closed(st);
 }
 
 bool api_takes(const struct api *a, struct str path)

@@ -112,11 +112,17 @@ size_t api_query_limit(const struct api_call *call);
 /* ---- the whole ---- */
 
 struct api *api_new(const struct api_home *home);
-void api_free(struct api *a);    /* accepts NULL; before the servers whose requests it has */
-int api_fd(const struct api *a); /* readable: api_turn has something to do */
+void api_stop(
+    struct api *a); /* ends what goes on beside the main thread; what was asked is answered. Before its servers end */
+void api_free(struct api *a); /* accepts NULL; after its servers, which close its streams */
+enum { API_FDS = 2 };
+void api_fds(const struct api *a, int out[API_FDS]); /* one of them is readable: api_turn has something to do */
 void api_turn(struct api *a);
 /* Is the path one of the API's, or of the console's when there is one? */
 bool api_takes(const struct api *a, struct str path);
 /* The head of such a request: false: it is answered, before its body is read. `control`: of the control socket. */
 bool api_head(struct api *a, struct http_server *server, const struct http_request *r, bool control, int64_t *max_body);
 void api_request(struct api *a, struct http_server *server, const struct http_request *r, bool control);
+/* The servers' callbacks of streams. */
+void api_writable(void *ctx, struct http_stream *st);
+void api_closed(void *ctx, struct http_stream *st);

@@ -10,6 +10,7 @@ extern const struct api_row api_job_rows[];
 extern const struct api_row api_attempt_rows[];
 extern const struct api_row api_event_rows[];
 extern const struct api_row api_dead_rows[];
+extern const struct api_row api_tail_rows[];
 
 /* One a line, so that who adds one does not touch the others. */
 /* clang-format off */
@@ -22,5 +23,6 @@ const struct api_row *const api_tables[] = {
     api_attempt_rows,
     api_event_rows,
     api_dead_rows,
+    api_tail_rows,
     NULL,
 };

@@ -9,3 +9,8 @@ void api_works_free(struct api_works *works); /* accepts NULL; each work is answ
 int api_works_fd(const struct api_works *works);
 void api_works_turn(struct api_works *works);
 struct api_works *api_works(const struct api *a);
+
+struct tails *api_tails(const struct api *a);
+/* Answers with a stream that goes on, of whom `user` is told by the server's callbacks. NULL: it is answered otherwise. From
+ * within the request alone. */
+struct http_stream *api_stream(const struct api_ticket *t, const struct http_request *r, const char *media, void *user);

@@ -3,8 +3,9 @@
 import http.client
 import json
 import socket
+import threading
+import uuid
 
-import pytest
 import requests
 
 from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, wait_for, webhook_sink
@@ -171,6 +172,63 @@ def test_dead_letters(bridge, receivers):
     assert [job["operation"] for job in api.items("/jobs")] == ["discardDeadLetters"] + 3 * ["redriveDeadLetters"]
     api.ask("GET", "/api/v1/jobs/99", 404)
     assert "msg=audit operation=discardDeadLetters who=loopback" in daemon.log()
+
+
+class Tail:
+    """An event stream that is read by a thread."""
+
+    def __init__(self, api, **query):
+        headers = {"Last-Event-ID": query.pop("last")} if "last" in query else {}
+        self.events, self.missed, self.ids = [], 0, []
+        self.answer = api.session.get(api.base + "/api/v1/tail", params=query, headers=headers, stream=True, timeout=60)
+        assert self.answer.status_code == 200, self.answer.text
+        assert self.answer.headers["Content-Type"] == "text/event-stream"
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def follow(self):
+        kind = None
+        try:
+            for line in self.answer.iter_lines(chunk_size=1):
+                name, _, value = line.decode().partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "id":
+                    self.ids.append(value)
+                elif name == "data" and kind == "event":
+                    self.events.append(json.loads(value))
+                elif name == "data":
+                    self.missed += json.loads(value)["events"]
+        except (requests.exceptions.RequestException, AttributeError, ValueError):
+            pass
+
+    def heard(self, ids):
+        wait_for(lambda: {e["id"] for e in self.events} >= set(ids), why=lambda: str(self.events))
+        assert {e["id"] for e in self.events} == set(ids)
+
+
+def test_live_tails(bridge, receivers):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more=OPERATOR)
+    api = Api(daemon)
+    post_ok(daemon, event("before"))
+    every, filtered, past = Tail(api), Tail(api, filter="{exact: {type: odd}}", topic=bridge.topic("events")), Tail(api, **{"from": "1h"})
+    past.heard({"before"})
+    wait_for(lambda: post_ok(daemon, event("probe-" + uuid.uuid4().hex, "odd")) or (every.events and filtered.events), 60)     # both follow by now
+    post_ok(daemon, *(event(f"e{i}", "even" if i % 2 == 0 else "odd", data={"n": i}) for i in range(6)))
+    of = lambda tail: [e["id"] for e in tail.events if e["id"].startswith("e")]
+    wait_for(lambda: len(of(every)) == 6 and len(of(filtered)) == 3 and len(of(past)) == 6, why=lambda: str([of(every), of(filtered), of(past)]))
+    assert (of(every), of(filtered)) == ([f"e{i}" for i in range(6)], ["e1", "e3", "e5"])
+    assert json.loads(every.events[-1]["data"]) == {"n": 5} and every.events[-1]["topic"] == bridge.topic("events")
+    again = Tail(api, last=every.ids[-1])                        # a client that comes back
+    wait_for(lambda: "e5" in {e["id"] for e in again.events})
+    assert "did you mean" in api.ask("GET", f"/api/v1/tail?topic={bridge.topic('event')}", 404).json()["detail"]
+    api.ask("GET", f"/api/v1/tail?topic={bridge.name}-own.attempts", 404)
+    assert "filter:" in api.ask("GET", "/api/v1/tail?filter={exat: {type: odd}}", 400).json()["detail"]
+    # so many, and no more, until one leaves
+    more = [Tail(api) for _ in range(4)]
+    assert api.ask("GET", "/api/v1/tail", 503).headers["Retry-After"] == "1"
+    more[0].answer.close()
+    wait_for(lambda: (answer := api.session.get(api.base + "/api/v1/tail", stream=True, timeout=60)).status_code == 200 and not answer.close())
 
 
 def test_who_may(local_bridge, receivers):

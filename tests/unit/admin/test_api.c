@@ -77,12 +77,15 @@ static void begin(bool tokens, enum role loopback)
 
 static int finish(void **state)
 {
+    if (api)
+        api_stop(api);
+    int code = dialogue_end(state);
     api_free(api);
     access_free(access_of);
     api = NULL;
     access_of = NULL;
     control = false;
-    return dialogue_end(state);
+    return code;
 }
 
 #define ADDRESS "Host: 127.0.0.1\r\n"
