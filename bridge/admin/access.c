@@ -26,6 +26,7 @@ struct access {
     struct token_file *file; /* NULL: none */
     struct networks loopback;
     char cookie[COOKIE_NAME];
+    int port;
     struct access_session sessions[SESSIONS], codes[CODES];
 };
 
@@ -114,14 +115,31 @@ bool access_use_code(struct access *a, struct str code, struct who *out)
 
 void access_listens(struct access *a, int port)
 {
+    a->port = port;
     snprintf(a->cookie, sizeof a->cookie, "aqueduct-%d", port);
+}
+
+static bool access_has_tls(const struct access *a)
+{
+    return a->how->tls_certificate && a->how->tls_certificate[0];
+}
+
+void access_url(const struct access *a, struct buf *out)
+{
+    struct str host = host_name(str_of(a->how->listen));
+    if (str_starts(str_of(a->how->listen), STR("unix:")))
+        return;
+    if (str_eq(host, STR("0.0.0.0")))
+        host = STR("127.0.0.1");
+    else if (str_eq(host, STR("[::]")))
+        host = STR("[::1]");
+    buf_printf(out, "%s://%.*s:%d", access_has_tls(a) ? "https" : "http", STR_ARG(host), a->port);
 }
 
 void access_cookie(const struct access *a, const char *session, struct buf *out)
 {
-    bool tls = a->how->tls_certificate && a->how->tls_certificate[0];
     buf_printf(out, "%s=%s; Path=/; Max-Age=%lld; HttpOnly; SameSite=Strict%s", a->cookie, session,
-               (long long)(*session ? a->how->session.ms / 1000 : 0), tls ? "; Secure" : "");
+               (long long)(*session ? a->how->session.ms / 1000 : 0), access_has_tls(a) ? "; Secure" : "");
 }
 
 /* ---- the page that asks ---- */

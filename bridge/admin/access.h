@@ -65,3 +65,5 @@ bool access_use_code(struct access *a, struct str code, struct who *out);
  * of one host to every port of it. */
 void access_cookie(const struct access *a, const char *session, struct buf *out);
 void access_listens(struct access *a, int port);
+/* Where a browser on this machine finds the listener, "http://127.0.0.1:9464"; nothing for a unix socket. */
+void access_url(const struct access *a, struct buf *out);

@@ -169,15 +169,26 @@ static bool api_has_method(const struct api_row *row, struct str method)
     return str_eq(method, str_of(row->method)) || (str_eq(method, STR("HEAD")) && strcmp(row->method, "GET") == 0);
 }
 
+/* Is it, as it stands, the path of a row? Then no parameter stands for a part of it. */
+static bool api_is_literal(struct str path)
+{
+    for (const struct api_row *const *table = api_tables; *table; table++)
+        for (const struct api_row *row = *table; row->method; row++)
+            if (str_eq(str_of(row->path), path) && !strchr(row->path, '{'))
+                return true;
+    return false;
+}
+
 /* The row of the request. NULL: there is none; then `methods` are those of its path, "" when that is none, either. */
 static const struct api_row *api_find(const struct http_request *r, struct str parameters[API_PARAMETERS],
                                       char methods[API_METHODS])
 {
     size_t n = 0;
+    bool literal = api_is_literal(r->path);
     methods[0] = '\0';
     for (const struct api_row *const *table = api_tables; *table; table++)
         for (const struct api_row *row = *table; row->method; row++) {
-            if (!api_fits(row, r->path, parameters))
+            if (literal ? !str_eq(str_of(row->path), r->path) : !api_fits(row, r->path, parameters))
                 continue;
             if (api_has_method(row, r->method))
                 return row;
@@ -270,7 +281,8 @@ static bool api_read_json(struct api_call *call)
     call->body = json;
     if (!json)
         api_problem(&call->ticket, 400, "the body is no JSON: %s (line %d)", where.text, where.line);
-    else if (!shape_check(call->ticket.row->body, json, &e))
+    else if (!shape_check(call->ticket.row->body, json, &e)
+             || (call->ticket.row->any_of && !shape_any_of(call->ticket.row->any_of, json, &e)))
         api_problem(&call->ticket, 422, "%s", e.text);
     else
         return true;

@@ -76,12 +76,13 @@ struct api_row {
     enum role role;                   /* the least that may; ROLE_NONE: everybody */
     const char *doc;                  /* one sentence */
     const struct shape *query, *body; /* NULL: none */
-    bool bodiless;                    /* the body may be missing */
-    const char *media;                /* of a body that is no JSON ("application/yaml"): handle() reads request->body */
-    int done, also;                   /* statuses when it is done: 200, 201, 202, 204, 303; 0: no other */
-    const struct shape *answer;       /* NULL: no JSON */
-    const char *answers;              /* media type of an answer that is no JSON; NULL: none */
-    bool harmless;                    /* it changes nothing although its method could: no audit */
+    const char *any_of;         /* names of members, "sink|all": one of them the body must have; NULL: no such rule */
+    bool bodiless;              /* the body may be missing */
+    const char *media;          /* of a body that is no JSON ("application/yaml"): handle() reads request->body */
+    int done, also;             /* statuses when it is done: 200, 201, 202, 204, 303; 0: no other */
+    const struct shape *answer; /* NULL: no JSON */
+    const char *answers;        /* media type of an answer that is no JSON; NULL: none */
+    bool harmless;              /* it changes nothing although its method could: no audit */
     void (*handle)(struct api_call *call);
 };
 extern const struct api_row *const api_tables[]; /* ends with NULL */

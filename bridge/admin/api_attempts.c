@@ -55,7 +55,7 @@ static void attempts_work(struct api_work *w)
     struct err e = { "" };
     w->answer = backwards_page(&page, &e);
     if (!w->answer)
-        api_work_fail(w, strncmp(e.text, "after:", 6) == 0 ? 400 : 503, "%s", e.text);
+        api_work_fail(w, strncmp(e.text, "after:", 6) == 0 ? 404 : 503, "%s", e.text);
     free(topic);
 }
 

@@ -40,7 +40,7 @@ static void dead_list(struct api_work *w)
     json_object_set_new(w->query, "limit", json_integer((json_int_t)api_work_limit(w)));
     w->answer = s->ops->filed->list(s, w->query, &e);
     if (!w->answer)
-        api_work_fail(w, strncmp(e.text, "after:", 6) == 0 ? 400 : 503, "%s", e.text);
+        api_work_fail(w, strncmp(e.text, "after:", 6) == 0 ? 404 : 503, "%s", e.text);
 }
 
 static void dead_show(struct api_work *w)
@@ -115,23 +115,10 @@ static void dead_discard(struct api_work *w)
     dead_end(w, true);
 }
 
-static bool dead_is_filtered(const json_t *body)
-{
-    static const char *const filters[] = {
-        "sink", "endpoint", "class", "type", "source", "id", "since", "until", NULL
-    };
-    for (size_t i = 0; filters[i]; i++)
-        if (json_object_get(body, filters[i]))
-            return true;
-    return json_is_true(json_object_get(body, "all"));
-}
-
 /* What only says what would be done is answered with that; the rest is a job. */
 static void dead_begin(struct api_call *call, void (*run)(struct api_work *w))
 {
-    if (!dead_is_filtered(call->body))
-        api_problem(&call->ticket, 422, "say which letters, or all: true");
-    else if (json_is_true(json_object_get(call->body, "dry_run")))
+    if (json_is_true(json_object_get(call->body, "dry_run")))
         api_later(call, LANE_BULK, run);
     else
         api_long(call, run);
@@ -177,10 +164,12 @@ static void dead_post_discard(struct api_call *call)
         "state", SHAPE_TEXT, .values = "dead|redriven|discarded|all", .doc = "How they are; without it dead."          \
     }
 #define DEAD_WHICH                                                                                                     \
-    DEAD_FILTER, { "all", SHAPE_BOOLEAN, .doc = "Every letter: must be said without a filter." },                      \
+    DEAD_FILTER, { "all", SHAPE_BOOLEAN, .values = "true", .doc = "Every letter: must be said without a filter." },    \
     {                                                                                                                  \
         "dry_run", SHAPE_BOOLEAN, .doc = "Only say what would be done: answered at once."                              \
     }
+
+#define DEAD_ANY_OF "sink|endpoint|class|type|source|id|since|until|all"
 
 static const struct shape dead_query[] = { DEAD_FILTER, DEAD_FROM, API_LIST_QUERY, { 0 } };
 static const struct shape dead_one_query[] = { DEAD_FROM, { 0 } };
@@ -244,9 +233,10 @@ const struct api_row api_dead_rows[] = {
     { "GET", "/api/v1/dead-letters/{letter}", "getDeadLetter", ROLE_VIEWER, "A dead letter with its data.",
       .query = dead_one_query, .done = 200, .answer = dead_whole, .handle = dead_get_one },
     { "POST", "/api/v1/dead-letters/redrive", "redriveDeadLetters", ROLE_OPERATOR,
-      "Gives dead letters again to the sink that gave them up, or to another.", .body = dead_redrive_body, .done = 202,
-      .also = 200, .answer = dead_done, .handle = dead_post_redrive },
+      "Gives dead letters again to the sink that gave them up, or to another.", .body = dead_redrive_body,
+      .any_of = DEAD_ANY_OF, .done = 202, .also = 200, .answer = dead_done, .handle = dead_post_redrive },
     { "POST", "/api/v1/dead-letters/discard", "discardDeadLetters", ROLE_OPERATOR, "Gives dead letters up for good.",
-      .body = dead_discard_body, .done = 202, .also = 200, .answer = dead_done, .handle = dead_post_discard },
+      .body = dead_discard_body, .any_of = DEAD_ANY_OF, .done = 202, .also = 200, .answer = dead_done,
+      .handle = dead_post_discard },
     { 0 },
 };

@@ -150,7 +150,7 @@ static void endpoints_list(struct api_call *call)
     int64_t from = 0;
     const char *after = api_query_text(call, "after");
     if (after && (!str_to_i64(str_of(after), &from) || from < 0)) {
-        api_problem(&call->ticket, 400, "after: is not what `next` of an answer was");
+        api_problem(&call->ticket, 404, "after: is not what `next` of an answer was");
         return;
     }
     bool veil = call->ticket.who.is.role < ROLE_OPERATOR;
@@ -243,7 +243,8 @@ static const struct shape endpoints_patch[] = {
 };
 static const struct shape endpoints_rotation[] = {
     { "secret", SHAPE_TEXT, .min = 1, .max = 500, .doc = "The new one; without it one is made." },
-    { "overlap", SHAPE_TEXT, .min = 1, .max = 20, .doc = "How long the old ones sign on: 0s 2h 7d; without it 24h." },
+    { "overlap", SHAPE_TEXT, .pattern = "^([0-9]{1,4}[sm]|[0-9]{1,3}h|[0-8]?[0-9]d)$", .min = 1, .max = 20,
+      .doc = "How long the old ones sign on: 0s 2h 7d; without it 24h." },
     { 0 },
 };
 static const struct shape endpoints_sample[] = {

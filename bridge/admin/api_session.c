@@ -3,7 +3,7 @@
 #include "bridge/admin/api.h"
 #include "bridge/lib/crypto.h"
 
-enum { SESSION_COOKIE = 512 };
+enum { SESSION_COOKIE = 512, SESSION_LINK = 512 };
 
 static const struct shape session_answer[] = {
     { "role", SHAPE_TEXT, .required = true, .values = "viewer|operator", .doc = "What whoever asks may do." },
@@ -73,9 +73,18 @@ static void session_link(struct api_call *call)
     char code[ACCESS_TOKEN];
     if (!session_is_possible(call))
         return;
+    struct buf url = buf_new(SESSION_LINK);
     access_code(call->home->access, code);
-    api_answer(&call->ticket, 201, json_pack("{s:s+}", "path", "/login?code=", code));
+    access_url(call->home->access, &url);
+    if (url.n)
+        buf_printf(&url, "/login?code=%s", code);
+    api_answer(&call->ticket, 201,
+               json_pack("{s:s+,s:o}", "path", "/login?code=", code, "url",
+                         url.n ? json_stringn(url.at, url.n) : json_null()));
     crypto_wipe(code, sizeof code);
+    if (url.at)
+        crypto_wipe(url.at, url.cap);
+    buf_free(&url);
 }
 
 static void session_login(struct api_call *call)
@@ -105,6 +114,7 @@ static const struct shape session_code[] = {
 };
 static const struct shape session_path[] = {
     { "path", SHAPE_TEXT, .required = true, .doc = "Path and query of the link, which lasts five minutes." },
+    { "url", SHAPE_TEXT, .required = true, .nullable = true, .doc = "The whole link, on this machine." },
     { 0 },
 };
 

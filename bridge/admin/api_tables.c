@@ -11,6 +11,7 @@ extern const struct api_row api_attempt_rows[];
 extern const struct api_row api_event_rows[];
 extern const struct api_row api_dead_rows[];
 extern const struct api_row api_tail_rows[];
+extern const struct api_row api_config_rows[];
 
 /* One a line, so that who adds one does not touch the others. */
 /* clang-format off */
@@ -24,5 +25,6 @@ const struct api_row *const api_tables[] = {
     api_event_rows,
     api_dead_rows,
     api_tail_rows,
+    api_config_rows,
     NULL,
 };

@@ -47,10 +47,21 @@ static json_t *openapi_content(const char *media, json_t *schema)
     return json_pack("{s:{s:o}}", media, "schema", schema);
 }
 
+static json_t *openapi_any_of(const char *names)
+{
+    json_t *list = json_array();
+    struct str rest = str_of(names), one;
+    while (str_cut(&rest, '|', &one))
+        json_array_append_new(list, json_pack("{s:[s%]}", "required", one.at, one.n));
+    return list;
+}
+
 static json_t *openapi_body(const struct api_row *row)
 {
-    json_t *content = row->media ? openapi_content(row->media, json_pack("{s:s}", "type", "string"))
-                                 : openapi_content("application/json", shape_schema(row->body, true));
+    json_t *schema = row->media ? json_object() : shape_schema(row->body, true);
+    if (row->any_of)
+        json_object_set_new(schema, "anyOf", openapi_any_of(row->any_of));
+    json_t *content = openapi_content(row->media ? row->media : "application/json", schema);
     return json_pack("{s:b,s:o}", "required", !row->bodiless, "content", content);
 }
 

@@ -3,6 +3,7 @@
 #include "bridge/admin/shape.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/query.h"
 
@@ -67,7 +68,10 @@ static bool shape_one(const struct shape *row, const json_t *value, struct err *
     case SHAPE_NUMBER:
         return json_is_number(value) ? shape_in_range(row, json_number_value(value), "", e)
                                      : err_set(e, "must be a number");
-    case SHAPE_BOOLEAN: return json_is_boolean(value) || err_set(e, "must be true or false");
+    case SHAPE_BOOLEAN:
+        if (row->values && json_is_boolean(value) && json_is_true(value) != (strcmp(row->values, "true") == 0))
+            return err_set(e, "can only be %s", row->values);
+        return json_is_boolean(value) || err_set(e, "must be true or false");
     case SHAPE_MOMENT: return shape_moment(value, false, e);
     case SHAPE_SINCE: return shape_moment(value, true, e);
     case SHAPE_OBJECT:
@@ -159,6 +163,23 @@ bool shape_check(const struct shape *rows, const json_t *object, struct err *e)
     return true;
 }
 
+static bool shape_has(const json_t *object, struct str name)
+{
+    char *text = str_dup(name);
+    bool has = json_object_get(object, text);
+    free(text);
+    return has;
+}
+
+bool shape_any_of(const char *names, const json_t *object, struct err *e)
+{
+    struct str rest = str_of(names), one;
+    while (str_cut(&rest, '|', &one))
+        if (shape_has(object, one))
+            return true;
+    return err_set(e, "says too little: one of %s must be there", names);
+}
+
 /* ---- queries ---- */
 
 /* The text as the value that the row wants; what is none stays a text, which the check refuses. */
@@ -235,11 +256,14 @@ static void shape_add_range(const struct shape *row, json_t *schema, const char 
         json_object_set_new(schema, most, json_integer(row->max));
 }
 
-static json_t *shape_schema_text(const struct shape *row)
+/* A text that comes in has no NUL. */
+static json_t *shape_schema_text(const struct shape *row, bool closed)
 {
     json_t *schema = json_pack("{s:s}", "type", "string");
     if (row->values)
         json_object_set_new(schema, "enum", shape_enum(row->values));
+    else if (row->pattern || closed)
+        json_object_set_new(schema, "pattern", json_string(row->pattern ? row->pattern : "^[^\\u0000]*$"));
     shape_add_range(row, schema, "minLength", "maxLength");
     return schema;
 }
@@ -251,13 +275,21 @@ static json_t *shape_schema_number(const struct shape *row, const char *type)
     return schema;
 }
 
+static json_t *shape_schema_boolean(const struct shape *row)
+{
+    json_t *schema = json_pack("{s:s}", "type", "boolean");
+    if (row->values)
+        json_object_set_new(schema, "const", json_boolean(strcmp(row->values, "true") == 0));
+    return schema;
+}
+
 static json_t *shape_schema_one(const struct shape *row, bool closed)
 {
     switch (row->kind) {
-    case SHAPE_TEXT: return shape_schema_text(row);
+    case SHAPE_TEXT: return shape_schema_text(row, closed);
     case SHAPE_INTEGER: return shape_schema_number(row, "integer");
     case SHAPE_NUMBER: return shape_schema_number(row, "number");
-    case SHAPE_BOOLEAN: return json_pack("{s:s}", "type", "boolean");
+    case SHAPE_BOOLEAN: return shape_schema_boolean(row);
     case SHAPE_MOMENT: return json_pack("{s:s,s:s}", "type", "string", "format", "date-time");
     case SHAPE_SINCE:
         return json_pack("{s:[{s:s,s:s},{s:s,s:s}]}", "anyOf", "type", "string", "format", "date-time", "type",

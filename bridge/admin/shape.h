@@ -33,7 +33,8 @@ struct shape {
     bool map;  /* an object in which every member, whatever its name, is such */
     bool required, nullable;
     int64_t min, max;       /* of numbers; of texts: characters; both 0: no range */
-    const char *values;     /* of a text: "viewer|operator"; NULL: any */
+    const char *values;     /* of a text: "viewer|operator"; of a boolean: the one that it may be; NULL: any */
+    const char *pattern;    /* of a text, for the schema: who reads it looks more closely; NULL: none */
     const struct shape *of; /* SHAPE_OBJECT: its members; NULL: any */
     const char *doc;        /* one sentence */
 };
@@ -49,7 +50,9 @@ bool shape_check(const struct shape *rows, const json_t *object, struct err *e);
  * there, and is passed over. The caller's reference. */
 json_t *shape_query(const struct shape *rows, struct str query, bool (*others)(void *ctx, struct str name), void *ctx,
                     struct err *e);
-/* JSON Schema of an object with these members; `closed`: without others. The caller's reference. */
+/* Is one of the members of these names ("sink|all") there? False with *e. */
+bool shape_any_of(const char *names, const json_t *object, struct err *e);
+/* JSON Schema of an object with these members; `closed`: without others, for what comes in. The caller's reference. */
 json_t *shape_schema(const struct shape *rows, bool closed);
 /* The same of one row's value. */
 json_t *shape_schema_of(const struct shape *row, bool closed);

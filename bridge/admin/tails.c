@@ -15,10 +15,10 @@ METRIC_GAUGE(aqueduct_api_tails, "Live tails that are open.", NULL);
 
 enum {
     TAILS_LOOK_MS = 250,
-    TAILS_AGAIN_MS = 5000,    /* before a topic that could not be read is looked at again */
-    TAILS_COMMENT_MS = 15000, /* between two signs of life */
-    TAILS_QUEUE = 1 << 20,    /* bytes that wait for a client */
-    TAILS_EXCERPT = 4096,     /* of an event's data */
+    TAILS_AGAIN_MS = 5000,   /* before a topic that could not be read is looked at again */
+    TAILS_COMMENT_MS = 5000, /* between two signs of life */
+    TAILS_QUEUE = 1 << 20,   /* bytes that wait for a client */
+    TAILS_EXCERPT = 4096,    /* of an event's data */
 };
 
 struct tail_topic { /* tails' thread only */

@@ -142,6 +142,18 @@ struct log_config {
     enum log_format format;
 };
 
+struct config_value { /* of an option, as it is in effect */
+    char *path;       /* sinks.crm.retry */
+    char *value;      /* as it is written: variables are not expanded; what may be a secret is hidden */
+    char *file;       /* where it stands; NULL: nobody said it, it is the default */
+    int line, column;
+};
+struct config_view {
+    struct config_value *at;
+    size_t count, cap;
+    bool cut; /* there are more */
+};
+
 struct config {
     struct broker_config broker;
     struct list topics;            /* of struct topic_config */
@@ -153,9 +165,11 @@ struct config {
     enum unrouted unrouted; /* what happens to an event that no route takes */
     struct admin_config admin;
     struct log_config log;
-    struct duration drain; /* deadline of a graceful stop */
-    char *broker_missing;  /* why the broker's section is not whole (config_load_part); NULL: it is */
-    void *arena;           /* private */
+    struct duration drain;               /* deadline of a graceful stop */
+    struct config_view view;             /* every option in effect, in no order */
+    const struct connectors *connectors; /* it was read with these */
+    char *broker_missing;                /* why the broker's section is not whole (config_load_part); NULL: it is */
+    void *arena;                         /* private */
 };
 
 extern const struct option config_options[], source_options[], sink_options[], endpoint_options[], route_options[],

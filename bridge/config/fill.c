@@ -194,7 +194,7 @@ static void fill_preset_content(struct fill *f, const struct option *row, const 
 {
     struct arena tree = { 0 };
     struct problems problems = { 0 };
-    struct fill inner = { f->arena, &problems };
+    struct fill inner = { f->arena, &problems, NULL };
     const struct node *root = tree_load(&tree, file, text, &problems);
     if (root && fill_is_mapping(&inner, root, NULL))
         fill_mapping(&inner, root, &(struct fill_target){ row->of, content, NULL }, 1, NULL, NULL);
@@ -271,17 +271,17 @@ static void fill_value(struct fill *f, const struct option *row, const struct no
 }
 
 /* A default goes through the same code as a value; one that does not fit is a mistake in the table. */
-static void fill_fallback(struct fill *f, const struct option *row, void *field)
+static void fill_fallback(struct fill *f, const struct option *row, void *field, const struct where *at)
 {
     if (row->type == OPT_GROUP) {
-        fill_mapping(f, NULL, &(struct fill_target){ row->of, field, NULL }, 1, NULL, NULL);
+        fill_mapping(f, NULL, &(struct fill_target){ row->of, field, NULL }, 1, NULL, at);
         return;
     }
     if (!row->fallback)
         return;
     struct arena scratch = { 0 };
     struct problems none = { 0 };
-    struct fill inner = { f->arena, &none };
+    struct fill inner = { f->arena, &none, NULL };
     struct str text = str_of(row->fallback);
     struct node scalar = { .kind = NODE_SCALAR, .file = "", .written = text, .text = text };
     bool nested = text.n && (text.at[0] == '[' || text.at[0] == '{') && row->type != OPT_STR;
@@ -384,13 +384,14 @@ static void fill_row(struct fill *f, const struct option *row, const struct node
     if (!value && base)
         value = node_get(base, row->key);
     struct where inside = { .up = at, .key = str_of(row->key) };
+    view_row(f, row, value, &inside);
     if (value) {
         fill_value(f, row, value, field, &inside);
         return;
     }
     if (row->required && n)
         problem_at(f->out, n, &inside, "is missing%s%s", row->doc ? ": " : "", row->doc ? row->doc : "");
-    fill_fallback(f, row, field);
+    fill_fallback(f, row, field, &inside);
 }
 
 void fill_mapping(struct fill *f, const struct node *n, const struct fill_target *targets, size_t count,

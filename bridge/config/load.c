@@ -130,6 +130,7 @@ static struct config *load_all(const struct connectors *connectors, const char *
 {
     struct config *c = mem_alloc(sizeof *c);
     c->arena = mem_alloc(sizeof(struct arena));
+    c->connectors = connectors;
     struct node *root = load_files(c->arena, files, count, &how, out); /* stays: see made.h */
     if (root)
         sections_fill(connectors, c, root, out);
@@ -232,6 +233,7 @@ void config_free(struct config *c)
 {
     if (!c)
         return;
+    view_free(&c->view);
     arena_free(c->arena);
     free(c->arena);
     free(c);

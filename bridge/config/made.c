@@ -171,7 +171,7 @@ struct made *made_new(const struct sink_config *s, const char *name, const json_
     else if (problems_errors(out) == before)
         problem_at(out, entry.key, &at, "must be an object");
     json_decref(plain);
-    struct fill f = { made->arena, out };
+    struct fill f = { made->arena, out, NULL };
     if (entry.value) {
         made_check_files(&m, s->sink->ops->endpoints->options, entry.value, &at);
         endpoints_fill_one(&f, s->sink->ops->endpoints, &made->config, &entry, s->written, &list);
@@ -189,7 +189,7 @@ struct made *made_held(const struct sink_config *s, const char *name, const json
     struct made *made = made_begin();
     struct problems none = { 0 };
     struct maker m = { .arena = made->arena, .out = &none };
-    struct fill f = { made->arena, &none };
+    struct fill f = { made->arena, &none, NULL };
     json_t *plain = made_filtered(&m, core, NULL);
     struct endpoint_config *c = &made->config;
     fill_mapping(&f, plain ? made_node(&m, plain, NULL, 0) : made_scalar(&m, STR(""), true),
@@ -243,7 +243,7 @@ struct made *made_again(const struct sink_config *s, const char *name)
         return NULL;
     struct made *made = made_begin();
     struct problems none = { 0 };
-    struct fill f = { made->arena, &none };
+    struct fill f = { made->arena, &none, NULL };
     endpoints_fill_one(&f, s->sink->ops->endpoints, &made->config, found, s->written, NULL);
     CHECK(none.count == 0);
     return made;
@@ -262,7 +262,7 @@ struct sink *made_sink(struct made *m, const struct sink_config *s)
 {
     const struct sink_ops *ops = s->sink->ops;
     struct problems none = { 0 }; /* keys that are not the connector's own are of no interest */
-    struct fill f = { m->arena, &none };
+    struct fill f = { m->arena, &none, NULL };
     struct sink *sink = arena_alloc(m->arena, ops->size);
     fill_mapping(&f, s->written, &(struct fill_target){ ops->options, sink, NULL }, 1, NULL, NULL);
     problems_free(&none);

@@ -13,6 +13,7 @@
  *   check.c      what the sections say about each other
  *   review.c     what this machine says about them, and warnings
  *   trial.c      what a source makes of a file that a person names
+ *   view.c       what is in effect, and where it stands
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
  *
@@ -123,7 +124,12 @@ struct fill_target { /* one mapping may fill several structs: the core's own and
 struct fill {
     struct arena *arena; /* of the values */
     struct problems *out;
+    struct config_view *view; /* is told of each option; NULL: nobody is */
 };
+
+/* Notes the option, and what it says: n, or NULL, its default. */
+void view_row(struct fill *f, const struct option *row, const struct node *n, const struct where *at);
+void view_free(struct config_view *v);
 
 /* Fills one field from a scalar; problems for one that does not fit the row. Not for lists, mappings and their kin. */
 void scalar_fill(struct fill *f, const struct option *row, const struct node *n, void *field, const struct where *at);

@@ -464,7 +464,7 @@ static void sections_drop_own_keys(struct node *root)
 void sections_fill(const struct connectors *connectors, struct config *c, struct node *root, struct problems *out)
 {
     static const char *const by_name[] = { "topics", "sources", "sinks", NULL };
-    struct fill f = { c->arena, out };
+    struct fill f = { c->arena, out, &c->view };
     sections_drop_own_keys(root);
     fill_mapping(&f, root, &(struct fill_target){ config_options, c, NULL }, 1, by_name, NULL);
     sections_by_name(connectors, &f, c, root);

@@ -99,7 +99,7 @@ def test_attempts_page_by_page(bridge, receivers):
     [one] = api.items("/attempts", event="e4", sink="crm", since="1h")
     assert (one["status"], one["end"], one["attempt"]) == (400, "dead", 1)
     assert api.items("/attempts", event="e4", until="2020-01-01T00:00:00Z") == []
-    assert "is nothing" in api.ask("GET", "/api/v1/attempts?after=never", 400).json()["detail"]
+    assert "is nothing" in api.ask("GET", "/api/v1/attempts?after=never", 404).json()["detail"]
     assert "did you mean outcome" in api.ask("GET", "/api/v1/attempts?outcom=x", 400).json()["detail"]
 
 
@@ -145,12 +145,13 @@ def test_dead_letters(bridge, receivers):
     assert (json.loads(whole["data"]), whole["cut"], whole["id"]) == ({"number": 3}, False, "e3")
     api.ask("GET", "/api/v1/dead-letters/999999", 404)
     api.ask("GET", "/api/v1/dead-letters/x", 404)
-    api.ask("GET", "/api/v1/dead-letters?after=x", 400)
+    api.ask("GET", "/api/v1/dead-letters?after=x", 404)
     api.ask("GET", "/api/v1/dead-letters?from=nobody", 404)
     # only said
     dry = api.post("/dead-letters/redrive", {"type": "odd", "dry_run": True}).json()
     assert (dry["matched"], dry["done"], dry["refused"]) == (2, 2, 0)
-    assert "all: true" in api.post("/dead-letters/redrive", {"dry_run": True}, 422).json()["detail"]
+    assert "one of sink|" in api.post("/dead-letters/redrive", {"dry_run": True}, 422).json()["detail"]
+    assert "can only be true" in api.post("/dead-letters/redrive", {"all": False}, 422).json()["detail"]
     # redriven where they came from
     answers.update(e1=204, e3=204)
     job = job_of(api, api.post("/dead-letters/redrive", {"type": "odd"}, 202))
