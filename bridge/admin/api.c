@@ -128,7 +128,7 @@ void api_problem(const struct api_ticket *t, int status, const char *fmt, ...)
 
 void api_busy(const struct api_ticket *t)
 {
-    api_problem_with(t, 503, (struct header){ STR("Retry-After"), STR("1") },
+    api_problem_with(t, 429, (struct header){ STR("Retry-After"), STR("1") },
                      "as much as may be is under way: try again in a moment");
 }
 

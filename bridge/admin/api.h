@@ -104,7 +104,7 @@ void api_answer(const struct api_ticket *t, int status, json_t *body); /* takes 
 void api_answer_with(const struct api_ticket *t, int status, const struct header *more, size_t count, json_t *body);
 void api_answer_bytes(const struct api_ticket *t, int status, const char *media, struct str body);
 void api_problem(const struct api_ticket *t, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* Too much is under way: 503, and when to try again. */
+/* Too much is under way: 429, and when to try again. */
 void api_busy(const struct api_ticket *t);
 
 const char *api_query_text(const struct api_call *call, const char *name); /* NULL: not said */

@@ -31,7 +31,7 @@ struct api_work {
     struct err why;
 };
 
-/* Answers 503 when too much waits. */
+/* Answers 429 when too much waits. */
 void api_later(struct api_call *call, enum lane lane, void (*run)(struct api_work *w));
 void api_long(struct api_call *call, void (*run)(struct api_work *w));
 /* run(): is it time to end? */

@@ -28,7 +28,7 @@ void tails_stop(struct tails *t);    /* its thread ends; streams stay open, and 
 void tails_free(struct tails *t);    /* accepts NULL; after the servers, which close the streams */
 int tails_fd(const struct tails *t); /* readable: tails_turn has something to do */
 void tails_turn(struct tails *t);
-/* Answers the call with a stream, or 503 when there are too many. From within the request alone. */
+/* Answers the call with a stream, or 429 when there are too many. From within the request alone. */
 void tails_open(struct tails *t, struct api_call *call, struct tails_options *o);
 void tails_writable(struct http_stream *st);
 void tails_closed(struct http_stream *st);

@@ -23,7 +23,7 @@ struct sheet *sheet_load(const char *file, const struct option *rows, size_t siz
         r->root = tree_load(&r->tree, arena_text(&r->tree, str_of(file)), buf_str(&text), out);
     else
         problem_add(out, file, 0, 0, "cannot be read: %s", strerror(errno));
-    struct fill f = { &r->values, out };
+    struct fill f = { &r->values, out, NULL };
     if (r->root && fill_is_mapping(&f, r->root, NULL))
         fill_mapping(&f, r->root, &(struct fill_target){ rows, r->object, NULL }, 1, NULL, NULL);
     buf_free(&text);

@@ -2,13 +2,15 @@
 """The JSON API of the running daemon: who may, what it answers, against its own description; on both brokers."""
 import http.client
 import json
+import re
 import socket
+import subprocess
 import threading
 import uuid
 
 import requests
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, event, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, event, post_ok, wait_for, webhook_sink
 
 OPERATOR = "api: true, loopback: operator"
 
@@ -227,7 +229,7 @@ def test_live_tails(bridge, receivers):
     assert "filter:" in api.ask("GET", "/api/v1/tail?filter={exat: {type: odd}}", 400).json()["detail"]
     # so many, and no more, until one leaves
     more = [Tail(api) for _ in range(4)]
-    assert api.ask("GET", "/api/v1/tail", 503).headers["Retry-After"] == "1"
+    assert api.ask("GET", "/api/v1/tail", 429).headers["Retry-After"] == "1"
     more[0].answer.close()
     wait_for(lambda: (answer := api.session.get(api.base + "/api/v1/tail", stream=True, timeout=60)).status_code == 200 and not answer.close())
 
@@ -280,6 +282,72 @@ def test_names_and_pages_of_others_are_refused(bridge, receivers):
     guarded = api.ask("GET", "/api/v1/status").headers
     assert guarded["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert (guarded["X-Content-Type-Options"], guarded["Referrer-Policy"], guarded["Cache-Control"]) == ("nosniff", "no-referrer", "no-store")
+
+
+def test_the_configuration_and_a_draft(bridge, receivers):
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", "http://127.0.0.1:9/x", "headers: {X-Key: of-somebody}"), admin_more=OPERATOR)
+    api = Api(daemon)
+    said = {item["path"]: item for item in api.get("/config")["items"]}
+    place = lambda text: next(f"{bridge.config}:{n}:" for n, line in enumerate(bridge.config.read_text().splitlines(), 1) if text in line)
+    assert said["broker.type"]["value"] == bridge.kind and said["broker.type"]["at"].startswith(place("broker:"))
+    assert said["sinks.crm.retry_jitter"] == {"path": "sinks.crm.retry_jitter", "value": "0", "at": "default"}
+    assert said["sinks.crm.url"]["value"] == "http://127.0.0.1:9/x" and said["sinks.crm.url"]["at"].startswith(place("url:"))
+    assert said["sinks.crm.secrets"]["value"] == "[(hidden)]" and "of-somebody" not in said["sinks.crm.headers"]["value"]
+    whole = api.ask("GET", "/api/v1/config").text
+    assert SECRET not in whole and TOKEN not in whole
+    assert all(item["at"] != "default" and item["path"].startswith("sinks.") for item in api.get("/config?path=sinks.", defaults="false")["items"])
+    draft = lambda text, status=200: api.ask("POST", "/api/v1/config/check", status, data=text.encode(), headers={"Content-Type": "application/yaml"}).json()
+    assert draft(bridge.config.read_text()) == {"ok": True, "problems": []}
+    checked = draft("sinks:\n  crm: {type: webhok}\n  b: {type: webhook, retry: soon}\n")
+    assert checked["ok"] is False and [(p["level"], p["file"], p["line"]) for p in checked["problems"]][:2] == [("error", "draft", 2), ("error", "draft", 3)]
+    assert "did you mean webhook" in checked["problems"][0]["text"]
+    draft("", 400)
+    api.ask("POST", "/api/v1/config/check", 415, json={})
+
+
+def test_a_link_from_the_command_line(local_bridge, receivers):
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more="console: true, loopback: none")
+    done = local_bridge.command("console")
+    assert done.returncode == 0 and "once, within five minutes" in done.stderr, done.stderr
+    api = Api(daemon)
+    api.ask("GET", "/api/v1/session", 401)
+    assert done.stdout.strip().startswith(api.base + "/login?code=")
+    api.ask("GET", done.stdout.strip()[len(api.base):], 303)
+    assert api.get("/session") == {"role": "operator", "name": "login link", "via": "cookie"}
+    page = api.ask("GET", "/")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8" and "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bon[a-z]+=|style=", page.text), "inline"
+    daemon.stop()
+    done = local_bridge.command("console")
+    assert done.returncode == 1 and "no daemon runs" in done.stderr
+
+
+# Options of an endpoint are any of its connector's, which the description does not list.
+FREE = ["addEndpoint", "changeEndpoint"]
+
+
+def test_it_is_as_it_is_described(bridge, receivers, python_folder):
+    """Schemathesis makes requests out of the description, right and wrong ones, and judges the answers by it."""
+    tokens = bridge.folder / "tokens"
+    tokens.write_text("operator anna a-token-of-anna-45678\n")
+    tokens.chmod(0o600)
+    bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers(lambda request: 400).url, "retry: []") + DEAD_LETTERS, admin_more=f"api: true, token_file: {tokens}")
+    daemon = bridge.start(ready=False)
+    api = Api(daemon, Authorization="Bearer a-token-of-anna-45678")
+    post_ok(daemon, event("e1"), event("e2"))
+    wait_for(lambda: len(api.get("/dead-letters")["items"]) == 2)
+    (bridge.folder / "openapi.json").write_text(api.ask("GET", "/api/v1/openapi.json").text)
+
+    def judge(*more):
+        done = subprocess.run([python_folder / "bin/st", "run", bridge.folder / "openapi.json", "--url", api.base, "-H", "Authorization: Bearer a-token-of-anna-45678", "--checks", "all",
+                               "--phases", "coverage,fuzzing", "--max-examples", "15", "--seed", "1", "--request-timeout", "60", "--no-color", "--exclude-operation-id", "tail", *more],
+                              cwd=bridge.folder, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return done.stdout
+    free = [word for name in FREE for word in ("--exclude-operation-id", name)]
+    assert re.search(r"\d{3,} generated", judge(*free))
+    judge(*(word for name in FREE for word in ("--include-operation-id", name)), "--exclude-checks", "positive_data_acceptance")
+    assert daemon.alive()
 
 
 def test_others_need_a_token(local_bridge, receivers):

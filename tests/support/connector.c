@@ -11,7 +11,7 @@ static bool read_targets(const char *file, struct str yaml, const struct fill_ta
 {
     static struct arena until_exit;
     struct arena tree = { 0 };
-    struct fill f = { &until_exit, out };
+    struct fill f = { &until_exit, out, NULL };
     struct node *n = tree_load(&tree, file, yaml, out);
     if (n && fill_is_mapping(&f, n, NULL))
         fill_mapping(&f, n, targets, count, NULL, NULL);
