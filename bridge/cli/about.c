@@ -87,7 +87,8 @@ static int about_help(struct command_call *call)
     if (call->word_count > 1)
         return about_part(call->connectors, name, call->words[1]);
     if (command) {
-        if (about_is_source(call->connectors, name) && config_help(call->connectors, name, stdout))
+        bool also = about_is_source(call->connectors, name) || strcmp(name, "endpoints") == 0;
+        if (also && config_help(call->connectors, name, stdout)) /* the word names both */
             putchar('\n');
         help_command(command, stdout);
         config_help_add_section(call->connectors, name, stdout);

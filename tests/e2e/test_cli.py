@@ -1095,7 +1095,9 @@ def test_a_shell_completes_names_of_the_configuration(run, aqueduct, shell):
     """Also when a secret that it needs is not there."""
     write(run, "bridge.yaml", EXPLAINED.replace("a secret of at least 24 characters", "${NOT_SET}"))
     write(run, "script", run("completion", shell).stdout)
-    more = {"cwd": run.folder, "env": {**os.environ, "PATH": f"{os.path.dirname(aqueduct)}:{os.environ['PATH']}"}}
+    (run.folder / "bin").mkdir()
+    (run.folder / "bin/aqueduct").symlink_to(aqueduct)
+    more = {"cwd": run.folder, "env": {**os.environ, "PATH": f"{run.folder}/bin:{os.environ['PATH']}"}}
     script = run.folder / "script"
     assert sorted(completed(shell, script, ["aqueduct", "status", "--sink", ""], **more)) == ["archive", "crm"]
     assert sorted(completed(shell, script, ["aqueduct", "resend", "--to", ""], **more)) == ["archive", "crm/all", "crm/hr"]
