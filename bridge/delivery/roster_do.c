@@ -183,13 +183,43 @@ static int64_t doing_metric(const struct metric_family *f, const char *sink, con
     return m.value;
 }
 
-static const char *doing_state(const struct place *p, const char *sink, const char *name)
+struct doing_states { /* which endpoints are paused, and whose circuit is open: their places as keys */
+    json_t *paused, *open;
+};
+
+static void doing_take_state(void *ctx, const char *const *values, int64_t value)
 {
+    char place[256];
+    snprintf(place, sizeof place, "%s/%s", values[0], values[1] ? values[1] : "");
+    if (value)
+        json_object_set_new(ctx, place, json_true());
+}
+
+/* One look for many of them. */
+static struct doing_states doing_states_new(void)
+{
+    struct doing_states all = { json_object(), json_object() };
+    metric_each(&aqueduct_sink_paused, doing_take_state, all.paused);
+    metric_each(&aqueduct_sink_circuit_open, doing_take_state, all.open);
+    return all;
+}
+
+static void doing_states_free(struct doing_states *all)
+{
+    json_decref(all->paused);
+    json_decref(all->open);
+}
+
+static const char *doing_state(const struct doing_states *all, const struct place *p, const char *sink,
+                               const char *name)
+{
+    char place[256];
     if (p && (p->held || p->ceded || p->why[0]))
         return "disabled";
-    if (doing_metric(&aqueduct_sink_paused, sink, name))
+    snprintf(place, sizeof place, "%s/%s", sink, name);
+    if (json_object_get(all->paused, place))
         return "paused";
-    return doing_metric(&aqueduct_sink_circuit_open, sink, name) ? "open" : "active";
+    return json_object_get(all->open, place) ? "open" : "active";
 }
 
 static void doing_add_options(json_t *out, json_t *options)
@@ -203,11 +233,12 @@ static void doing_add_options(json_t *out, json_t *options)
     json_object_set_new(out, "options", options);
 }
 
-static json_t *doing_show_place(const struct sink_config *s, const struct place *p, bool veil)
+static json_t *doing_show_place(const struct doing_states *all, const struct sink_config *s, const struct place *p,
+                                bool veil)
 {
     size_t secrets;
     json_t *out = json_pack("{s:s,s:s,s:s,s:s,s:b,s:I,s:o,s:o,s:b}", "sink", p->sink, "name", p->name, "state",
-                            doing_state(p, p->sink, p->name), "origin", "api", "read_only", 0, "version",
+                            doing_state(all, p, p->sink, p->name), "origin", "api", "read_only", 0, "version",
                             (json_int_t)p->is.version, "since", json_of_moment(p->is.changed_ms), "made",
                             json_of_moment(p->is.made_ms), "paused", (int)p->is.paused);
     const struct placed closed = { .core = p->is.core, .own = p->is.own ? p->is.own : json_object() };
@@ -218,7 +249,7 @@ static json_t *doing_show_place(const struct sink_config *s, const struct place 
     return out;
 }
 
-static json_t *doing_show_ours(const struct sink_config *s, const char *name, bool veil)
+static json_t *doing_show_ours(const struct doing_states *all, const struct sink_config *s, const char *name, bool veil)
 {
     size_t secrets;
     char at[MADE_WHERE];
@@ -228,8 +259,8 @@ static json_t *doing_show_ours(const struct sink_config *s, const char *name, bo
         said.own = json_object();
     }
     json_t *out = json_pack("{s:s,s:s,s:s,s:s,s:b,s:i,s:s,s:n,s:n}", "sink", s->sink->id, "name", name, "state",
-                            doing_state(NULL, s->sink->id, name), "origin", "yaml", "read_only", 1, "version", 0, "at",
-                            made_where(s, name, at), "since", "problem");
+                            doing_state(all, NULL, s->sink->id, name), "origin", "yaml", "read_only", 1, "version", 0,
+                            "at", made_where(s, name, at), "since", "problem");
     doing_add_options(out, revise_shown(s, &said, veil, &secrets));
     placed_free(&said);
     return out;
@@ -240,7 +271,9 @@ static void doing_answer(struct doing *d, int status)
 {
     d->a->status = status;
     d->a->version = d->p->is.version;
-    d->a->json = doing_show_place(d->to->s, d->p, false);
+    struct doing_states all = doing_states_new();
+    d->a->json = doing_show_place(&all, d->to->s, d->p, false);
+    doing_states_free(&all);
     if (d->secret[0])
         json_object_set_new(d->a->json, "secret", json_string(d->secret));
 }
@@ -525,34 +558,38 @@ void roster_do(struct roster *r, const struct roster_order *o, struct roster_ans
 json_t *roster_list(struct roster *r, const char *sink, bool veil)
 {
     json_t *list = json_array();
+    struct doing_states all = doing_states_new();
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->served_count; i++) {
         const struct sink_config *s = r->served[i].s;
         if (sink && strcmp(s->sink->id, sink) != 0)
             continue;
         for (size_t k = 0; k < s->endpoint_count; k++)
-            json_array_append_new(list, doing_show_ours(s, s->endpoints[k].endpoint->name, veil));
+            json_array_append_new(list, doing_show_ours(&all, s, s->endpoints[k].endpoint->name, veil));
         for (size_t k = 0; k < r->count; k++)
             if (!r->places[k]->is.removed && strcmp(r->places[k]->sink, s->sink->id) == 0)
-                json_array_append_new(list, doing_show_place(s, r->places[k], veil));
+                json_array_append_new(list, doing_show_place(&all, s, r->places[k], veil));
     }
     pthread_mutex_unlock(&r->lock);
+    doing_states_free(&all);
     return list;
 }
 
 json_t *roster_get(struct roster *r, const char *sink, const char *name, bool veil, int64_t *version)
 {
     json_t *found = NULL;
+    struct doing_states all = doing_states_new();
     *version = 0;
     pthread_mutex_lock(&r->lock);
     const struct served *to = roster_served(r, sink);
     const struct place *p = roster_find(r, sink, name);
     if (to && roster_is_ours(to->s, name))
-        found = doing_show_ours(to->s, name, veil);
+        found = doing_show_ours(&all, to->s, name, veil);
     else if (to && p && !p->is.removed) {
-        found = doing_show_place(to->s, p, veil);
+        found = doing_show_place(&all, to->s, p, veil);
         *version = p->is.version;
     }
     pthread_mutex_unlock(&r->lock);
+    doing_states_free(&all);
     return found;
 }
