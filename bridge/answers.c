@@ -31,15 +31,18 @@ static bool answers_sources_ready(const struct answers *a, struct err *why)
     return r.is;
 }
 
-/* Can every sink serve? */
-static bool answers_sinks_ready(const struct config *c, struct err *why)
+static void answers_sink_ready(void *ctx, void *engine)
 {
-    for (size_t i = 0; i < c->sink_count; i++) {
-        const struct sink *s = c->sinks[i].sink;
-        if (s->ops->ready && !s->ops->ready(s, why))
-            return err_prefix(why, "sink %s", s->id);
-    }
-    return true;
+    struct readiness *r = ctx;
+    r->is = r->is && delivery_ready(engine, r->why);
+}
+
+/* Can every sink serve? */
+static bool answers_sinks_ready(const struct answers *a, struct err *why)
+{
+    struct readiness r = { why, true };
+    workers_each(&a->engines->workers, &engine_delivery, NULL, answers_sink_ready, &r);
+    return r.is;
 }
 
 bool answers_ready(void *ctx, struct err *why)
@@ -48,7 +51,7 @@ bool answers_ready(void *ctx, struct err *why)
     if (!a->started)
         return err_set(why, "%s", a->not_ready);
     return descriptors_ready(why) && broker_ready(a->broker, why) && answers_sources_ready(a, why)
-           && answers_sinks_ready(a->config, why);
+           && answers_sinks_ready(a, why);
 }
 
 /* ---- the account ---- */

@@ -124,7 +124,9 @@ static int bridge_run(struct bridge *b)
 /* Workers that it has: of sources, of sinks, and the waiter. */
 static int64_t bridge_threads(const struct config *c)
 {
-    int64_t n = (int64_t)c->sink_count + 1;
+    int64_t n = 1;
+    for (size_t i = 0; i < c->sink_count; i++)
+        n += c->sinks[i].threads;
     for (size_t i = 0; i < c->source_count; i++)
         n += c->sources[i].threads;
     return n;

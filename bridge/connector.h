@@ -3,7 +3,7 @@
  *
  * A connector is a plain struct that begins with `struct source` or `struct sink`. The core allocates it (zeroed,
  * ops->size bytes), fills its options from YAML by the table, and calls it from one thread only, so a connector never
- * locks, but for what its copies share (ops->copies). It never logs a failure that it returns, and never retries: it reports, the core decides.
+ * locks, but for what its copies share (ops->copies of a source or a sink). It never logs a failure that it returns, and never retries: it reports, the core decides.
  *
  *   open        main thread, before its thread starts. On false, *e says why and everything taken has been released;
  *               close() will not be called. When the start fails elsewhere and is tried again: close(), the struct as
@@ -206,6 +206,8 @@ struct endpoint {
 struct sink {
     const struct sink_ops *ops;
     const char *id;
+    size_t copies;                /* as those of a source: how many of it run, if ops->copies */
+    struct sink *first;           /* the same; NULL: this is that one */
     const struct strings *topics; /* what the core feeds it; set before open() */
     struct endpoint *endpoint;    /* its only receiver, or NULL: it has several, or its type knows no endpoints */
     struct source *inward;        /* where its receivers' events go (sink_ops.inward); NULL: they bring none */
@@ -334,6 +336,10 @@ struct sink_ops {
     /* true: every instance sees every record of its topics from now on; the core joins no consumer group, commits
      * nothing, retries nothing, and takes no results: send() is all (websocket). */
     bool broadcast;
+    /* true: several copies of one sink may run at the same time, as of a source; each is sent every record. What its
+     * receivers bring in goes to one inward source, which answers each copy by the mailbox that came with it. Broadcast ones
+     * only. */
+    bool copies;
     /* true: fed from the dead-letter topic instead of `topics` (dead_letter). Its failures are retried for ever. */
     bool dead_letters;
     const struct filed_ops *filed; /* of its file of dead letters; NULL: it has none */

@@ -13,6 +13,12 @@ static bool engines_open_sink(struct engines *en, const struct sink_config *c, s
     worker_add(&en->workers, &engine_delivery, d, c->sink->id);
     if (delivery_waits(c))
         waiter_serve(en->waiter, c, d);
+    for (int64_t n = 1; n < c->threads; n++) {
+        struct delivery *copy = delivery_copy(d, en->names, e);
+        if (!copy)
+            return false;
+        worker_add(&en->workers, &engine_delivery, copy, c->sink->id);
+    }
     return !en->roster || !c->many || roster_begin(en->roster, c, d, e);
 }
 

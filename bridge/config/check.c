@@ -316,9 +316,9 @@ static void check_uses(const struct check *k, const struct connector_kind *kind,
 static void check_sink(const struct check *k, const struct sink_config *s)
 {
     const struct sink_ops *ops = s->sink->ops;
-    const struct connector_type type = { .type = ops->type,
-                                         .broadcast = ops->broadcast,
-                                         .dead_letters = ops->dead_letters };
+    const struct connector_type type = {
+        .type = ops->type, .broadcast = ops->broadcast, .copies = ops->copies, .dead_letters = ops->dead_letters
+    };
     struct where top = { .key = STR("sinks") }, at = { .up = &top, .key = str_of(s->sink->id) };
     const struct node *n = node_get(node_get(k->root, "sinks"), s->sink->id);
     check_sink_topics(k, s, n, &at);

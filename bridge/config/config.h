@@ -99,6 +99,7 @@ struct sink_config {
     enum sink_start start;       /* where a sink begins that has no position yet */
     enum sink_attempts attempts; /* which of its attempts the delivery log gets */
     struct strings formerly;     /* its earlier names, whose position and waiting events are its own */
+    int64_t threads;             /* copies of it that run (struct sink) */
 };
 
 /* Does it write to the delivery log? */

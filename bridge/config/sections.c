@@ -111,6 +111,10 @@ const struct option sink_options[] = {
         struct sink_config, formerly, .max = 20,
         .doc =
             "Earlier names of a sink that was renamed: it goes on where they stood, and takes over what waits for them, in blocked logs (order: key) too."),
+    OPTION(
+        struct sink_config, threads, .fallback = "1", .min = 1, .max = THREADS_MOST,
+        .doc =
+            "How many threads serve the sink's listeners. They share its address and its limits; each reads the topics by itself."),
     { 0 },
 };
 
@@ -249,6 +253,7 @@ static bool sections_sink_type(const struct connectors *connectors, size_t i, st
                                     .size = ops->size,
                                     .options = ops->options,
                                     .broadcast = ops->broadcast,
+                                    .copies = ops->copies,
                                     .dead_letters = ops->dead_letters,
                                     .endpoints = ops->endpoints };
     return true;

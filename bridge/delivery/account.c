@@ -308,6 +308,8 @@ void account_answer(struct delivery *d)
 void account_ask(struct delivery *d, const struct account_question *q)
 {
     struct account *a = d->account;
+    if (d->first)
+        return;
     pthread_mutex_lock(&a->lock);
     free(a->text);
     free(a->id);
@@ -323,6 +325,8 @@ void account_ask(struct delivery *d, const struct account_question *q)
 char *account_take(struct delivery *d, struct timespec until)
 {
     struct account *a = d->account;
+    if (d->first)
+        return NULL;
     pthread_mutex_lock(&a->lock);
     while (!a->text && thread_wait(&a->made, &a->lock, until))
         continue;

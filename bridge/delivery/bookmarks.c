@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
@@ -32,10 +33,11 @@ struct marks {
     size_t count, cap, bytes;
 };
 
+struct bookmarks_view;
 struct request {
     struct request *next;
     struct str key, before, value; /* copies */
-    bool own;                      /* the secret: done() does not tell of it */
+    struct bookmarks_view *of;     /* who hears of it; NULL: the secret */
     struct bookmark_done done;
 };
 
@@ -43,30 +45,48 @@ struct requests {
     struct request *first, **end;
 };
 
-struct sink_bookmarks {
+/* What one thread of the sink has of them. */
+struct bookmarks_view {
     struct bookmarks base;
+    struct sink_bookmarks *of;
+    struct bookmarks_view *next;
+    int wake_fd;
+    struct requests done; /* with an outcome */
+    struct buf recalled;
+};
+
+struct sink_bookmarks {
     struct broker *broker;
     char *scope;
+    struct mailbox stored; /* tags: addresses of what is flying */
+    pthread_t thread;
+    /* Guards what follows; with changed. It is held while the broker is handed a change, so that those of two threads come
+     * to it in the order in which they count. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct bookmarks_view *views;
     bool shared, loaded, reading, doubted, threaded;
     int64_t loaded_ms;
-    int64_t made_ms;       /* when this one made the secret; 0: it did not, or has seen since that all have that one */
-    bool looks;            /* at that */
-    struct mailbox stored; /* tags: addresses of what is flying */
-    struct requests early, flying, done; /* before there is a copy; being stored; with an outcome */
+    int64_t made_ms;               /* when this one made the secret; 0: it did not, or has seen since that all have that one */
+    bool looks;                    /* at that */
+    struct requests early, flying; /* before there is a copy; being stored */
     struct marks marks;
     uint64_t changes, changes_then; /* then: when the reading under way was asked for */
-    int wake_fd;
-    pthread_t thread;
-    pthread_mutex_t lock; /* guards what follows; with changed */
-    pthread_cond_t changed;
-    bool wanted, ended, fresh; /* a reading is wanted; no more of them; `read` is a new one */
-    bool said;                 /* that it cannot be read */
+    bool wanted, ended, fresh;      /* a reading is wanted; no more of them; `read` is a new one */
+    bool said;                      /* that it cannot be read */
     struct marks read;
 };
 
+/* There is something to ask again for. */
+static void bookmarks_wake(const struct sink_bookmarks *b)
+{
+    for (const struct bookmarks_view *v = b->views; v; v = v->next)
+        wake_up(v->wake_fd);
+}
+
 /* ---- marks ---- */
 
-static struct str bookmarks_copy(struct str s)
+static struct str bookmarks_keep(struct str s)
 {
     return s.at ? (struct str){ str_dup(s), s.n } : s;
 }
@@ -109,12 +129,12 @@ static struct mark *marks_set(struct marks *m, struct str key, struct str value)
         if (m->count == m->cap)
             m->at = mem_grow(m->at, m->cap = m->cap ? m->cap * 2 : 16, sizeof *m->at);
         memmove(m->at + i + 1, m->at + i, (m->count++ - i) * sizeof *m->at);
-        m->at[i] = (struct mark){ .key = bookmarks_copy(key) };
+        m->at[i] = (struct mark){ .key = bookmarks_keep(key) };
         m->bytes += key.n;
     }
     m->bytes = m->bytes - m->at[i].value.n + value.n;
     bookmarks_drop(m->at[i].value);
-    m->at[i].value = bookmarks_copy(value);
+    m->at[i].value = bookmarks_keep(value);
     return &m->at[i];
 }
 
@@ -170,7 +190,7 @@ static void bookmarks_read(struct sink_bookmarks *b)
     b->said = false;
     b->wanted = false;
     b->fresh = true;
-    wake_up(b->wake_fd);
+    bookmarks_wake(b);
 }
 
 static void *bookmarks_run(void *arg)
@@ -186,7 +206,7 @@ static void *bookmarks_run(void *arg)
     return NULL;
 }
 
-/* ---- the sink's thread ---- */
+/* ---- the sink's threads; the lock is held ---- */
 
 /* Wants a copy, or a new one. */
 static void bookmarks_want(struct sink_bookmarks *b)
@@ -198,10 +218,8 @@ static void bookmarks_want(struct sink_bookmarks *b)
     if (!b->threaded)
         CHECK(pthread_create(&b->thread, NULL, bookmarks_run, b) == 0);
     b->threaded = true;
-    pthread_mutex_lock(&b->lock);
     b->wanted = true;
     pthread_cond_signal(&b->changed);
-    pthread_mutex_unlock(&b->lock);
 }
 
 static void requests_add(struct requests *r, struct request *q)
@@ -232,10 +250,11 @@ static void bookmarks_tell(struct sink_bookmarks *b, struct request *q, enum boo
 {
     q->done.outcome = o;
     why_copy(q->done.why, why);
-    if (q->own)
-        request_free(q);
+    if (q->of)
+        requests_add(&q->of->done, q);
     else
-        requests_add(&b->done, q);
+        request_free(q);
+    bookmarks_wake(b);
 }
 
 static void bookmarks_stored(void *ctx, uint64_t tag, enum outcome o, const char *why)
@@ -266,7 +285,6 @@ static void bookmarks_begin(struct sink_bookmarks *b, struct request *q)
     bool same = now.at && q->before.at ? str_eq(now, q->before) : !now.at && !q->before.at;
     if (refusal || !same) {
         bookmarks_tell(b, q, refusal ? BOOKMARK_REFUSED : BOOKMARK_CHANGED, refusal ? refusal : "it was changed");
-        wake_up(b->wake_fd);
         return;
     }
     mark = marks_set(&b->marks, q->key, q->value);
@@ -330,66 +348,96 @@ static void bookmarks_serve(struct sink_bookmarks *b)
     for (size_t n; (n = mailbox_take(&b->stored, notices, NOTICES)) > 0;)
         for (size_t i = 0; i < n; i++)
             bookmarks_end(b, &notices[i]);
-    struct marks read = { 0 };
-    pthread_mutex_lock(&b->lock);
-    bool fresh = b->fresh;
-    b->fresh = false;
-    if (fresh) {
-        read = b->read;
+    struct marks read = b->read;
+    if (b->fresh) {
         b->read = (struct marks){ 0 };
-    }
-    pthread_mutex_unlock(&b->lock);
-    if (fresh)
+        b->fresh = false;
         bookmarks_merge(b, &read);
-    if (!b->loaded && (b->early.first || b->done.first || b->marks.count))
+    }
+    if (!b->loaded && (b->early.first || b->marks.count))
         bookmarks_want(b);
     for (struct request *q; b->loaded && (q = requests_take(&b->early));)
         bookmarks_begin(b, q);
 }
 
+/* ---- the sink's threads ---- */
+
+/* With the lock, and all that came from other threads. */
+static struct sink_bookmarks *bookmarks_enter(struct bookmarks *base)
+{
+    struct sink_bookmarks *b = ((struct bookmarks_view *)base)->of;
+    pthread_mutex_lock(&b->lock);
+    bookmarks_serve(b);
+    return b;
+}
+
+static bool bookmarks_leave(struct sink_bookmarks *b, bool known)
+{
+    if (!known)
+        bookmarks_want(b);
+    pthread_mutex_unlock(&b->lock);
+    return known;
+}
+
 static void bookmarks_remember(struct bookmarks *base, struct str name, struct str before, struct str value,
                                uint64_t tag)
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
     struct request *q = mem_alloc(sizeof *q);
     char *key = mem_alloc(name.n + 1);
     key[0] = NAME_KEY[0];
     memcpy(key + 1, name.at ? name.at : "", name.n);
-    *q = (struct request){
-        .key = { key, name.n + 1 }, .before = bookmarks_copy(before), .value = bookmarks_copy(value), .done.tag = tag
-    };
+    *q = (struct request){ .key = { key, name.n + 1 },
+                           .before = bookmarks_keep(before),
+                           .value = bookmarks_keep(value),
+                           .of = (struct bookmarks_view *)base,
+                           .done.tag = tag };
+    struct sink_bookmarks *b = bookmarks_enter(base);
     requests_add(&b->early, q);
     bookmarks_serve(b);
+    pthread_mutex_unlock(&b->lock);
 }
 
 static size_t bookmarks_done(struct bookmarks *base, struct bookmark_done *out, size_t room)
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
+    struct sink_bookmarks *b = bookmarks_enter(base);
+    struct bookmarks_view *v = (struct bookmarks_view *)base;
     size_t n = 0;
-    bookmarks_serve(b);
-    for (struct request *q; n < room && (q = requests_take(&b->done)); request_free(q))
+    for (struct request *q; n < room && (q = requests_take(&v->done)); request_free(q))
         out[n++] = q->done;
+    pthread_mutex_unlock(&b->lock);
     return n;
 }
 
 static bool bookmarks_recall(struct bookmarks *base, struct str name, struct str *out)
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
+    struct bookmarks_view *v = (struct bookmarks_view *)base;
     char key[1 + BOOKMARK_NAME_MAX] = NAME_KEY;
     *out = STR_ABSENT;
     if (name.n == 0 || name.n > BOOKMARK_NAME_MAX)
         return true;
     memcpy(key + 1, name.at, name.n);
-    bookmarks_serve(b);
+    struct sink_bookmarks *b = bookmarks_enter(base);
     const struct mark *mark = marks_find(&b->marks, (struct str){ key, name.n + 1 });
     int64_t age = clock_mono_ms() - b->loaded_ms;
     bool stale = b->shared && age > (mark ? BOOKMARKS_FRESH_MS : UNKNOWN_MS);
-    if (!b->loaded || stale) {
-        bookmarks_want(b);
-        return false;
+    buf_reset(&v->recalled);
+    if (mark && mark->value.at) {
+        buf_add_str(&v->recalled, mark->value);
+        *out = v->recalled.n ? buf_str(&v->recalled) : STR("");
     }
-    *out = mark ? mark->value : STR_ABSENT;
-    return true;
+    return bookmarks_leave(b, b->loaded && !stale);
+}
+
+/* Makes the secret, which nobody else has made. */
+static void bookmarks_make_secret(struct sink_bookmarks *b)
+{
+    unsigned char fresh[BOOKMARKS_SECRET];
+    crypto_random(fresh, sizeof fresh);
+    struct request *q = mem_alloc(sizeof *q);
+    *q = (struct request){ .key = bookmarks_keep(str_of(SECRET_KEY)),
+                           .value = bookmarks_keep((struct str){ (const char *)fresh, sizeof fresh }) };
+    b->made_ms = b->shared ? clock_mono_ms() : 0;
+    bookmarks_begin(b, q);
 }
 
 /* Two that begin at the same moment each make a secret; the later one is in the state then, and counts. */
@@ -409,42 +457,26 @@ static bool bookmarks_is_sure(struct sink_bookmarks *b)
 
 static bool bookmarks_secret(struct bookmarks *base, unsigned char out[BOOKMARKS_SECRET])
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
-    struct str key = str_of(SECRET_KEY);
-    bookmarks_serve(b);
-    if (!b->loaded) {
-        bookmarks_want(b);
-        return false;
-    }
-    const struct mark *mark = marks_find(&b->marks, key);
-    if (mark && mark->storing == 0 && mark->value.n == BOOKMARKS_SECRET)
+    struct sink_bookmarks *b = bookmarks_enter(base);
+    const struct mark *mark = marks_find(&b->marks, str_of(SECRET_KEY));
+    bool loaded = b->loaded, known = loaded && mark && mark->storing == 0;
+    if (known && mark->value.n == BOOKMARKS_SECRET)
         memcpy(out, mark->value.at, BOOKMARKS_SECRET);
-    else if (!mark) {
-        unsigned char fresh[BOOKMARKS_SECRET];
-        crypto_random(fresh, sizeof fresh);
-        struct request *q = mem_alloc(sizeof *q);
-        *q = (struct request){ .key = bookmarks_copy(key),
-                               .value = bookmarks_copy((struct str){ (const char *)fresh, sizeof fresh }),
-                               .own = true };
-        b->made_ms = b->shared ? clock_mono_ms() : 0;
-        bookmarks_begin(b, q);
-        return false;
-    }
-    return mark->storing == 0 && bookmarks_is_sure(b);
+    if (loaded && !mark)
+        bookmarks_make_secret(b);
+    known = known && bookmarks_is_sure(b);
+    bookmarks_leave(b, loaded);
+    return known;
 }
 
 static bool bookmarks_each(struct bookmarks *base, void (*one)(void *ctx, struct str name, struct str value), void *ctx)
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
-    bookmarks_serve(b);
-    if (!b->loaded || (b->shared && clock_mono_ms() - b->loaded_ms > UNKNOWN_MS)) {
-        bookmarks_want(b);
-        return false;
-    }
-    for (size_t i = 0; i < b->marks.count; i++)
+    struct sink_bookmarks *b = bookmarks_enter(base);
+    bool known = b->loaded && !(b->shared && clock_mono_ms() - b->loaded_ms > UNKNOWN_MS);
+    for (size_t i = 0; known && i < b->marks.count; i++)
         if (str_starts(b->marks.at[i].key, STR(NAME_KEY)) && b->marks.at[i].value.at)
             one(ctx, str_from(b->marks.at[i].key, sizeof NAME_KEY - 1), b->marks.at[i].value);
-    return true;
+    return bookmarks_leave(b, known);
 }
 
 static const struct bookmarks_ops bookmarks_ops = { .remember = bookmarks_remember,
@@ -453,23 +485,38 @@ static const struct bookmarks_ops bookmarks_ops = { .remember = bookmarks_rememb
                                                     .each = bookmarks_each,
                                                     .secret = bookmarks_secret };
 
+/* ---- life ---- */
+
+static struct bookmarks *bookmarks_view(struct sink_bookmarks *b, int wake_fd)
+{
+    struct bookmarks_view *v = mem_alloc(sizeof *v);
+    pthread_mutex_lock(&b->lock);
+    *v = (struct bookmarks_view){
+        .base.ops = &bookmarks_ops, .of = b, .next = b->views, .wake_fd = wake_fd, .recalled = buf_new(BOOKMARK_BYTES)
+    };
+    b->views = v;
+    pthread_mutex_unlock(&b->lock);
+    return &v->base;
+}
+
 struct bookmarks *bookmarks_new(struct broker *broker, const char *sink, bool shared, int wake_fd)
 {
     struct sink_bookmarks *b = mem_alloc(sizeof *b);
-    *b = (struct sink_bookmarks){ .base.ops = &bookmarks_ops,
-                                  .broker = broker,
-                                  .scope = str_join("sinks", "/", sink),
-                                  .shared = shared,
-                                  .wake_fd = wake_fd };
+    *b = (struct sink_bookmarks){ .broker = broker, .scope = str_join("sinks", "/", sink), .shared = shared };
     mailbox_open(&b->stored, wake_fd);
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->changed, NULL);
-    return &b->base;
+    return bookmarks_view(b, wake_fd);
+}
+
+struct bookmarks *bookmarks_copy(struct bookmarks *base, int wake_fd)
+{
+    return bookmarks_view(((struct bookmarks_view *)base)->of, wake_fd);
 }
 
 void bookmarks_close(struct bookmarks *base)
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
+    struct sink_bookmarks *b = base ? ((struct bookmarks_view *)base)->of : NULL;
     if (!b || !b->threaded)
         return;
     pthread_mutex_lock(&b->lock);
@@ -486,15 +533,11 @@ static void requests_free(struct requests *r)
         request_free(q);
 }
 
-void bookmarks_free(struct bookmarks *base)
+/* The last one has gone. */
+static void bookmarks_free_all(struct sink_bookmarks *b)
 {
-    struct sink_bookmarks *b = (struct sink_bookmarks *)base;
-    if (!b)
-        return;
-    bookmarks_close(base);
     requests_free(&b->early);
     requests_free(&b->flying);
-    requests_free(&b->done);
     marks_free(&b->marks);
     marks_free(&b->read);
     mailbox_close(&b->stored);
@@ -502,4 +545,21 @@ void bookmarks_free(struct bookmarks *base)
     pthread_cond_destroy(&b->changed);
     free(b->scope);
     free(b);
+}
+
+void bookmarks_free(struct bookmarks *base)
+{
+    struct bookmarks_view *v = (struct bookmarks_view *)base, **at;
+    if (!v)
+        return;
+    struct sink_bookmarks *b = v->of;
+    bookmarks_close(base);
+    requests_free(&v->done);
+    buf_free(&v->recalled);
+    for (at = &b->views; *at != v;)
+        at = &(*at)->next;
+    *at = v->next;
+    if (!b->views)
+        bookmarks_free_all(b);
+    free(v);
 }

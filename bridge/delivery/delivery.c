@@ -2,6 +2,7 @@
 /* Runs one sink: its life and its turn. */
 #include "bridge/delivery/private.h"
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "bridge/lib/mem.h"
 
@@ -126,14 +127,21 @@ static bool delivery_consume(struct delivery *d, struct err *e)
     return d->consumer != NULL;
 }
 
-struct delivery *delivery_new(const struct sink_config *sink, const struct broker_config *names, struct broker *broker,
-                              struct err *e)
+/* Opens it around a sink's struct, whose first one that of `first` is (NULL: this). */
+static struct delivery *delivery_open(struct sink *s, const struct sink_config *sink, struct delivery *first,
+                                      const struct broker_config *names, struct broker *broker, struct err *e)
 {
     struct delivery *d = mem_alloc(sizeof *d);
-    d->s = sink->sink;
+    d->s = s;
     d->config = sink;
     d->broker = broker;
+    d->first = first;
+    d->own = first ? s : NULL;
+    if (!first && sink->threads > 1)
+        d->fresh = memcpy(mem_alloc(s->ops->size), s, s->ops->size);
     d->s->topics = &sink->topics;
+    d->s->copies = (size_t)sink->threads;
+    d->s->first = first ? first->s : NULL;
     d->wake_fd = wake_new();
     d->account = account_new();
     d->control = control_new();
@@ -149,6 +157,24 @@ struct delivery *delivery_new(const struct sink_config *sink, const struct broke
     err_prefix(e, "sinks.%s", d->s->id);
     delivery_free(d);
     return NULL;
+}
+
+struct delivery *delivery_new(const struct sink_config *sink, const struct broker_config *names, struct broker *broker,
+                              struct err *e)
+{
+    return delivery_open(sink->sink, sink, NULL, names, broker, e);
+}
+
+struct delivery *delivery_copy(struct delivery *of, const struct broker_config *names, struct err *e)
+{
+    const struct sink_ops *ops = of->s->ops;
+    CHECK(ops->copies && ops->broadcast && of->fresh);
+    return delivery_open(memcpy(mem_alloc(ops->size), of->fresh, ops->size), of->config, of, names, of->broker, e);
+}
+
+bool delivery_ready(const struct delivery *d, struct err *why)
+{
+    return !d->s->ops->ready || d->s->ops->ready(d->s, why) || err_prefix(why, "sink %s", d->s->id);
 }
 
 void delivery_stop(struct delivery *d)
@@ -265,5 +291,7 @@ void delivery_free(struct delivery *d)
     live_free(d);
     close(d->wake_fd);
     moves_close(d);
+    free(d->fresh);
+    free(d->own);
     free(d);
 }

@@ -36,7 +36,12 @@
  * next start) + pending. What was moved counts as consumed again when it is handed over; between the two it is in no
  * counter of these but in the gauge `waiting`.
  *
- * Threads: delivery_new, delivery_close and delivery_free on the main thread, the steps on the sink's own;
+ * A broadcast sink with `threads` has as many deliveries, each with a copy of the sink's struct, a consumer and a log of its
+ * own: each thread takes the records that it shows where it is itself, and what a listener misses and what it gets stay a
+ * matter of one thread. To read and parse a record again costs 2.4 us; to show it to one listener costs more. What is
+ * remembered by name they share; counters of records and the account are the first one's.
+ *
+ * Threads: delivery_new, delivery_copy, delivery_close and delivery_free on the main thread, the steps on the sink's own;
  * delivery_stop, delivery_abandon, delivery_hand, delivery_recall anywhere. */
 #pragma once
 #include "bridge/broker/broker.h"
@@ -55,6 +60,10 @@ enum handed_end {
  * delivery_topics) exist by then. */
 struct delivery *delivery_new(const struct sink_config *sink, const struct broker_config *names, struct broker *broker,
                               struct err *e);
+/* One more of a sink that may have several (`threads`), right after delivery_new; closed before that one. */
+struct delivery *delivery_copy(struct delivery *of, const struct broker_config *names, struct err *e);
+/* Can it serve its receivers? Else *why. Any thread, between new and close. */
+bool delivery_ready(const struct delivery *d, struct err *why);
 /* One turn; waits at most `wait` when there is nothing to do. False when stopped and drained, or abandoned. */
 bool delivery_step(struct delivery *d, struct duration wait);
 /* No new polls; what is in flight is finished, what waits for a later attempt is left to the next start. */

@@ -22,7 +22,8 @@ static bool live_wanted(void *ctx, const struct event *ev)
 
 bool live_open(struct delivery *d, const struct broker_config *names, struct err *e)
 {
-    d->bookmarks = bookmarks_new(d->broker, d->s->id, broker_facts(names).is_shared, d->wake_fd);
+    d->bookmarks = d->first ? bookmarks_copy(d->first->bookmarks, d->wake_fd)
+                            : bookmarks_new(d->broker, d->s->id, broker_facts(names).is_shared, d->wake_fd);
     d->s->bookmarks = d->bookmarks;
     d->s->log = broker_log(d->broker,
                            &(struct log_options){
@@ -36,7 +37,8 @@ void live_close(struct delivery *d)
     broker_log_close(d->broker, d->s->log);
     d->s->log = NULL;
     d->s->bookmarks = NULL;
-    bookmarks_close(d->bookmarks);
+    if (!d->first)
+        bookmarks_close(d->bookmarks);
 }
 
 void live_free(struct delivery *d)

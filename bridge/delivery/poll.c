@@ -204,19 +204,26 @@ bool poll_records(struct delivery *d)
     return room > 0 && n == room;
 }
 
+/* A record that is shown to listeners, or not for them. */
+static void poll_count_shown(struct delivery *d, const struct event *ev, const struct record *r, bool wanted)
+{
+    metric_add(d->self.count.consumed, 1);
+    metric_add(wanted ? d->self.count.delivered : d->self.count.filtered, 1);
+    if (wanted)
+        way_taken(d, ev, r, NULL);
+    else
+        way_passed(d, ev, r);
+}
+
 bool poll_broadcast(struct delivery *d)
 {
     struct record *records[POLL_MOST];
     size_t n = poll_consumer(d, records, POLL_MOST);
     for (size_t i = 0; i < n; i++) {
         const struct event *ev = event_of_record(records[i], NULL);
-        metric_add(d->self.count.consumed, 1);
         bool wanted = ev && filter_match(d->self.filter, ev);
-        metric_add(wanted ? d->self.count.delivered : d->self.count.filtered, 1);
-        if (wanted)
-            way_taken(d, ev, records[i], NULL);
-        else
-            way_passed(d, ev, records[i]);
+        if (!d->first) /* each counts once, however many threads there are */
+            poll_count_shown(d, ev, records[i], wanted);
         d->coming = records + i + 1;
         d->coming_count = n - i - 1;
         if (wanted)

@@ -30,9 +30,9 @@ static bool accept_talks(const struct http_request *r);
 /* May it show later what it must? */
 static bool accept_may_be_nameless(struct websocket_sink *s, const struct http_request *r, enum refusal no)
 {
-    bool few = peers_get(&s->peers, r->network)->nameless < NAMELESS_PER_ADDRESS || str_eq(r->network, STR("unix"));
+    bool few = peers_nameless(s->sum->peers, r->network) < NAMELESS_PER_ADDRESS || str_eq(r->network, STR("unix"));
     return no == REFUSAL_MISSING && str_eq(r->path, str_of(s->path)) && accept_talks(r) && few
-           && s->nameless < s->server_options.max_connections / NAMELESS_SHARE + 1;
+           && atomic_load(&s->sum->nameless) < s->server_options.max_connections / NAMELESS_SHARE + 1;
 }
 
 /* Does the client show what it must? Else it is answered; the reason is in log and metric alone. */
@@ -66,14 +66,13 @@ static bool accept_may_knock(struct websocket_sink *s, const struct http_request
 {
     int64_t burst = s->max_listeners_per_ip > KNOCK_BURST ? s->max_listeners_per_ip : KNOCK_BURST;
     const struct bucket_size size = { (double)s->handshake_rate, (double)burst };
-    struct peer *p = peers_get(&s->peers, r->network);
     int64_t now = clock_mono_us();
     if (str_eq(r->network, STR("unix")))
         return true;
-    if (bucket_wait(p->connect_full_us, &size, 1, now) > 0)
-        return false;
-    p->connect_full_us = bucket_take(p->connect_full_us, &size, 1, now);
-    return true;
+    struct peer *p = peers_hold(s->sum->peers, PEER_ADDRESS, r->network);
+    bool may = peer_take(p, PEER_CONNECTS, &size, now) == 0;
+    peer_release(p, now);
+    return may;
 }
 
 /* Before a browser sends a script's request to another site, it asks whether it may, without a token. */
@@ -238,23 +237,23 @@ static void accept_leave(struct websocket_sink *s, struct listener *l)
     int64_t now = clock_mono_us();
     ticket_drop(&s->tickets, l);
     if (l->user != l->peer)
-        peers_leave(&s->users, l->user, now);
-    peers_leave(&s->peers, l->peer, now);
+        peer_leave(l->user, now);
+    peer_leave(l->peer, now);
     free(l);
 }
 
 /* Its address and user count it; NULL: it is answered. */
 static struct listener *accept_enter(struct websocket_sink *s, const struct http_request *r, struct entry *in)
 {
-    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
+    struct peer *peer = peers_enter(s->sum->peers, PEER_ADDRESS, r->network, s->max_listeners_per_ip);
     if (!peer) {
         refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
         return NULL;
     }
     int64_t most = s->max_listeners_per_user ? s->max_listeners_per_user : INT64_MAX;
-    struct peer *user = in->key.at ? peers_enter(&s->users, in->key, most) : peer;
+    struct peer *user = in->key.at ? peers_enter(s->sum->peers, PEER_USER, in->key, most) : peer;
     if (!user) {
-        peers_leave(&s->peers, peer, clock_mono_us());
+        peer_leave(peer, clock_mono_us());
         refuse_request(s, r, 429, "too many listeners of this user; see option max_listeners_per_user");
         return NULL;
     }
@@ -277,6 +276,12 @@ static bool accept_take(struct websocket_sink *s, const struct arrival *a, struc
     return l->stream;
 }
 
+static void accept_count(struct websocket_sink *s, bool sse, int64_t more)
+{
+    s->listeners[sse] += more;
+    metric_add(s->connected[sse], more);
+}
+
 /* Makes the client a listener in the cohort of its subscription; or one that talks, in none. */
 static void accept_listen(struct websocket_sink *s, struct arrival *a)
 {
@@ -288,7 +293,7 @@ static void accept_listen(struct websocket_sink *s, struct arrival *a)
     struct cohort *c = a->talks ? NULL : cohorts_get(&s->cohorts, &a->subscription, l, &e);
     if (!c && !a->talks) {
         accept_leave(s, l);
-        refuse_request(s, a->r, s->cohorts.count >= s->cohorts.most ? 503 : 429, e.text);
+        refuse_request(s, a->r, peers_wants(s->sum->peers) >= s->cohorts.most.all ? 503 : 429, e.text);
         return;
     }
     a->subscription.sse = sse; /* the cohort has the rest */
@@ -296,7 +301,7 @@ static void accept_listen(struct websocket_sink *s, struct arrival *a)
         accept_leave(s, l);
         return;
     }
-    metric_set(s->connected[sse], ++s->listeners[sse]);
+    accept_count(s, sse, 1);
     if (c)
         seat_take(&l->first, l);
     refuse_audit(s, l, "listener came", c ? c->subscription.key : "");
@@ -399,14 +404,13 @@ static void accept_on_closed(void *ctx, struct http_stream *st)
     struct websocket_sink *s = ctx;
     struct listener *l = http_stream_user(st);
     bool sse = !http_stream_is_websocket(st);
-    metric_set(s->connected[sse], --s->listeners[sse]);
+    accept_count(s, sse, -1);
     if (!l->sent_away)
         metric_add(s->gone, 1);
     refuse_audit(s, l, "listener went", l->sent_away ? "sent away" : "gone");
     listener_leave(l);
     talk_end(s, l);
-    if (l->user->publishing)
-        publish_forget(&s->publisher, l);
+    publish_forget(&s->publisher, l);
     accept_leave(s, l);
 }
 

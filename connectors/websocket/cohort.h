@@ -119,10 +119,10 @@ struct cohort {
     uint32_t away; /* its seats that are behind */
     uint32_t
         awaited; /* how often somebody means to come back to a place between low and head: it does not start over */
-    uint64_t flushed;       /* the head at the last flush */
-    uint32_t behind;        /* seats whose position is below it: their listener was blocked */
-    bool dirty;             /* bytes were added since then */
-    struct peer *owners[2]; /* address and user for whom it was made: it counts as theirs */
+    uint64_t flushed;  /* the head at the last flush */
+    uint32_t behind;   /* seats whose position is below it: their listener was blocked */
+    bool dirty;        /* bytes were added since then */
+    struct want *want; /* the subscription among those of all threads */
     struct tally *tally;
     const struct fallback *fallback;
     struct position position;

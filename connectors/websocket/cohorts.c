@@ -13,16 +13,30 @@ enum {
     PLACE_MS = 100, /* what a listener may get once more after it broke, where not each event has a position */
 };
 
-void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t most_held)
+void cohorts_open(struct cohorts *all, const struct cohorts_bounds *b)
 {
-    *all = (struct cohorts){ .ring_bytes = ring_bytes, .most = most, .most_held = most_held };
+    *all = (struct cohorts){ .ring_bytes = b->ring_bytes,
+                             .most_held = b->most_held,
+                             .most = b->most,
+                             .peers = b->peers,
+                             .all_held = b->all_held,
+                             .threads = b->threads };
     all->index = filter_index_new();
+}
+
+/* Returns how much all threads hold. */
+static size_t cohorts_tell_held(struct cohorts *all)
+{
+    size_t more = all->held - all->told; /* modulo 2^64, as is the sum */
+    all->told = all->held;
+    return more ? atomic_fetch_add(all->all_held, more) + more : atomic_load(all->all_held);
 }
 
 void cohorts_close(struct cohorts *all)
 {
     cohorts_free_empty(all);
     CHECK(all->count == 0);
+    cohorts_tell_held(all);
     filter_index_free(all->index);
     free(all->numbered);
     all->index = NULL;
@@ -38,23 +52,11 @@ static void cohorts_index(struct cohorts *all, struct cohort *c)
     all->numbered[c->number] = c;
 }
 
-/* May it be the reason for one more? */
-static bool cohorts_may_add(const struct cohorts *all, const struct listener *l, struct err *e)
+/* Its place among those of all threads. */
+static struct want *cohorts_want(struct cohorts *all, const char *key, const struct listener *l, struct err *e)
 {
-    if (all->count >= all->most)
-        return err_set(e, "too many different subscriptions; see option max_subscriptions");
-    bool limited = l && all->most_per_ip && !str_eq(l->peer->name, STR("unix"));
-    if (limited && l->peer->cohorts >= all->most_per_ip)
-        return err_set(e, "too many different subscriptions of your address; see option max_subscriptions_per_ip");
-    if (l && all->most_per_user && l->user != l->peer && l->user->cohorts >= all->most_per_user)
-        return err_set(e, "too many different subscriptions of yours; see option max_subscriptions_per_user");
-    return true;
-}
-
-static void cohorts_count(struct cohort *c, uint32_t one)
-{
-    for (size_t i = 0; i < 2 && c->owners[i]; i++)
-        c->owners[i]->cohorts += one;
+    struct peer *address = l ? l->peer : NULL, *user = l && l->user != l->peer ? l->user : NULL;
+    return peers_want(all->peers, key, &all->most, address, user, e);
 }
 
 struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, const struct listener *l, struct err *e)
@@ -63,22 +65,23 @@ struct cohort *cohorts_get(struct cohorts *all, struct subscription *wanted, con
     for (struct cohort *c = all->first; c; c = c->next)
         if (strcmp(c->subscription.key, wanted->key) == 0)
             return c;
-    if (!cohorts_may_add(all, l, &why))
+    struct want *want = cohorts_want(all, wanted->key, l, &why);
+    if (!want) {
         cohorts_free_empty(all);
-    if (!cohorts_may_add(all, l, e))
-        return NULL;
-    struct cohort *c = cohort_new(wanted, all->ring_bytes, &all->held, &all->tally, e);
+        want = cohorts_want(all, wanted->key, l, e);
+    }
+    struct cohort *c = want ? cohort_new(wanted, all->ring_bytes, &all->held, &all->tally, e) : NULL;
+    if (!c && want)
+        peers_want_no_more(all->peers, want);
     if (!c)
         return NULL;
+    c->want = want;
     c->dirty_cohorts = &all->dirty;
     c->fallback = all->fallback;
     c->next = all->first;
     all->first = c;
     all->count++;
     cohorts_index(all, c);
-    c->owners[0] = l ? l->peer : NULL;
-    c->owners[1] = l && l->user != l->peer ? l->user : NULL;
-    cohorts_count(c, 1);
     return c;
 }
 
@@ -105,7 +108,7 @@ void cohorts_free_empty(struct cohorts *all)
         all->count--;
         cohorts_unlist(all, c);
         filter_index_remove(all->index, c->number);
-        cohorts_count(c, UINT32_MAX); /* one less */
+        peers_want_no_more(all->peers, c->want);
         cohort_free(c);
     }
 }
@@ -163,9 +166,15 @@ int64_t cohorts_flush(struct cohorts *all, bool now)
     return -1;
 }
 
+/* Is more held than may be, and by these more than their part? (If all hold too much, some hold more than their part.) */
+static bool cohorts_hold_too_much(struct cohorts *all)
+{
+    return cohorts_tell_held(all) > all->most_held && all->held > all->most_held / all->threads;
+}
+
 void cohorts_relieve(struct cohorts *all)
 {
-    while (all->held > all->most_held) {
+    while (cohorts_hold_too_much(all)) {
         struct cohort *last = all->first;
         size_t most = 0;
         for (struct cohort *c = all->first; c; c = c->next) {
@@ -173,7 +182,7 @@ void cohorts_relieve(struct cohorts *all)
             last = lag > most ? c : last;
             most = lag > most ? lag : most;
         }
-        if (all->held > all->most_held)
+        if (cohorts_hold_too_much(all))
             cohort_relieve(last);
     }
 }

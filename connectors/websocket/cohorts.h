@@ -1,30 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/* All cohorts of a sink: found by subscription, flushed together, and kept within one bound of memory. One thread. */
+/* All cohorts of one thread of a sink: found by subscription, flushed together, and kept within one bound of memory. One
+ * thread; those of several threads share the bounds (cohorts_join). */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/connector.h"
 #include "bridge/event/filter_index.h"
 #include "connectors/websocket/cohort.h"
 #include "connectors/websocket/pace.h"
 #include "connectors/websocket/peers.h"
 
-struct cohorts {                        /* begins with cohorts_open */
-    size_t ring_bytes, most, most_held; /* of each cohort's ring; cohorts; bytes in all rings together */
-    int64_t most_per_ip, most_per_user; /* cohorts because of one address or user; 0: no limit */
-    const struct fallback *fallback;    /* NULL: there is no log to fall back to */
+struct cohorts {                  /* begins with cohorts_open */
+    size_t ring_bytes, most_held; /* of each cohort's ring; bytes in all rings together */
+    struct want_most most;        /* different subscriptions */
+    struct peers *peers;
+    const struct fallback *fallback; /* NULL: there is no log to fall back to */
     struct cohort *first;
     struct cohort *dirty;       /* those with news */
     struct filter_index *index; /* of their filters */
     struct cohort **numbered;   /* by the numbers of these */
     size_t numbered_count;
     size_t count;
-    size_t held; /* bytes in the rings */
+    size_t held;              /* bytes in the rings */
+    _Atomic size_t *all_held; /* in those of all threads, */
+    size_t told, threads;     /* to which these have told so many; how many threads there are */
     struct tally tally;
     struct metric *delay; /* from storing to writing */
     struct pace pace;
     int64_t heartbeat_ms;
 };
 
-void cohorts_open(struct cohorts *all, size_t ring_bytes, size_t most, size_t most_held);
+struct cohorts_bounds {
+    size_t ring_bytes, most_held, threads;
+    struct want_most most;
+    struct peers *peers;      /* of the sink */
+    _Atomic size_t *all_held; /* as is this */
+};
+void cohorts_open(struct cohorts *all, const struct cohorts_bounds *b);
 void cohorts_close(struct cohorts *all); /* without listeners; zeroed is fine */
 /* The cohort of that subscription, a new one if need be, which takes it over and counts as the listener's (NULL: nobody's).
  * NULL with *e: there are too many. */
@@ -38,7 +49,8 @@ void cohorts_find(struct cohorts *all, const struct message *m, void (*each)(voi
  * waits. */
 int64_t cohorts_flush(struct cohorts *all, bool now);
 /* Keeps all rings together within their bound: first everybody gets what can be sent and memory that nobody waits for
- * goes back; if that is not enough, those who lag behind in the subscription that lags most have to go. */
+ * goes back; if that is not enough, those who lag behind in the subscription that lags most have to go. Of several threads
+ * those give back that hold more than their part. After each event, and now and then. */
 void cohorts_relieve(struct cohorts *all);
 /* Quiet event streams and subscriptions of aqueduct.v1 get their position, or a comment, so that proxies keep them and they need not look again at what was not
  * for them; those whose events have none get it soon after these. Outside of send(). */

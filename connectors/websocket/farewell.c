@@ -50,7 +50,7 @@ static void farewell_one(struct websocket_sink *s, struct seat *t, int64_t liste
 
 void farewell_all(struct websocket_sink *s)
 {
-    int64_t listeners = s->listeners[0] + s->listeners[1];
+    int64_t listeners = (s->listeners[0] + s->listeners[1]) * s->threads; /* which the server has shared out evenly */
     places_look(&s->places);
     for (struct cohort *c = s->cohorts.first; c; c = c->next)
         while (c->count)

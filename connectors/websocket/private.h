@@ -21,8 +21,11 @@
  *   places.c position.c   spots in the log, and cursors for them
  *   farewell.c       the end of all
  *
- * One thread; inward.c has the source's own. */
+ * One thread; inward.c has the source's own. With `threads` each has a struct of this, the server hands it its connections, and
+ * it reads the topics and the log by itself, so that a listener is a matter of one thread from its first byte to its last.
+ * What they have in common is in struct sum. */
 #pragma once
+#include <stdatomic.h>
 #include "bridge/connector.h"
 #include "bridge/lib/log.h"
 #include "bridge/verify/listener.h"
@@ -34,6 +37,13 @@
 #include "connectors/websocket/replay.h"
 #include "connectors/websocket/subs.h"
 #include "connectors/websocket/ticket.h"
+
+struct sum { /* of all threads: the first one's */
+    struct peers *peers;
+    _Atomic size_t rings; /* bytes */
+    struct replay_sum replay;
+    _Atomic int64_t nameless; /* listeners that have shown nothing yet */
+};
 
 struct websocket_sink {
     struct sink base;
@@ -52,14 +62,14 @@ struct websocket_sink {
     int64_t max_catching_up;
     struct duration stall;
     /* from here on: not options */
+    struct sum *sum;
+    int64_t threads;
     struct http_server *server;
     struct verify_options verify; /* by either */
     struct verifier *verifier;    /* NULL: everybody may listen */
     struct cohorts cohorts;
     struct publisher publisher; /* with the options of publish */
-    struct peers peers, users;
     struct ticket *tickets;
-    int64_t nameless;   /* listeners that have shown nothing yet */
     struct talk *talks; /* connections that speak aqueduct.v1 */
     int64_t swept_ms;
     struct pull pull;

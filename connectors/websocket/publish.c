@@ -73,10 +73,7 @@ void publish_open(struct publisher *p, const struct sink *s)
 /* It is answered, or never will be. */
 static void publish_end(struct publisher *p, struct publishing *one)
 {
-    size_t bytes = event_bytes(one->base.event);
-    p->bytes -= bytes;
-    one->user->bytes -= bytes;
-    one->user->publishing--;
+    peer_published(one->user, one->bytes);
     if (one->before)
         one->before->next = one->next;
     else
@@ -123,29 +120,30 @@ static bool publish_is_allowed(const struct publisher *p, const struct rights *r
     return true;
 }
 
-/* Is there room for one more message of the user, whatever is in it? */
+/* Takes room for one more message of the user, whatever is in it. */
 static enum code publish_room(struct publisher *p, struct peer *user, size_t bytes, struct err *e)
 {
     const struct bucket_size size = { p->o.per_second, (double)p->o.burst };
-    int64_t now = clock_mono_us(), wait = bucket_wait(user->full_us, &size, 1, now);
+    const struct peer_publishing most = { p->o.in_flight, PUBLISH_USER_BYTES, PUBLISH_BYTES };
+    uint32_t under_way = 0;
     if (!p->inward) {
         err_set(e, "nothing is published here; see option publish");
         return CODE_FORBIDDEN;
     }
+    int64_t wait = peer_take(user, PEER_PUBLISHES, &size, clock_mono_us());
     if (wait > 0) {
         err_set(e, "too many messages a second; the next one is taken in %lld ms", (long long)(wait + 999) / 1000);
         return CODE_TOO_MANY;
     }
-    user->full_us = bucket_take(user->full_us, &size, 1, now);
-    if (user->publishing >= p->o.in_flight || (user->bytes && user->bytes + bytes > PUBLISH_USER_BYTES)) {
-        err_set(e, "%u events of yours are not acknowledged yet; wait for one", user->publishing);
+    switch (peer_publish(user, &most, bytes, &under_way)) {
+    case PEER_HAS_ROOM: return 0;
+    case PEER_IS_FULL:
+        err_set(e, "%u events of yours are not acknowledged yet; wait for one", under_way);
         return CODE_TOO_MANY;
+    case PEERS_ARE_FULL: break;
     }
-    if (p->bytes >= PUBLISH_BYTES) {
-        err_set(e, "too much is being stored; send it again later");
-        return CODE_UNAVAILABLE;
-    }
-    return 0;
+    err_set(e, "too much is being stored; send it again later");
+    return CODE_UNAVAILABLE;
 }
 
 static void publish_start(struct publisher *p, const struct publish_call *c, const struct published_event *pe)
@@ -156,15 +154,35 @@ static void publish_start(struct publisher *p, const struct publish_call *c, con
                                 .listener = c->listener,
                                 .request = c->request,
                                 .user = c->user,
+                                .bytes = event_bytes(pe->event),
                                 .asked = c->asked };
     if (p->first)
         p->first->before = one;
     p->first = one;
-    p->bytes += event_bytes(pe->event);
-    c->user->bytes += event_bytes(pe->event);
-    c->user->publishing++;
+    peer_resize(c->user, c->json.n, one->bytes);
     if (!inward_hand(p->inward, &one->base))
         mailbox_put(&p->answers, (uint64_t)(uintptr_t)one, OUTCOME_UNAVAILABLE, "shutting down");
+}
+
+/* 0: the message is an event that may be published. */
+static enum code publish_read(const struct publisher *p, const char *sink_id, const struct publish_call *c,
+                              struct published_event *out, struct err *e)
+{
+    char *scope = str_join(sink_id, c->name.at ? "/" : "", "");
+    struct buf whose = buf_new(EVENT_ATTRIBUTE_BYTES);
+    buf_add_c(&whose, scope);
+    buf_add_str(&whose, c->name);
+    const struct author by = { str_of(p->source), c->name, buf_str(&whose) };
+    bool read = message_read(c->json, &by, out, e);
+    buf_free(&whose);
+    free(scope);
+    if (!read)
+        return CODE_MALFORMED;
+    if (publish_is_allowed(p, c->rights, out->event, e))
+        return 0;
+    event_unref(out->event);
+    free(out->scope);
+    return CODE_FORBIDDEN;
 }
 
 enum code publish_message(struct publisher *p, const char *sink_id, const struct publish_call *c, struct err *e)
@@ -172,24 +190,14 @@ enum code publish_message(struct publisher *p, const char *sink_id, const struct
     struct published_event pe;
     enum code code = publish_room(p, c->user, c->json.n, e);
     if (!code) {
-        char *scope = str_join(sink_id, c->name.at ? "/" : "", "");
-        struct buf whose = buf_new(EVENT_ATTRIBUTE_BYTES);
-        buf_add_c(&whose, scope);
-        buf_add_str(&whose, c->name);
-        const struct author by = { str_of(p->source), c->name, buf_str(&whose) };
-        code = message_read(c->json, &by, &pe, e) ? 0 : CODE_MALFORMED;
-        buf_free(&whose);
-        free(scope);
-    }
-    if (!code && !publish_is_allowed(p, c->rights, pe.event, e)) {
-        event_unref(pe.event);
-        free(pe.scope);
-        code = CODE_FORBIDDEN;
+        code = publish_read(p, sink_id, c, &pe, e);
+        if (code)
+            peer_published(c->user, c->json.n);
+        else
+            publish_start(p, c, &pe);
     }
     if (code)
         metric_add(p->refused, 1);
-    else
-        publish_start(p, c, &pe);
     return code;
 }
 

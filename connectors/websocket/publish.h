@@ -3,7 +3,7 @@
  * it, or with the reason why not.
  *
  * Bounded for each user (whose token it is, else the address): events on their way, their bytes, and how many in a second;
- * and the bytes of all together. The sink's thread. */
+ * and the bytes of all together, on all threads of the sink. One thread. */
 #pragma once
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/option.h"
@@ -30,6 +30,7 @@ struct publishing { /* an event from its message to its answer */
     struct listener *listener; /* NULL: it has gone, or it is a request */
     uint64_t request;          /* of HTTP; 0: none */
     struct peer *user;
+    size_t bytes; /* that it counts for */
     struct asked asked;
 };
 
@@ -40,7 +41,6 @@ struct publisher {
     int wake_fd;
     struct mailbox answers;
     struct publishing *first;
-    size_t bytes; /* of all */
     struct metric *stored, *refused;
 };
 
@@ -51,7 +51,7 @@ struct publish_call {
     struct str json;
     struct listener *listener; /* or */
     uint64_t request;
-    struct peer *user;
+    struct peer *user;           /* entered or held */
     struct str name;             /* the user's; absent: nobody in particular */
     const struct rights *rights; /* NULL: all */
     struct asked asked;

@@ -52,7 +52,7 @@ static void pull_free(struct pulling *p, struct websocket_sink *s)
 {
     if (s->base.log)
         pull_close_readers(p, s);
-    peers_leave(&s->peers, p->peer, clock_mono_us());
+    peer_leave(p->peer, clock_mono_us());
     subscription_free(&p->wanted);
     cursor_free(p->cursor);
     buf_free(&p->body);
@@ -275,7 +275,7 @@ void pull_request(struct websocket_sink *s, const struct http_request *r, const 
 {
     struct str rest = STR_ABSENT;
     pull_rest(s, r->path, &rest);
-    struct peer *peer = peers_enter(&s->peers, r->network, s->max_listeners_per_ip);
+    struct peer *peer = peers_enter(s->sum->peers, PEER_ADDRESS, r->network, s->max_listeners_per_ip);
     if (!peer) {
         refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
         return;

@@ -62,8 +62,18 @@ static struct behind *replay_take(struct behind_list *list)
 
 static void replay_set_held(struct replay *r, size_t held)
 {
+    size_t more = held - r->held; /* modulo 2^64, as is the sum */
     r->held = held;
-    metric_set(r->bytes, (int64_t)held);
+    atomic_fetch_add(&r->sum->held, more);
+    metric_add(r->bytes, (int64_t)more);
+}
+
+/* Counts one more seat, or one less. */
+static void replay_count_seat(struct replay *r, int64_t more)
+{
+    r->seats += more;
+    atomic_fetch_add(&r->sum->seats, more);
+    metric_add(r->catching_up, more);
 }
 
 static void replay_count(struct replay *r, struct chunk *k)
@@ -139,7 +149,7 @@ static void replay_shrink(struct replay *r, struct behind *b)
 
 static bool replay_fits(const struct replay *r)
 {
-    return r->held + CHUNK_BYTES + sizeof(struct chunk) <= r->most;
+    return atomic_load(&r->sum->held) + CHUNK_BYTES + sizeof(struct chunk) <= r->most;
 }
 
 /* Room for one chunk more. */
@@ -166,7 +176,7 @@ static struct behind *replay_new(struct replay *r, struct cohort *c, struct seat
     *b = (struct behind){ .seat = t, .rest = buf_new(SIZE_MAX / 2) };
     t->cohort = c;
     cohort_away(t, b);
-    metric_set(r->catching_up, ++r->seats);
+    replay_count_seat(r, 1);
     return b;
 }
 
@@ -180,7 +190,7 @@ static void replay_free(struct replay *r, struct behind *b)
     spot_unref(b->spot);
     wish_free(&b->wish);
     free(b);
-    metric_set(r->catching_up, --r->seats);
+    replay_count_seat(r, -1);
 }
 
 void replay_begin(struct replay *r, struct cohort *c, struct seat *t, struct spot *spot, struct str told)
@@ -204,7 +214,7 @@ void replay_ask(struct replay *r, struct cohort *c, struct seat *t, struct wish 
 
 bool replay_has_room(const struct replay *r)
 {
-    return r->seats < r->most_seats;
+    return atomic_load(&r->sum->seats) < r->most_seats;
 }
 
 static bool replay_fell(void *ctx, struct seat *t)
@@ -215,7 +225,7 @@ static bool replay_fell(void *ctx, struct seat *t)
         return false;
     struct spot *spot = spot_now(r->maker.places);
     cohort_where(t, &rest, spot->next);
-    if (r->held + rest.n > r->most) {
+    if (atomic_load(&r->sum->held) + rest.n > r->most) {
         spot_unref(spot);
         return false;
     }

@@ -14,8 +14,10 @@
  * A seat that is behind has no bytes of its own but the rest of a frame that went out in part and what it is to be told; what
  * comes next is a spot, or a place in a chunk, which all seats at the same spot share. Chunks and rests together take at
  * most `most` bytes: for the next one the oldest that nobody needs goes, then blocked seats give theirs back, then seats
- * wait. One thread; nothing of it inside of send(), but that seats fall. */
+ * wait. One thread; nothing of it inside of send(), but that seats fall. The threads of a sink share the bounds; each may
+ * have one chunk whatever the others hold, so that none stands still. */
 #pragma once
+#include <stdatomic.h>
 #include "connectors/websocket/chunk.h"
 #include "connectors/websocket/wish.h"
 
@@ -23,11 +25,17 @@ struct behind_list {
     struct behind *first, **last;
 };
 
+struct replay_sum {      /* of all threads of a sink */
+    _Atomic size_t held; /* bytes */
+    _Atomic int64_t seats;
+};
+
 struct replay {
+    struct replay_sum *sum;
     struct chunk_maker maker;
     struct fallback fallback;
-    size_t most, held; /* bytes */
-    int64_t most_seats, seats;
+    size_t most, held;         /* bytes: of all threads, of this one */
+    int64_t most_seats, seats; /* the same */
     struct chunk *chunks;
     uint32_t turn;
     struct behind_list asking, ready, waiting, blocked, full;

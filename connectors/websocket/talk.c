@@ -153,8 +153,8 @@ static void talk_set_nameless(struct websocket_sink *s, struct listener *l, bool
     if (nameless == (t->hello_by_ms != 0))
         return;
     t->hello_by_ms = nameless ? clock_mono_ms() + HELLO_MS : 0;
-    s->nameless += nameless ? 1 : -1;
-    l->peer->nameless += nameless ? 1 : UINT32_MAX; /* one less */
+    atomic_fetch_add(&s->sum->nameless, nameless ? 1 : -1);
+    peer_add_nameless(l->peer, nameless);
 }
 
 void talk_begin(struct websocket_sink *s, struct listener *l, const struct talk_form *form)
@@ -190,13 +190,12 @@ void talk_end(struct websocket_sink *s, struct listener *l)
 static enum code talk_may_subscribe(const struct listener *l, struct err *e)
 {
     static const struct bucket_size size = { SUBSCRIBE_RATE, SUBSCRIBE_BURST };
-    int64_t now = clock_mono_us(), wait = bucket_wait(l->user->subscribe_full_us, &size, 1, now);
+    int64_t wait = peer_take(l->user, PEER_SUBSCRIBES, &size, clock_mono_us());
     if (wait > 0) {
         err_set(e, "too many subscriptions and tokens a second; the next one is taken in %lld ms",
                 (long long)(wait + 999) / 1000);
         return CODE_TOO_MANY;
     }
-    l->user->subscribe_full_us = bucket_take(l->user->subscribe_full_us, &size, 1, now);
     return 0;
 }
 
@@ -254,7 +253,7 @@ static enum code talk_enter(struct websocket_sink *s, struct listener *l, struct
                             struct err *e)
 {
     int64_t most = s->max_listeners_per_user ? s->max_listeners_per_user : INT64_MAX;
-    struct peer *user = key.at ? peers_enter(&s->users, key, most) : l->peer;
+    struct peer *user = key.at ? peers_enter(s->sum->peers, PEER_USER, key, most) : l->peer;
     if (!user) {
         err_set(e, "too many listeners of this user; see option max_listeners_per_user");
         return CODE_TOO_MANY;
@@ -515,6 +514,7 @@ void talk_message(struct websocket_sink *s, struct listener *l, bool text, struc
 void talk_post(struct websocket_sink *s, const struct http_request *r, struct str key, const struct rights *rights)
 {
     struct publish_call c = { .json = r->body, .request = r->id, .name = key, .rights = rights };
-    c.user = key.at ? peers_get(&s->users, key) : peers_get(&s->peers, r->network);
+    c.user = peers_hold(s->sum->peers, key.at ? PEER_USER : PEER_ADDRESS, key.at ? key : r->network);
     talk_publish(s, &c);
+    peer_release(c.user, clock_mono_us());
 }

@@ -33,6 +33,7 @@ enum {
     SSE_LONGEST_WAIT_MS = 5000, /* with event streams, so that heartbeats are in time */
     DRAIN_STEP_MS = 50,
     SWEEP_MS = 1000,
+    HELD_BYTES = 32 << 20, /* of incomplete requests */
 };
 
 static const struct option websocket_options[] = {
@@ -225,8 +226,8 @@ static void websocket_sweep(struct websocket_sink *s)
         return;
     s->swept_ms = now;
     talk_turn(s);
-    peers_sweep(&s->peers, now * 1000);
-    peers_sweep(&s->users, now * 1000);
+    if (!s->base.first)
+        peers_sweep(s->sum->peers, now * 1000);
 }
 
 /* Closes listeners that take nothing of what waits for them, and gives memory back. */
@@ -269,6 +270,7 @@ static size_t websocket_work(struct sink *base, int wake_fd, struct duration wai
     talk_names(s);
     websocket_sweep(s);
     cohorts_heartbeat(&s->cohorts, &s->places);
+    cohorts_relieve(&s->cohorts); /* others may need what these hold */
     cohorts_flush(&s->cohorts, false);
     websocket_every_second(s);
     websocket_count(s);
@@ -293,6 +295,15 @@ static void websocket_drain(struct sink *base, struct duration limit)
     websocket_count(s);
 }
 
+static void websocket_leave_sum(struct websocket_sink *s)
+{
+    if (!s->base.first) {
+        peers_free(s->sum->peers);
+        free(s->sum);
+    }
+    s->sum = NULL;
+}
+
 static void websocket_close(struct sink *base)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
@@ -303,12 +314,11 @@ static void websocket_close(struct sink *base)
     replay_close(&s->replay);
     places_close(&s->places);
     publish_close(&s->publisher);
-    peers_close(&s->peers);
-    peers_close(&s->users);
     frames_close(&s->frames);
     buf_free(&s->cursor);
     verifier_free(s->verifier);
     s->verifier = NULL;
+    websocket_leave_sum(s);
 }
 
 static void websocket_open_metrics(struct websocket_sink *s)
@@ -390,6 +400,7 @@ static void websocket_prepare_replay(struct websocket_sink *s)
     places_open(&s->places, s->base.log, s->base.bookmarks, s->base.topics);
     s->names = (struct names){ .places = &s->places, .tag = &s->pull.tag };
     s->replay = (struct replay){
+        .sum = &s->sum->replay,
         .maker = { .sink = id,
                    .places = &s->places,
                    .frames = &s->frames,
@@ -411,9 +422,14 @@ static void websocket_prepare_replay(struct websocket_sink *s)
 static void websocket_prepare(struct websocket_sink *s)
 {
     frames_open(&s->frames, (size_t)s->buffer.n);
-    cohorts_open(&s->cohorts, (size_t)s->buffer.n, (size_t)s->max_subscriptions, (size_t)s->max_buffered.n);
-    s->cohorts.most_per_ip = s->max_subscriptions_per_ip;
-    s->cohorts.most_per_user = s->max_subscriptions_per_user;
+    cohorts_open(&s->cohorts,
+                 &(struct cohorts_bounds){ .ring_bytes = (size_t)s->buffer.n,
+                                           .most_held = (size_t)s->max_buffered.n,
+                                           .threads = (size_t)s->threads,
+                                           .most = { (size_t)s->max_subscriptions, s->max_subscriptions_per_ip,
+                                                     s->max_subscriptions_per_user },
+                                           .peers = s->sum->peers,
+                                           .all_held = &s->sum->rings });
     s->cursor = buf_new(CURSOR_TEXT_MAX);
     websocket_prepare_replay(s);
     s->by_browser_alone = websocket_asks(s) != ASKS_WHO && !s->open
@@ -432,12 +448,30 @@ static bool websocket_open_verifier(struct websocket_sink *s, struct err *e)
     return s->verifier;
 }
 
+/* What it has in common with its copies. */
+static void websocket_share(struct websocket_sink *s)
+{
+    const struct websocket_sink *first = (const struct websocket_sink *)s->base.first;
+    struct http_server_options *o = &s->server_options;
+    s->threads = s->base.copies ? (int64_t)s->base.copies : 1;
+    if (first) {
+        s->sum = first->sum;
+        o->first = first->server;
+    } else {
+        s->sum = mem_alloc(sizeof *s->sum);
+        s->sum->peers = peers_new();
+    }
+    if (s->threads > 1) /* of incomplete requests each has its part, and room for one at least */
+        o->max_held.n = HELD_BYTES / s->threads + o->max_message.n + o->max_head.n;
+}
+
 static bool websocket_open(struct sink *base, struct err *e)
 {
     struct websocket_sink *s = (struct websocket_sink *)base;
     if (!websocket_check(base, e))
         return false;
     struct http_events events = accept_events(s);
+    websocket_share(s);
     s->server_options.max_body = s->server_options.max_message;
     s->server_options.body_timeout = s->server_options.idle_timeout = s->server_options.head_timeout;
     if (websocket_open_verifier(s, e))
@@ -445,12 +479,15 @@ static bool websocket_open(struct sink *base, struct err *e)
     if (!s->server) {
         verifier_free(s->verifier);
         s->verifier = NULL;
+        websocket_leave_sum(s);
         return false;
     }
     websocket_prepare(s);
     websocket_open_metrics(s);
     publish_open(&s->publisher, base);
     http_server_watch(s->server, s->publisher.wake_fd);
+    if (base->first)
+        return true;
     LOG(INFO, "listening", LOG_C("sink", base->id), LOG_C("address", s->server_options.listen),
         LOG_INT("port", http_server_port(s->server)));
     return true;
@@ -504,6 +541,7 @@ const struct sink_ops websocket_sink = {
     .size = sizeof(struct websocket_sink),
     .options = websocket_options,
     .broadcast = true,
+    .copies = true,
     .inward = &websocket_inward,
     .brings = websocket_brings,
     .check = websocket_check,

@@ -23,9 +23,13 @@ def listening(daemon, count):
     wait_for(lambda: daemon.metric("aqueduct_listeners", sink="live") == count)
 
 
+SEVERAL_THREADS = pytest.mark.parametrize("threads", [1, 3])
+
+
 @pytest.mark.threads
-def test_everybody_hears_everything_in_order(bridge):
-    daemon = bridge.run(LIVE % "")
+@SEVERAL_THREADS
+def test_everybody_hears_everything_in_order(bridge, threads):
+    daemon = bridge.run(LIVE % f", threads: {threads}")
     port = daemon.port("live")
     all_of_them = [Listener(port), Listener(port), SseListener(port), SseListener(port, "?event=type")]
     listening(daemon, 4)
@@ -112,8 +116,9 @@ def test_origins(bridge):
 
 
 @pytest.mark.threads
-def test_a_slow_listener_slows_nobody_and_catches_up(bridge):
-    daemon = bridge.run(LIVE % ", buffer: 256KiB")
+@SEVERAL_THREADS
+def test_a_slow_listener_slows_nobody_and_catches_up(bridge, threads):
+    daemon = bridge.run(LIVE % f", buffer: 256KiB, threads: {threads}")
     port = daemon.port("live")
     closing, slow = socket.socket(), socket.socket()
     for one, query in [(closing, "?slow=close"), (slow, "")]:       # they ask for everything and do not read
@@ -172,10 +177,12 @@ class Stream:
         return [e["id"] for e in self.events]
 
 
-def test_listeners_come_back_exactly(bridge):
+@pytest.mark.threads
+@SEVERAL_THREADS
+def test_listeners_come_back_exactly(bridge, threads):
     """Cut at any byte, over a restart and a kill: what follows the last position that came whole, and nothing else."""
     config = LIVE.replace("{topic: $EVENTS}", "{topic: $EVENTS, key: subject}") + "topics: {$EVENTS: {partitions: 3}}\n"
-    daemon = bridge.run(config % "")
+    daemon = bridge.run(config % f", threads: {threads}")
     heard, last, posted, verdicts = [], None, 0, []
     chance = random.Random(1)
     for turn in range(14):
@@ -206,6 +213,55 @@ def test_listeners_come_back_exactly(bridge):
     assert set(verdicts) <= {"new", "exact", None}
     answer = requests.get(f"http://127.0.0.1:{daemon.port('live')}/", headers={"Accept": "text/event-stream", "Last-Event-ID": "x" + last}, timeout=30)
     assert answer.status_code == 400 and "Last-Event-ID" in answer.json()["detail"]
+
+
+@pytest.mark.threads
+def test_several_threads_are_one_sink(bridge):
+    """Its limits, its counts, the names of its positions and what its listeners publish: whichever thread a connection is at."""
+    daemon = bridge.run(LIVE % ', threads: 3, max_listeners_per_ip: 6, max_subscriptions: 2, publish: {types: ["chat.*"]}')
+    port = daemon.port("live")
+    url = f"http://127.0.0.1:{port}/events"
+
+    def pull(**parameters):
+        answer = requests.get(url, params=parameters, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+    post_ok(daemon, *[event(f"before-{i}") for i in range(6)])
+    wait_for(lambda: len(pull(**{"from": "earliest"})["events"]) == 6)
+    cursor, ids = pull(position="job", **{"from": "earliest", "max": 1})["cursor"], []
+    others = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]      # each request goes to whoever has fewest
+    for _ in range(5):
+        others.pop().close() if others else None
+        answer = pull(position="job", ack=cursor, max=1)
+        ids += [e["id"] for e in answer["events"]]
+        cursor = answer["cursor"]
+    assert ids == [f"before-{i}" for i in range(1, 6)], "what one thread was told counts at the others"
+    all_of_them = [Listener(port) if i % 2 else Listener(port, "?type=thing.*") for i in range(6)]
+    listening(daemon, 6)
+    assert Listener(port).refused == 429
+    all_of_them.pop().leave()
+    listening(daemon, 5)
+    assert Listener(port, "?type=of.a.third.kind").refused == 503
+    sent = [event(f"number-{i:03}") for i in range(100)]
+    for i in range(0, 100, 20):
+        post_ok(daemon, *sent[i:i + 20])
+    for one in all_of_them:
+        wait_for(lambda: len(one.events) == 100, why=lambda: len(one.events))
+        assert one.ids() == [e["id"] for e in sent]
+    wait_for(lambda: daemon.metric("aqueduct_listener_events_total", sink="live") == 500)
+    assert daemon.metric("aqueduct_sink_delivered_total", sink="live") == 106, "each once, however many threads show it"
+    others = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+    for i in range(4):
+        others.pop().close()
+        answer = requests.post(f"http://127.0.0.1:{port}/", json=event(f"said-{i}", "chat.said"), timeout=30)
+        assert answer.status_code == 202 and answer.json()["status"] == "stored", "answered by whom it came to"
+    for one in all_of_them:
+        if "?" not in one.url:
+            one.heard({f"said-{i}" for i in range(4)})
+    daemon.stop()
+    for one in all_of_them:
+        assert one.ended.wait(30)
+    assert all(one.code == 1012 and re.fullmatch(r"restarting; come back in \d+ ms", one.reason) for one in all_of_them)
 
 
 def test_listeners_come_and_go(bridge):

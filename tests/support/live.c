@@ -10,7 +10,7 @@
 #include "tests/support/event.h"
 #include "tests/support/loopback.h"
 
-struct sink *live_sink;
+struct sink *live_sink, *live_second;
 struct source *live_source;
 struct emission live_emitted[16];
 int64_t live_offset;
@@ -25,19 +25,36 @@ static struct strings live_topics = { live_topic_names, 2 };
 
 /* ---- the sink ---- */
 
-static void live_open_at(const char *listen, const char *more)
+static struct sink *live_filled(const char *more, size_t copies)
 {
-    char yaml[2048];
+    char listen[128], yaml[2048];
+    if (live_path)
+        snprintf(listen, sizeof listen, "unix:%s", live_path);
+    else
+        snprintf(listen, sizeof listen, "127.0.0.1:%d", live_port);
     snprintf(yaml, sizeof yaml, "listen: %s\n%s", listen, more);
-    live_sink = sink_filled(&websocket_sink, "live", yaml);
-    live_sink->topics = &live_topics;
+    struct sink *s = sink_filled(&websocket_sink, "live", yaml);
+    s->topics = &live_topics;
+    s->copies = copies;
+    s->log = live_log;
+    s->bookmarks = live_bookmarks;
+    return s;
+}
+
+static void live_open_copies(const char *more, size_t copies)
+{
+    live_sink = live_filled(more, copies);
     if (websocket_sink.brings(live_sink)) {
         live_source = live_sink->inward = mem_alloc(websocket_sink.inward->size);
         *live_source = (struct source){ .ops = websocket_sink.inward, .id = "live", .sink = live_sink };
     }
-    live_sink->log = live_log;
-    live_sink->bookmarks = live_bookmarks;
     sink_start(live_sink);
+    if (copies > 1) {
+        live_second = live_filled(more, copies);
+        live_second->inward = live_source;
+        live_second->first = live_sink;
+        sink_start(live_second);
+    }
     live_wake_fd = wake_new();
     wake_up(live_wake_fd);
     if (live_source)
@@ -46,19 +63,28 @@ static void live_open_at(const char *listen, const char *more)
 
 void live_open(const char *more)
 {
-    char listen[128];
     live_path = client_path();
-    snprintf(listen, sizeof listen, "unix:%s", live_path);
-    live_open_at(listen, more);
+    live_open_copies(more, 1);
 }
 
 void live_open_tcp(const char *more)
 {
-    char listen[32];
     live_path = NULL;
     live_port = loopback_free_port();
-    snprintf(listen, sizeof listen, "127.0.0.1:%d", live_port);
-    live_open_at(listen, more);
+    live_open_copies(more, 1);
+}
+
+void live_open_twice(const char *more)
+{
+    live_path = client_path();
+    live_open_copies(more, 2);
+}
+
+void live_open_tcp_twice(const char *more)
+{
+    live_path = NULL;
+    live_port = loopback_free_port();
+    live_open_copies(more, 2);
 }
 
 static void live_forget(void)
@@ -76,8 +102,9 @@ int live_close(void **state)
         live_source->ops->close(live_source);
     free(live_source);
     live_source = NULL;
+    sink_end(live_second);
     sink_end(live_sink);
-    live_sink = NULL;
+    live_sink = live_second = NULL;
     close(live_wake_fd);
     live_wake_fd = -1;
     if (live_path)
@@ -89,6 +116,8 @@ int live_close(void **state)
 void live_turn(void)
 {
     assert_int_equal(websocket_sink.work(live_sink, live_wake_fd, (struct duration){ 50 }, NULL, 0), 0);
+    if (live_second)
+        assert_int_equal(websocket_sink.work(live_second, live_wake_fd, (struct duration){ 50 }, NULL, 0), 0);
 }
 
 void live_settle(size_t count, enum outcome o, const char *why)
@@ -114,6 +143,8 @@ void live_send(const char *topic, const char *id, const char *type, const char *
                                                          .data = str_of(data) });
     struct record r = { .topic = str_of(topic), .partition = 3, .offset = live_offset++ };
     websocket_sink.send(live_sink, &(struct message){ .event = ev, .record = &r, .attempt = 1 });
+    if (live_second)
+        websocket_sink.send(live_second, &(struct message){ .event = ev, .record = &r, .attempt = 1 });
     event_unref(ev);
 }
 

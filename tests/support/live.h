@@ -14,6 +14,7 @@
 
 extern const struct sink_ops websocket_sink;
 extern struct sink *live_sink;     /* NULL: not open */
+extern struct sink *live_second;   /* a copy of it, on a thread of its own as it were; NULL: there is none */
 extern struct source *live_source; /* of what its listeners publish; NULL: they do not */
 extern int64_t live_offset;        /* of the next event in partition 3 */
 extern struct log *live_log;       /* what the sink gets as its own; NULL: none (tests/support/live_log.h) */
@@ -21,10 +22,13 @@ extern struct bookmarks *live_bookmarks;
 
 void live_open(const char *more);     /* options besides listen */
 void live_open_tcp(const char *more); /* on 127.0.0.1 */
+/* On a unix socket again, with a copy: connections go to both in turn. */
+void live_open_twice(const char *more);
+void live_open_tcp_twice(const char *more);
 int live_close(void **state);
 #define LIVE(test) cmocka_unit_test_teardown(test, live_close)
 
-void live_turn(void); /* one call of work() */
+void live_turn(void); /* one call of work(), of each copy */
 /* Takes what listeners have published, waiting for `count` of it, and settles each with that outcome. */
 void live_settle(size_t count, enum outcome o, const char *why);
 extern struct emission live_emitted[16]; /* what it took last; the events live until the next call or live_close */

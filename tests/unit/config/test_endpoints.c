@@ -281,6 +281,8 @@ TEST(mistakes_are_said_where_they_are)
     expect("    url: http://a/\n    unsigned: true\nroutes: [{topic: t}]\nsources:\n"
            "  s: {type: sqlite, path: a.db, preset: anythingllm, threads: 2}\n",
            "a.yaml:10:63: sources.s.threads: has no use here: a sqlite source has one thread\n");
+    expect("    url: http://a/\n    unsigned: true\n    threads: 2\n",
+           "a.yaml:8:14: sinks.w.threads: has no use here: a webhook sink has one thread\n");
 }
 
 int main(void)

@@ -102,9 +102,9 @@ TEST(test_options_without_use_are_not_offered)
 {
     for (size_t i = 0; connectors.sinks[i]; i++) {
         const struct sink_ops *ops = connectors.sinks[i];
-        const struct connector_type t = { .type = ops->type,
-                                          .broadcast = ops->broadcast,
-                                          .dead_letters = ops->dead_letters };
+        const struct connector_type t = {
+            .type = ops->type, .broadcast = ops->broadcast, .copies = ops->copies, .dead_letters = ops->dead_letters
+        };
         for (const struct option *row = sink_options; row->key; row++) {
             char *text = NULL;
             size_t n = 0;
