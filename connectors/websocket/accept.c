@@ -311,7 +311,8 @@ static void accept_listen(struct websocket_sink *s, struct arrival *a)
         talk_begin(s, l,
                    &(struct talk_form){ .nameless = a->in.nameless,
                                         .cbor = str_eq(accept_subprotocol(a->r), STR("aqueduct.v1+cbor")),
-                                        .deflate = accept_deflate(s, a->r) });
+                                        .deflate = accept_deflate(s, a->r),
+                                        .address = a->r->peer });
 }
 
 /* May it begin where it wants to? Else it is answered. */
@@ -352,7 +353,9 @@ static bool accept_subscription(struct websocket_sink *s, struct arrival *a)
     struct subscription *wanted = &a->subscription;
     bool sse = access_header_has(r, "Accept", STR("text/event-stream"));
     a->talks = accept_talks(r);
-    if (!sse && !access_header_has(r, "Upgrade", STR("websocket")))
+    if (rights_are_over(&a->in.rights, clock_wall_ms()))
+        refuse_request(s, r, 401, "the token has expired");
+    else if (!sse && !access_header_has(r, "Upgrade", STR("websocket")))
         refuse_request(s, r, 426, "connect by WebSocket, or ask for server-sent events with Accept: text/event-stream");
     else if (!subscription_parse(wanted, r->query, sse, s->base.topics, accept_is_secret, s, &e)
              || !wish_parse(&a->wish, r->query, http_header(r, "Last-Event-ID", NULL), &e))

@@ -80,11 +80,12 @@ static void cohort_drop(struct seat *t)
     listener_close(t->listener, 1013, "too slow");
 }
 
-/* One write for all that is pending. The head is always the end of a frame. */
+/* One write for all that is pending, up to the end of a frame, as the head always is. */
 static struct http_write cohort_pending(const struct seat *t)
 {
-    const struct ring *r = &t->cohort->ring;
-    struct str bytes = { ring_bytes(r, t->position), (size_t)(r->head - t->position) };
+    const struct cohort *c = t->cohort;
+    uint64_t end = t->listener->finishing ? marks_back(&c->marks, t->position, NULL) : c->ring.head;
+    struct str bytes = { ring_bytes(&c->ring, t->position), (size_t)(end - t->position) };
     return (struct http_write){ t->listener->stream, bytes, 0 };
 }
 
@@ -205,6 +206,20 @@ void listener_writable(struct listener *l)
             cohort_rewind_if_level(c);
         t = t->next ? t->next : l->seats;
     } while (t != begin && !l->blocked);
+}
+
+bool listener_finish(struct listener *l)
+{
+    struct seat *t = l->unfinished;
+    l->finishing = true;
+    l->blocked = false;
+    if (t && t->cohort && t->index == SEAT_BEHIND)
+        t->cohort->fallback->writable(t->cohort->fallback->ctx, t);
+    else if (t && cohort_is_behind(t))
+        cohort_push(t);
+    l->finishing = false;
+    l->blocked = true;
+    return !l->unfinished;
 }
 
 /* ---- coming and going ---- */

@@ -79,7 +79,8 @@ struct listener {
     uint32_t number;  /* of the process, as people see it; it may come again after 2^32 */
     int64_t came_ms;  /* wall clock */
     uint32_t moved_s; /* blocked: when the kernel last took something (clock_mono_ms() / 1000) */
-    bool blocked;     /* the kernel takes no more for now */
+    bool blocked;     /* the kernel takes no more for now, or nothing more is given to it */
+    bool finishing;   /* inside of listener_finish */
     bool sent_away;   /* we closed it; else the other side went */
     bool in_batch;    /* cohort_flush is about to write to it */
 };
@@ -168,7 +169,10 @@ void seat_give_up(struct seat *t);
 
 /* Of `pending` bytes of that seat (NULL: none's) the kernel took so many. */
 void listener_took(struct listener *l, struct seat *t, size_t taken, size_t pending);
-void listener_writable(struct listener *l);      /* the kernel takes bytes again */
+void listener_writable(struct listener *l); /* the kernel takes bytes again */
+/* Of one that is to get nothing more: sends the rest of a frame that went out in part, and stays blocked. True: whatever it
+ * got is whole, so that it can be told why. */
+bool listener_finish(struct listener *l);
 void listener_leave(struct listener *l);         /* all its seats leave */
 void listener_close_stalled(struct listener *l); /* who took nothing for too long */
 /* Takes the listener out and ends its stream; `l` may be gone afterwards. */

@@ -52,7 +52,7 @@ uint64_t marks_back(const struct marks *m, uint64_t position, int64_t *next)
         if (end - one->bytes < position)
             break;
         end -= one->bytes;
-        if (one->place < UINT32_MAX)
+        if (next && one->place < UINT32_MAX)
             next[one->place] = one->offset;
     }
     return end;

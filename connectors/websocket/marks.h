@@ -21,7 +21,8 @@ void marks_add(struct marks *m, struct mark one);
 void marks_drop(struct marks *m, uint64_t before); /* forgets frames that begin before that position */
 void marks_free(struct marks *m);
 /* Whoever has the bytes up to `position` has whole frames up to the position that is returned, once the rest of the one it
- * stands in is there, too. Lowers next[place], as it is at the end of the bytes, to what comes first behind that. */
+ * stands in is there, too. Lowers next[place] (NULL: nobody asks), as it is at the end of the bytes, to what comes first
+ * behind that. */
 uint64_t marks_back(const struct marks *m, uint64_t position, int64_t *next);
 /* How many frames of records begin at `position` or later. */
 size_t marks_after(const struct marks *m, uint64_t position);

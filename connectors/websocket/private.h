@@ -117,6 +117,7 @@ void refuse_request(struct websocket_sink *s, const struct http_request *r, int 
 struct talk_form {
     bool nameless, cbor;
     enum ws_window deflate;
+    struct str address; /* the client's, in full */
 };
 /* The listener speaks aqueduct.v1 from now on: it is welcome, and has no subscription yet. */
 void talk_begin(struct websocket_sink *s, struct listener *l, const struct talk_form *form);

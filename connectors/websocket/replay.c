@@ -289,13 +289,16 @@ static bool replay_send_rest(struct replay *r, struct behind *b)
     return true;
 }
 
-/* As far as its window goes. */
+/* As far as its window goes; when it is to get nothing more, to the end of the frame that it got in part. */
 static bool replay_send_chunk(struct replay *r, struct behind *b)
 {
     struct window *w = seat_window(b->seat);
     const struct chunk *k = b->chunk;
-    size_t taken = 0, end = w ? (size_t)marks_limit(&k->marks, b->sent, window_room(w)) : k->bytes.n,
-           left = end - b->sent;
+    bool finishing = b->seat->listener->finishing;
+    size_t taken = 0, end = finishing ? (size_t)marks_back(&k->marks, b->sent, NULL)
+                            : w       ? (size_t)marks_limit(&k->marks, b->sent, window_room(w))
+                                      : k->bytes.n;
+    size_t left = end - b->sent;
     struct str bytes = { k->bytes.at + b->sent, left };
     if (left > 0 && !replay_write(r, b, bytes, &taken))
         return false;
@@ -303,7 +306,7 @@ static bool replay_send_chunk(struct replay *r, struct behind *b)
         window_note(w, &k->marks, b->sent, b->sent + taken);
     b->sent += taken;
     if (taken == left && end < k->bytes.n)
-        replay_list(b, &r->full);
+        replay_list(b, finishing ? &r->blocked : &r->full);
     return b->sent == k->bytes.n;
 }
 
@@ -382,6 +385,11 @@ static void replay_step(struct replay *r, struct behind *b)
         return; /* it asks */
     if (b->seat->listener->blocked) {
         replay_list(b, &r->blocked);
+        return;
+    }
+    if (b->seat->listener->finishing) {
+        if (replay_send_rest(r, b) && (!b->chunk || !b->chunk->ready || replay_send_chunk(r, b)))
+            replay_list(b, &r->blocked);
         return;
     }
     if (!b->chunk && b->fell && b->seat->slow == SLOW_LATEST)

@@ -82,6 +82,11 @@ bool rights_take(struct rights *r, const struct claims_options *o, const struct 
     return false;
 }
 
+bool rights_are_over(const struct rights *r, int64_t wall_ms)
+{
+    return r->until_ms && wall_ms >= r->until_ms;
+}
+
 void rights_free(struct rights *r)
 {
     json_decref(r->topics);

@@ -23,6 +23,9 @@ struct rights {
 
 /* Of the request or token that was verified last. False with *e: a claim is not as it must be. NULL verifier: all rights. */
 bool rights_take(struct rights *r, const struct claims_options *o, const struct verifier *v, struct err *e);
+/* Has the token's time passed? A verifier's leeway lets requests in for a while longer, since clocks differ; but what lasts ends
+ * when the token says, and so cannot begin, or be refreshed, after that. */
+bool rights_are_over(const struct rights *r, int64_t wall_ms);
 void rights_free(struct rights *r);                                   /* also fit for a zeroed one */
 bool rights_are_same(const struct rights *a, const struct rights *b); /* whenever they end */
 /* Narrows the subscription to what may be seen. Not 0 with *e: that is nothing. */

@@ -38,6 +38,7 @@ struct subs_house { /* where they live */
 struct talk { /* a connection */
     struct talk *next, *before;
     struct listener *listener;
+    char *address; /* of the client, in full, for tokens that come later */
     struct sub *subs;
     int64_t count;
     int64_t hello_by_ms; /* it has shown nothing, and must by then; 0: it has */

@@ -137,10 +137,18 @@ void talk_answers(struct websocket_sink *s)
 
 /* ---- aqueduct.v1 ---- */
 
+static void talk_end_expired(struct listener *l)
+{
+    listener_close(l, CODE_EXPIRED, "the token has expired");
+}
+
 void talk_writable(struct listener *l)
 {
-    if (l->ticket && l->ticket->paused)
-        return; /* until it is refreshed */
+    if (l->ticket && l->ticket->paused) { /* until it is refreshed it gets the end of a frame at most */
+        if (listener_finish(l) && !l->talk)
+            talk_end_expired(l);
+        return;
+    }
     listener_writable(l);
     if (l->talk)
         subs_turn(l->talk, talk_ended);
@@ -160,7 +168,9 @@ static void talk_set_nameless(struct websocket_sink *s, struct listener *l, bool
 void talk_begin(struct websocket_sink *s, struct listener *l, const struct talk_form *form)
 {
     struct talk *t = mem_alloc(sizeof *t);
-    *t = (struct talk){ .next = s->talks, .listener = l, .cbor = form->cbor, .deflate = form->deflate };
+    *t = (struct talk){
+        .next = s->talks, .listener = l, .address = str_dup(form->address), .cbor = form->cbor, .deflate = form->deflate
+    };
     if (t->next)
         t->next->before = t;
     s->talks = l->talk = t;
@@ -182,6 +192,7 @@ void talk_end(struct websocket_sink *s, struct listener *l)
         t->next->before = t->before;
     talk_set_nameless(s, l, false);
     subs_close(t);
+    free(t->address);
     free(t);
     l->talk = NULL;
 }
@@ -207,11 +218,6 @@ static void talk_expired(struct listener *l)
                 "the token has expired; op refresh within 30 seconds goes on");
 }
 
-static void talk_end_expired(struct listener *l)
-{
-    listener_close(l, CODE_EXPIRED, "the token has expired");
-}
-
 void talk_turn(struct websocket_sink *s)
 {
     int64_t now = clock_mono_ms();
@@ -230,7 +236,7 @@ static enum code talk_verify(struct websocket_sink *s, struct listener *l, struc
     const struct http_request r = { .method = STR("GET"),
                                     .target = str_of(s->path),
                                     .path = str_of(s->path),
-                                    .peer = l->peer->name,
+                                    .peer = str_of(l->talk->address),
                                     .network = l->peer->name };
     struct verified is = { .no = REFUSAL_NONE };
     if (s->verifier)
@@ -245,7 +251,12 @@ static enum code talk_verify(struct websocket_sink *s, struct listener *l, struc
         err_set(e, "a valid token is needed");
         return CODE_UNVERIFIED;
     }
-    return rights_take(rights, &s->claims, s->verifier, e) ? 0 : CODE_FORBIDDEN;
+    if (!rights_take(rights, &s->claims, s->verifier, e))
+        return CODE_FORBIDDEN;
+    if (!rights_are_over(rights, clock_wall_ms()))
+        return 0;
+    err_set(e, "the token has expired");
+    return CODE_EXPIRED;
 }
 
 /* The first token of a connection that had shown nothing. */
@@ -475,8 +486,8 @@ static void talk_op(struct websocket_sink *s, struct listener *l, struct str pay
         code = talk_do(s, l, &o, &e);
     if (code)
         talk_refuse(l, &o.asked, code, e.text);
-    if (code == CODE_UNVERIFIED && o.kind == OP_HELLO)
-        listener_close(l, CODE_UNVERIFIED, "a valid token is needed");
+    if ((code == CODE_UNVERIFIED || code == CODE_EXPIRED) && o.kind == OP_HELLO)
+        listener_close(l, (int)code, code == CODE_EXPIRED ? "the token has expired" : "a valid token is needed");
 }
 
 static void talk_cbor(struct websocket_sink *s, struct listener *l, struct str payload)

@@ -60,13 +60,14 @@ void tickets_turn(struct ticket *all, int64_t wall_ms, void (*tell)(struct liste
         next = t->next;
         if (t->paused)
             ticket_excuse(t);
-        if (t->listener->sent_away || !t->rights.until_ms || wall_ms < t->rights.until_ms)
+        if (t->listener->sent_away || !rights_are_over(&t->rights, wall_ms))
             continue;
-        if (t->listener->talk && !t->paused) {
+        if ((t->listener->talk || t->listener->unfinished) && !t->paused) {
             t->paused = t->listener->blocked = true;
             ticket_excuse(t);
             t->ends_ms = wall_ms + TICKET_GRACE_MS;
-            tell(t->listener);
+            if (t->listener->talk)
+                tell(t->listener);
         } else if (!t->paused || wall_ms >= t->ends_ms)
             end(t->listener);
     }

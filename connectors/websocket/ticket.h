@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The tokens of listeners: what each allows, and that it expires.
  *
- *                    plain, or an event stream: closed with 4410
+ *                    plain, or an event stream: closed with 4410, once what it got of a frame is whole
  *   [good] --expires-+
  *      ^             `-> aqueduct.v1: told so, [paused] --30 s--> closed with 4410
  *      `------------------ op refresh ------------'
  *
- * Only tokens that say something have a ticket. One thread. */
+ * Whoever takes the rest of a frame only later gets that, and nothing else. Only tokens that say something have a ticket. One thread. */
 #pragma once
 #include "connectors/websocket/cohort.h"
 #include "connectors/websocket/rights.h"

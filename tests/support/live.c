@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
 #include "tests/support/connector.h"
@@ -149,6 +150,24 @@ void live_send(const char *topic, const char *id, const char *type, const char *
 }
 
 /* ---- listeners ---- */
+
+char *live_token(const char *claims)
+{
+    unsigned char mac[SHA256_BYTES];
+    struct buf b = buf_new(8192);
+    struct hmac *h = hmac_new(STR(LIVE_SECRET));
+    base64url_add(&b, STR("{\"alg\":\"HS256\"}"));
+    buf_add_char(&b, '.');
+    base64url_add(&b, str_of(claims));
+    const struct str all = buf_str(&b);
+    hmac_sign(h, &all, 1, mac);
+    hmac_free(h);
+    buf_add_char(&b, '.');
+    base64url_add(&b, (struct str){ (const char *)mac, sizeof mac });
+    char *text = str_dup(buf_str(&b));
+    buf_free(&b);
+    return text;
+}
 
 struct client live_client(void)
 {

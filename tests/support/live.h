@@ -28,6 +28,11 @@ void live_open_tcp_twice(const char *more);
 int live_close(void **state);
 #define LIVE(test) cmocka_unit_test_teardown(test, live_close)
 
+/* Option verify of JSON Web Tokens, and such a token with these claims (an object); free() it. */
+#define LIVE_SECRET "a-secret-of-these-tokens-which-is-long-enough-01"
+#define LIVE_VERIFY "verify: {scheme: jwt, jwt: {secrets: [" LIVE_SECRET "], needs_exp: false}}\n"
+char *live_token(const char *claims);
+
 void live_turn(void); /* one call of work(), of each copy */
 /* Takes what listeners have published, waiting for `count` of it, and settles each with that outcome. */
 void live_settle(size_t count, enum outcome o, const char *why);
