@@ -48,7 +48,7 @@ void replay_close(struct replay *r); /* without seats */
 void replay_begin(struct replay *r, struct cohort *c, struct seat *t, struct spot *spot, struct str told);
 /* The same for one whose position is not known yet: the wish is taken over. */
 void replay_ask(struct replay *r, struct cohort *c, struct seat *t, struct wish *w, struct str told);
-/* May another one begin? */
+/* May another one begin? Of threads that ask at the same moment each may. */
 bool replay_has_room(const struct replay *r);
 /* One turn, of a few ms at most. Returns whether there is more to do at once. */
 bool replay_turn(struct replay *r);

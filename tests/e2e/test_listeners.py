@@ -264,8 +264,10 @@ def test_several_threads_are_one_sink(bridge):
     assert all(one.code == 1012 and re.fullmatch(r"restarting; come back in \d+ ms", one.reason) for one in all_of_them)
 
 
-def test_listeners_come_and_go(bridge):
-    daemon = bridge.run(LIVE % ", max_listeners_per_ip: 5")
+@pytest.mark.threads
+@SEVERAL_THREADS
+def test_listeners_come_and_go(bridge, threads):
+    daemon = bridge.run(LIVE % f", max_listeners_per_ip: 5, threads: {threads}")
     port = daemon.port("live")
     for round_ in range(3):
         some = [Listener(port) for _ in range(5)]

@@ -38,8 +38,9 @@ class Talker(Listener):
         return [a["event"] for a in self.answers if a["status"] == "stored"]
 
 
-def test_a_session_hears_its_tokens_in_order_from_http_and_websocket(bridge):
-    daemon = bridge.run(LIVE % "")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_session_hears_its_tokens_in_order_from_http_and_websocket(bridge, threads):
+    daemon = bridge.run(LIVE % f", threads: {threads}")
     port = daemon.port("live")
     mine, other = Listener(port, "?subject=s-1"), Listener(port, "?subject=s-2")
     talker = Talker(port, "?type=nothing")
