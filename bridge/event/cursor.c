@@ -295,12 +295,14 @@ static bool cursor_doubts(const struct placing *at, bool *out)
     return true;
 }
 
-static bool cursor_resume(struct placing *at)
+static bool cursor_resume(struct placing *at, bool all)
 {
     bool doubts = false;
     int64_t end = at->bounds.end > at->live ? at->bounds.end : at->live, next = at->part->next;
     if (!at->topic->known && !at->c->read)
         return cursor_at_offset(at, at->live);
+    if (!at->topic->known && all)
+        return cursor_at_offset(at, 0);
     if (at->topic->known && !at->anew && next <= end && !cursor_doubts(at, &doubts))
         return false;
     if (!at->topic->known || at->anew || next > end || doubts)
@@ -320,7 +322,8 @@ static bool cursor_place_part(struct placing *at, struct cursor_start start)
         return false;
     switch (start.from) {
     case CURSOR_LATEST: break;
-    case CURSOR_RESUME: return cursor_resume(at);
+    case CURSOR_RESUME: return cursor_resume(at, false);
+    case CURSOR_RESUME_ALL: return cursor_resume(at, true);
     case CURSOR_EARLIEST: return cursor_at_offset(at, 0);
     case CURSOR_TIME: return cursor_at_time(at, start.value, CURSOR_NEW);
     case CURSOR_LAST: {
@@ -360,7 +363,7 @@ bool cursor_place(struct cursor *c, struct log *log, struct cursor_start start)
     for (size_t i = 0; i < c->count; i++)
         if (!cursor_place_topic(c, &c->topics[i], log, start))
             all = false;
-    if (all && (!c->read || start.from != CURSOR_RESUME))
+    if (all && (!c->read || (start.from != CURSOR_RESUME && start.from != CURSOR_RESUME_ALL)))
         cursor_passed(c, clock_wall_ms());
     c->verdict = all ? CURSOR_EXACT : 0;
     c->lost = 0;

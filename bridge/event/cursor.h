@@ -39,6 +39,7 @@ const char *cursor_verdict_text(enum cursor_verdict v); /* "exact" ... */
 
 enum cursor_from {
     CURSOR_RESUME = 1, /* where it stands; a cursor that was not read begins at the end */
+    CURSOR_RESUME_ALL, /* the same, but a topic that its text does not have begins at its oldest record */
     CURSOR_EARLIEST,
     CURSOR_LATEST, /* where send() goes on */
     CURSOR_TIME,   /* value: wall clock, ms */

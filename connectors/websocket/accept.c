@@ -46,7 +46,7 @@ static bool accept_is_verified(struct websocket_sink *s, const struct http_reque
     out->nameless = is.no && accept_may_be_nameless(s, r, is.no);
     if (out->nameless)
         return true;
-    if (!is.no && rights_take(&out->rights, &s->claims, s->verifier, &e))
+    if (!is.no && rights_take(&out->rights, out->key, &s->claims, s->verifier, &e))
         return true;
     if (!is.no) {
         refuse_request(s, r, 403, e.text);

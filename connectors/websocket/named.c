@@ -24,15 +24,42 @@ bool named_is_good(struct str name)
     return true;
 }
 
-struct str named_stored(struct str value, int64_t *since_ms)
+struct named_mark named_stored(struct str value)
 {
-    struct str rest = value, ms;
-    int64_t n = 0;
-    if (!str_cut(&rest, ' ', &ms) || !str_to_i64(ms, &n))
-        return STR_ABSENT;
-    if (since_ms)
-        *since_ms = n;
-    return rest;
+    struct named_mark m = { .cursor = STR_ABSENT, .user = STR_ABSENT };
+    struct str rest = value, ms, cursor;
+    if (!str_cut(&rest, ' ', &ms) || !str_to_i64(ms, &m.since_ms) || !str_cut(&rest, ' ', &cursor))
+        return m;
+    m.cursor = cursor;
+    m.user = rest;
+    return m;
+}
+
+bool named_by(const struct rights *r, struct named_by *out)
+{
+    *out = (struct named_by){ 0 };
+    if (!r || !r->claimed)
+        return true;
+    out->user = r->user ? str_dup(str_of(r->user)) : NULL;
+    out->sees_all = !r->topics && !r->filter;
+    return r->user;
+}
+
+bool named_may_use(const struct named_by *by, struct str value)
+{
+    struct str user = named_stored(value).user;
+    if (!by->user || !value.at)
+        return true;
+    return user.at ? str_eq(user, str_of(by->user)) : by->sees_all;
+}
+
+void named_sign(struct buf *out, const struct named_by *by, struct str before)
+{
+    struct str user = before.at ? named_stored(before).user : str_of(by->user);
+    if (!user.at)
+        return;
+    buf_add_char(out, ' ');
+    buf_add_str(out, user);
 }
 
 static struct cursor *named_read(const struct strings *topics, struct hmac *key, struct str text, struct err *e)
@@ -66,19 +93,21 @@ static bool named_covers(const struct cursor *to, const struct cursor *from, str
     return true;
 }
 
-bool named_value(const struct strings *topics, struct hmac *key, struct str before, struct str text, bool back,
-                 struct buf *out, struct err *e)
+bool named_value(const struct strings *topics, struct hmac *key, const struct named_change *c, struct buf *out,
+                 struct err *e)
 {
     struct err ignored;
-    struct cursor *to = named_read(topics, key, text, e);
+    struct cursor *to = named_read(topics, key, c->text, e);
     if (!to)
         return false;
-    struct cursor *from = before.at && !back ? named_read(topics, key, named_stored(before, NULL), &ignored) : NULL;
+    struct cursor *from = c->before.at && !c->back ? named_read(topics, key, named_stored(c->before).cursor, &ignored)
+                                                   : NULL;
     bool covers = !from || named_covers(to, from, e);
     if (from)
         named_move_on(to, from);
     buf_printf(out, "%lld ", (long long)clock_wall_ms());
     cursor_write(to, key, out);
+    named_sign(out, c->by, c->before);
     cursor_free(from);
     cursor_free(to);
     return covers;
@@ -86,13 +115,14 @@ bool named_value(const struct strings *topics, struct hmac *key, struct str befo
 
 /* ---- a name ---- */
 
-struct named *named_new(struct names *all, struct str name, void *owner)
+struct named *named_new(struct names *all, struct str name, const struct named_by *by, void *owner)
 {
     struct named *n = mem_alloc(sizeof *n);
     *n = (struct named){ .next = all->first,
                          .at = &all->first,
                          .owner = owner,
                          .name = str_dup(name),
+                         .by = *by,
                          .state = NAMED_RECALLS,
                          .give_up_ms = clock_mono_ms() + NAMED_PATIENCE_MS };
     if (n->next)
@@ -113,6 +143,7 @@ void named_free(struct named *n)
     cursor_free(n->cursor);
     free(n->text);
     free(n->name);
+    free(n->by.user);
     free(n);
 }
 
@@ -168,10 +199,15 @@ static enum grant named_recall(struct named *n, struct names *all, enum code *co
     struct str value;
     if (!all->places->key || !b->ops->recall(b, str_of(n->name), &value))
         return GRANT_NOT_YET;
+    if (!named_may_use(&n->by, value)) {
+        *code = CODE_FORBIDDEN;
+        err_set(e, "name: " NAMED_FOREIGN);
+        return GRANT_NO;
+    }
     n->state = value.at ? NAMED_STANDS : NAMED_PLACES;
     if (!value.at)
         return GRANT_NOT_YET;
-    struct str text = named_stored(value, NULL);
+    struct str text = named_stored(value).cursor;
     if (text.at) {
         free(n->text);
         n->text = str_dup(text);
@@ -200,10 +236,11 @@ static enum grant named_begin(struct named *n, struct names *all, const struct w
         return GRANT_NOT_YET;
     buf_printf(&value, "%lld ", (long long)clock_wall_ms());
     cursor_write(n->cursor, p->key, &value);
+    named_sign(&value, &n->by, STR_ABSENT);
     bool fits = !value.failed;
     if (fits) {
         free(n->text);
-        n->text = str_dup(named_stored(buf_str(&value), NULL));
+        n->text = str_dup(named_stored(buf_str(&value)).cursor);
         named_store(n, all, STR_ABSENT, buf_str(&value));
         n->state = NAMED_STORES;
     }
@@ -290,7 +327,8 @@ static size_t named_merge(struct named *n, struct names *all, struct str before,
     size_t i = 0;
     for (; i < n->count; i++) {
         buf_reset(&next);
-        if (!named_value(p->topics, p->key, i ? buf_str(value) : before, str_of(n->acks[i].text), false, &next, e)
+        const struct named_change c = { &n->by, i ? buf_str(value) : before, str_of(n->acks[i].text), false };
+        if (!named_value(p->topics, p->key, &c, &next, e)
             || (next.failed && !err_set(e, "a position in so many partitions is too long to be kept")))
             break;
         buf_reset(value);
@@ -317,6 +355,10 @@ void named_turn(struct named *n, struct names *all,
     struct bookmarks *b = named_bookmarks(all);
     if (n->count == 0 || !b->ops->recall(b, str_of(n->name), &before))
         return;
+    if (!named_may_use(&n->by, before)) { /* it was forgotten, and made by somebody else */
+        named_tell(n, n->count, CODE_FORBIDDEN, NAMED_FOREIGN, told, ctx);
+        return;
+    }
     struct buf value = buf_new(BOOKMARK_BYTES);
     n->stored = named_merge(n, all, before, &value, &e);
     if (n->stored)

@@ -9,7 +9,19 @@
 #pragma once
 #include "bridge/event/bookmarks.h"
 #include "connectors/websocket/protocol.h"
+#include "connectors/websocket/rights.h"
 #include "connectors/websocket/wish.h"
+
+/* Who uses names. With `claims` a name is of the user who made it: whoever sees less could move it past what another one has
+ * not got. */
+struct named_by {
+    char *user;    /* NULL: of a sink without claims, all names are anybody's */
+    bool sees_all; /* with them: also what was made before, and is nobody's */
+};
+/* Who that is (NULL: all rights); free out->user. False: the token does not say. */
+bool named_by(const struct rights *r, struct named_by *out);
+#define NAMED_FOREIGN "this name of a position is another user's"
+#define NAMED_BY_NONE "names of positions are for tokens that say whose they are (sub)"
 
 enum { NAMED_ACKS = 64 }; /* most of one subscription that wait for their answers */
 
@@ -36,6 +48,7 @@ struct named { /* named.c's, but for the first two */
     void *owner;
     struct named **at;
     char *name;
+    struct named_by by;
     enum named_state state;
     struct cursor *cursor; /* where a new one begins */
     char *text;            /* the same, when it is known */
@@ -47,8 +60,8 @@ struct named { /* named.c's, but for the first two */
     size_t count, stored; /* `stored` of them are in that bookmark */
 };
 
-/* Takes a good name. */
-struct named *named_new(struct names *all, struct str name, void *owner);
+/* Takes a good name, and by->user over. */
+struct named *named_new(struct names *all, struct str name, const struct named_by *by, void *owner);
 void named_free(struct named *n);                                        /* accepts NULL */
 bool names_outcome(struct names *all, const struct bookmark_done *done); /* false: it is nobody's */
 
@@ -65,12 +78,24 @@ bool named_acknowledge(struct named *n, const struct asked *asked, struct str te
 void named_turn(struct named *n, struct names *all,
                 void (*told)(void *ctx, const struct asked *asked, enum code code, const char *why), void *ctx);
 
-/* ---- what is stored of a name: "<ms since 1970> <cursor>" ---- */
+/* ---- what is stored of a name: "<ms since 1970> <cursor>", with claims " <user>" behind it ---- */
 
-/* The cursor in it; absent: it is damaged. since_ms may be NULL. */
-struct str named_stored(struct str value, int64_t *since_ms);
+struct named_mark {
+    int64_t since_ms;
+    struct str cursor, user; /* cursor absent: it is damaged; user absent: nobody's */
+};
+struct named_mark named_stored(struct str value);
+/* May they use the name of which that is stored (absent: it is new)? */
+bool named_may_use(const struct named_by *by, struct str value);
+/* Ends what is to be stored in the place of `before`: whose it is. */
+void named_sign(struct buf *out, const struct named_by *by, struct str before);
 /* Appends what is to be stored in the place of `before` (absent: nothing is), never back from it in any partition; `back`: what the
  * text says, wherever that is. False with *e. */
-bool named_value(const struct strings *topics, struct hmac *key, struct str before, struct str text, bool back,
-                 struct buf *out, struct err *e);
+struct named_change {
+    const struct named_by *by;
+    struct str before, text;
+    bool back;
+};
+bool named_value(const struct strings *topics, struct hmac *key, const struct named_change *c, struct buf *out,
+                 struct err *e);
 bool named_is_good(struct str name); /* 1 to 64 letters, digits, points, dashes and underlines; no point first */

@@ -38,13 +38,15 @@ bool pull_is_path(const struct websocket_sink *s, struct str path)
 
 /* ---- requests ---- */
 
-static struct pulling *pull_new(const struct http_request *r, struct peer *peer)
+static struct pulling *pull_new(const struct http_request *r, const struct rights *rights, struct peer *peer)
 {
     struct pulling *p = mem_alloc(sizeof *p);
     struct str origin = http_header(r, "Origin", NULL);
     *p = (struct pulling){ .id = r->id, .peer = peer, .head = str_eq(r->method, STR("HEAD")) };
     p->origin = origin.n ? str_dup(origin) : NULL;
     p->give_up_ms = clock_mono_ms() + PULL_PATIENCE_MS;
+    /* Let in within the leeway of its verifier: it waits for nothing. */
+    p->until_ms = rights_are_over(rights, clock_wall_ms()) ? 0 : rights->until_ms;
     return p;
 }
 
@@ -59,6 +61,7 @@ static void pull_free(struct pulling *p, struct websocket_sink *s)
     free(p->origin);
     free(p->from);
     free(p->name);
+    free(p->by.user);
     free(p->ack);
     free(p);
 }
@@ -73,6 +76,7 @@ static bool pull_keeps(struct pulling *p, struct websocket_sink *s)
     switch (pull_keep(p, s, &e)) {
     case PULL_KEPT_LATER:
     case PULL_KEPT_BEGUN: return false;
+    case PULL_KEPT_FOREIGN: pull_fail(s, p, 403, NAMED_FOREIGN); return true;
     case PULL_KEPT_NONE: pull_fail(s, p, 404, "there is no position of this name"); return true;
     case PULL_KEPT_WRONG: pull_fail(s, p, 400, e.text); return true;
     case PULL_KEPT_CHANGED:
@@ -113,7 +117,7 @@ static bool pull_asks(struct pulling *p, struct websocket_sink *s)
         return false;
     }
     if (e.text[0])
-        pull_fail(s, p, 400, e.text);
+        pull_fail(s, p, p->foreign ? 403 : 400, e.text);
     return e.text[0];
 }
 
@@ -137,9 +141,22 @@ static bool pull_reads(struct pulling *p, struct websocket_sink *s, bool *again)
     return true;
 }
 
+/* Its token has expired: it is answered with what was read before that. */
+static void pull_end_expired(struct pulling *p, struct websocket_sink *s)
+{
+    if (p->count > 0)
+        pull_answer(p, s);
+    else
+        pull_fail(s, p, 401, "the token has expired");
+}
+
 static bool pull_step(struct pulling *p, struct websocket_sink *s, bool *again)
 {
     int64_t now = clock_mono_ms();
+    if (p->until_ms && clock_wall_ms() >= p->until_ms && !p->tag) {
+        pull_end_expired(p, s);
+        return true;
+    }
     if (p->state == PULL_WAITS && (p->seen != s->pull.sent || now >= p->due_ms))
         p->state = PULL_READS;
     bool answered = false;
@@ -211,11 +228,14 @@ int64_t pull_turn(struct websocket_sink *s)
             pull_free(p, s);
             continue;
         }
-        int64_t left = (p->state == PULL_WAITS ? p->due_ms : p->give_up_ms) - now;
+        int64_t left = (p->state == PULL_WAITS ? p->due_ms : p->give_up_ms) - now,
+                valid = p->until_ms && !p->tag ? p->until_ms - clock_wall_ms() : left;
+        left = valid < left ? valid : left;
+        left = left > 0 ? left : 0;
         wait = wait < 0 || left < wait ? left : wait;
         at = &p->next;
     }
-    return again ? 0 : wait < 0 ? -1 : wait;
+    return again ? 0 : wait;
 }
 
 /* ---- coming and going ---- */
@@ -228,14 +248,14 @@ static void pull_queue(struct websocket_sink *s, struct pulling *p)
     *at = p;
 }
 
-/* A name is the sink's: who may not see all events could move it past what others have not got. */
-static bool pull_may_name(const struct http_request *r, struct str rest, const struct rights *rights)
+/* Does it use a name? */
+static bool pull_uses_name(const struct http_request *r, struct str rest)
 {
-    struct buf value = buf_new(PULL_NAME_BYTES + 1);
+    struct buf value = buf_new(sizeof "");
     size_t count = 0;
     query_value(r->query, STR("position"), &value, &count);
     buf_free(&value);
-    return (rest.n == 0 && count == 0) || (!rights->topics && !rights->filter);
+    return rest.n > 0 || count > 0;
 }
 
 /* What it asks for. False: it is answered. */
@@ -243,8 +263,8 @@ static bool pull_begin(struct pulling *p, struct websocket_sink *s, const struct
                        const struct rights *rights)
 {
     struct err e;
-    if (!pull_may_name(r, rest, rights)) {
-        pull_fail(s, p, 403, "names of positions are for tokens that may see all events");
+    if (pull_uses_name(r, rest) && !named_by(rights, &p->by)) {
+        pull_fail(s, p, 403, NAMED_BY_NONE);
         return false;
     }
     if (!s->base.log || !s->base.bookmarks) {
@@ -267,6 +287,8 @@ static bool pull_begin(struct pulling *p, struct websocket_sink *s, const struct
     }
     if (p->head) /* changes nothing and waits for nothing */
         pull_reply(s, p, 200, NULL, 0, STR(""));
+    if (!p->until_ms && rights->until_ms)
+        p->due_ms = clock_mono_ms();
     p->state = p->ack ? PULL_KEEPS : PULL_ASKS;
     return !p->head;
 }
@@ -280,7 +302,7 @@ void pull_request(struct websocket_sink *s, const struct http_request *r, const 
         refuse_request(s, r, 429, "too many listeners of this address; see option max_listeners_per_ip");
         return;
     }
-    struct pulling *p = pull_new(r, peer);
+    struct pulling *p = pull_new(r, rights, peer);
     if (pull_begin(p, s, r, rest, rights))
         pull_queue(s, p);
     else

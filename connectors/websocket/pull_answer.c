@@ -21,9 +21,14 @@ void pull_fail(struct websocket_sink *s, const struct pulling *p, int status, co
     struct buf body = buf_new(REFUSE_BYTES);
     refuse_text(&body, status, why);
     struct header headers[2] = { { STR("Content-Type"), STR("application/problem+json") } };
-    headers[1] = status == 405 ? (struct header){ STR("Allow"), STR("GET, HEAD, PUT, DELETE") }
-                               : (struct header){ STR("Retry-After"), STR("5") };
-    pull_reply(s, p, status, headers, status == 405 || status == 503 ? 2 : 1, buf_str(&body));
+    size_t n = 1;
+    if (status == 401)
+        headers[n++] = (struct header){ STR("WWW-Authenticate"), verifier_challenge(s->verifier) };
+    if (status == 405)
+        headers[n++] = (struct header){ STR("Allow"), STR("GET, HEAD, PUT, DELETE") };
+    if (status == 503)
+        headers[n++] = (struct header){ STR("Retry-After"), STR("5") };
+    pull_reply(s, p, status, headers, n, buf_str(&body));
     buf_free(&body);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Names of positions: "<ms since 1970> <cursor>" as the sink's bookmarks. */
+/* Names of positions, as the sink's bookmarks. */
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/jscan.h"
@@ -16,10 +16,11 @@ static bool pull_value(struct pulling *p, const struct websocket_sink *s, struct
     if (p->creates) {
         buf_printf(out, "%lld ", (long long)clock_wall_ms());
         cursor_write(p->cursor, s->pull.key, out);
+        named_sign(out, &p->by, before);
         return true;
     }
-    return named_value(s->base.topics, s->pull.key, before, str_of(p->ack), p->sets, out, e)
-           || err_prefix(e, p->sets ? "the cursor" : "ack");
+    const struct named_change c = { &p->by, before, str_of(p->ack), p->sets };
+    return named_value(s->base.topics, s->pull.key, &c, out, e) || err_prefix(e, p->sets ? "the cursor" : "ack");
 }
 
 enum pull_kept pull_keep(struct pulling *p, struct websocket_sink *s, struct err *e)
@@ -30,6 +31,8 @@ enum pull_kept pull_keep(struct pulling *p, struct websocket_sink *s, struct err
     enum pull_kept kept = PULL_KEPT_LATER;
     if (!b->ops->recall(b, str_of(p->name), &before))
         return PULL_KEPT_LATER;
+    if (!named_may_use(&p->by, before))
+        return PULL_KEPT_FOREIGN;
     if (p->forgets && !before.at)
         return PULL_KEPT_NONE;
     if (!p->forgets && !pull_value(p, s, before, &value, e))
@@ -53,16 +56,16 @@ enum pull_kept pull_keep(struct pulling *p, struct websocket_sink *s, struct err
 
 static void pull_name_json(struct buf *out, struct str name, struct str value)
 {
-    int64_t since_ms = 0;
-    struct str cursor = named_stored(value, &since_ms);
+    struct named_mark m = named_stored(value);
     buf_add_c(out, "{\"name\":");
     jscan_add_string(out, name);
-    json_add_text(out, "cursor", cursor);
-    json_add_moment(out, "since", since_ms);
+    json_add_text(out, "cursor", m.cursor);
+    json_add_moment(out, "since", m.since_ms);
     buf_add_char(out, '}');
 }
 
 struct pull_list {
+    const struct pulling *of;
     struct buf body;
     size_t count;
 };
@@ -70,6 +73,8 @@ struct pull_list {
 static void pull_list_one(void *ctx, struct str name, struct str value)
 {
     struct pull_list *l = ctx;
+    if (!named_may_use(&l->of->by, value))
+        return;
     if (l->count++)
         buf_add_char(&l->body, ',');
     pull_name_json(&l->body, name, value);
@@ -79,14 +84,17 @@ bool pull_list(struct pulling *p, struct websocket_sink *s)
 {
     const struct header json = { STR("Content-Type"), STR("application/json") };
     struct bookmarks *b = s->base.bookmarks;
-    struct pull_list l = { .body = buf_new(64 << 20) };
+    struct pull_list l = { .of = p, .body = buf_new(64 << 20) };
     struct str value = STR_ABSENT;
     buf_add_c(&l.body, p->name ? "" : "{\"positions\":[");
     bool known = p->name ? b->ops->recall(b, str_of(p->name), &value) : b->ops->each(b, pull_list_one, &l);
+    bool foreign = p->name && !named_may_use(&p->by, value);
     if (p->name && value.at)
         pull_name_json(&l.body, str_of(p->name), value);
     buf_add_c(&l.body, p->name ? "\n" : "]}\n");
-    if (known && p->name && !value.at)
+    if (known && foreign)
+        pull_fail(s, p, 403, NAMED_FOREIGN);
+    else if (known && p->name && !value.at)
         pull_fail(s, p, 404, "there is no position of this name");
     else if (known)
         pull_reply(s, p, 200, &json, 1, buf_str(&l.body));

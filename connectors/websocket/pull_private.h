@@ -41,11 +41,13 @@ struct pulling { /* a request that is not answered yet */
     struct subscription wanted;
     struct cursor *cursor; /* NULL: not made yet */
     struct cursor_start start;
-    char *from;     /* the text of the cursor to begin with; NULL: see start */
-    char *name;     /* NULL: none */
-    char *ack;      /* a cursor that the name is to move to; NULL: none */
-    size_t most;    /* events */
-    int64_t due_ms; /* when it is answered at the latest */
+    char *from; /* the text of the cursor to begin with; NULL: see start */
+    char *name; /* NULL: none */
+    struct named_by by;
+    char *ack;        /* a cursor that the name is to move to; NULL: none */
+    size_t most;      /* events */
+    int64_t due_ms;   /* when it is answered at the latest */
+    int64_t until_ms; /* wall clock: when the token that it came with expires; 0: it does not */
     int64_t give_up_ms;
     enum cursor_verdict verdict;
     int64_t lost;
@@ -61,6 +63,7 @@ struct pulling { /* a request that is not answered yet */
     int retries;
     bool sets;    /* PUT: also back; and the answer is about the name alone */
     bool forgets; /* DELETE */
+    bool foreign; /* the name is another user's */
     bool creates; /* a new name */
 };
 
@@ -93,6 +96,7 @@ enum pull_kept {
     PULL_KEPT_NONE,      /* there is no such name */
     PULL_KEPT_WRONG,     /* with *e */
     PULL_KEPT_CHANGED,   /* the new name is not new any more */
+    PULL_KEPT_FOREIGN,   /* it is another user's */
 };
 
 /* Begins to store what is wanted of the name. */

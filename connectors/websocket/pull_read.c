@@ -15,11 +15,14 @@ static bool pull_recall(struct pulling *p, struct websocket_sink *s, struct err 
     struct str value;
     if (!s->base.bookmarks->ops->recall(s->base.bookmarks, str_of(p->name), &value))
         return false;
+    p->foreign = !named_may_use(&p->by, value);
+    if (p->foreign)
+        return err_set(e, NAMED_FOREIGN);
     p->creates = !value.at;
     if (p->creates)
         return true;
     free(p->from);
-    p->from = str_dup(named_stored(value, NULL));
+    p->from = str_dup(named_stored(value).cursor);
     return p->from || err_set(e, "what is stored of it is damaged");
 }
 
@@ -31,7 +34,7 @@ static bool pull_make_cursor(struct pulling *p, struct websocket_sink *s, struct
     p->cursor = cursor_new((const char *const *)topics->at, topics->count);
     if (!p->from)
         return true;
-    p->start.from = CURSOR_RESUME;
+    p->start.from = p->name ? CURSOR_RESUME_ALL : CURSOR_RESUME;
     return cursor_read(p->cursor, s->pull.key, str_of(p->from), e) || err_prefix(e, p->name ? "position" : "from");
 }
 

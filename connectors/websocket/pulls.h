@@ -11,7 +11,8 @@
  *
  * An answer has at most `max` events and about PULL_BYTES, in order within each partition; what the filter leaves out is
  * passed by, and the cursor with it. A name moves by what is acknowledged and by nothing else, never back but by PUT, and
- * before it is answered: who acknowledges what it has done gets everything at least once.
+ * before it is answered: who acknowledges what it has done gets everything at least once. With `claims` a name is its maker's
+ * alone. A request ends with its token at the latest.
  *
  * Requests take turns in reading, a bounded amount each; a client that is gone is noticed when it is answered. One thread. */
 #pragma once

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rights of claims. */
 #include "connectors/websocket/rights.h"
+#include <stdlib.h>
 #include <string.h>
 
 const struct option claims_rows[] = {
@@ -67,7 +68,17 @@ static bool rights_take_filter(struct rights *r, const char *name, const struct 
     return true;
 }
 
-bool rights_take(struct rights *r, const struct claims_options *o, const struct verifier *v, struct err *e)
+/* Tokens without `sub` have a key as well, which is the same for all of them. */
+static void rights_take_user(struct rights *r, struct str key, const struct claims_options *o, const struct verifier *v)
+{
+    const char *user = json_string_value(verifier_claim(v, "sub"));
+    r->claimed = claims_are_set(o);
+    if (r->claimed && user && str_eq(key, str_of(user)))
+        r->user = str_dup(key);
+}
+
+bool rights_take(struct rights *r, struct str key, const struct claims_options *o, const struct verifier *v,
+                 struct err *e)
 {
     *r = (struct rights){ 0 };
     if (!v)
@@ -75,6 +86,7 @@ bool rights_take(struct rights *r, const struct claims_options *o, const struct 
     const json_t *exp = verifier_claim(v, "exp");
     if (json_is_number(exp) && json_number_value(exp) < 1e12)
         r->until_ms = (int64_t)(json_number_value(exp) * 1000);
+    rights_take_user(r, key, o, v);
     if (rights_take_list(&r->topics, o->topics, v, e) && rights_take_filter(r, o->filter, v, e)
         && rights_take_list(&r->publish, o->publish, v, e))
         return true;
@@ -92,6 +104,7 @@ void rights_free(struct rights *r)
     json_decref(r->topics);
     json_decref(r->filter);
     json_decref(r->publish);
+    free(r->user);
     *r = (struct rights){ 0 };
 }
 

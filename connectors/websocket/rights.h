@@ -19,10 +19,13 @@ struct rights {
     json_t *topics;   /* a list of names, ai.* for all that begin so; NULL: all */
     json_t *filter;   /* what its events must fit as well; NULL: nothing */
     json_t *publish;  /* a list of types; NULL: all */
+    bool claimed;     /* the options name a claim: tokens tell users apart, */
+    char *user;       /* and this one says whose it is (sub); NULL: it does not */
 };
 
-/* Of the request or token that was verified last. False with *e: a claim is not as it must be. NULL verifier: all rights. */
-bool rights_take(struct rights *r, const struct claims_options *o, const struct verifier *v, struct err *e);
+/* Of the request or token that was verified last, which is that key's. False with *e: a claim is not as it must be. NULL verifier: all rights. */
+bool rights_take(struct rights *r, struct str key, const struct claims_options *o, const struct verifier *v,
+                 struct err *e);
 /* Has the token's time passed? A verifier's leeway lets requests in for a while longer, since clocks differ; but what lasts ends
  * when the token says, and so cannot begin, or be refreshed, after that. */
 bool rights_are_over(const struct rights *r, int64_t wall_ms);

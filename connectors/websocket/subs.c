@@ -32,6 +32,7 @@ static struct sub *subs_find(const struct talk *t, const char *name)
 /* What it wants, and whether that can be had. */
 struct arriving {
     struct buf durable; /* its name, in names; empty: none */
+    struct named_by by;
     int64_t window;
     struct subscription wanted;
     struct wish wish;
@@ -76,6 +77,7 @@ static enum code subs_grant(const struct subs_house *h, struct arriving *a, stru
 
 static void subs_arriving_free(struct arriving *a)
 {
+    free(a->by.user);
     subscription_free(&a->wanted);
     wish_free(&a->wish);
     granted_free(&a->granted);
@@ -101,7 +103,8 @@ static enum code subs_join(struct talk *t, const struct subs_house *h, const str
     if (a->durable.n) {
         struct sub *s = subs_new(t, name);
         s->asked = o->asked;
-        s->named = named_new(h->names, buf_str(&a->durable), s);
+        s->named = named_new(h->names, buf_str(&a->durable), &a->by, s);
+        a->by.user = NULL;
         s->arriving = mem_alloc(sizeof *a);
         *s->arriving = *a;
         *a = (struct arriving){ 0 };
@@ -117,11 +120,9 @@ static enum code subs_join(struct talk *t, const struct subs_house *h, const str
     return 0;
 }
 
-/* A name of a position is the sink's: who may not see all events could move it past what others have not got. */
 static enum code subs_read_durable(const struct talk *t, const struct subs_house *h, const struct op *o,
                                    struct arriving *a, struct err *e)
 {
-    const struct rights *rights = ticket_rights(t->listener);
     a->durable = buf_new(SUBS_NAME + 1);
     a->window = WINDOW;
     if (!op_member(o, "name"))
@@ -132,8 +133,8 @@ static enum code subs_read_durable(const struct talk *t, const struct subs_house
         err_set(e, "name: has letters, digits, points, dashes and underlines");
         return CODE_MALFORMED;
     }
-    if (rights && (rights->topics || rights->filter)) {
-        err_set(e, "name: names of positions are for tokens that may see all events");
+    if (!named_by(ticket_rights(t->listener), &a->by)) {
+        err_set(e, "name: " NAMED_BY_NONE);
         return CODE_FORBIDDEN;
     }
     if (!h->places->log || !h->places->bookmarks) {

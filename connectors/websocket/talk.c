@@ -251,7 +251,7 @@ static enum code talk_verify(struct websocket_sink *s, struct listener *l, struc
         err_set(e, "a valid token is needed");
         return CODE_UNVERIFIED;
     }
-    if (!rights_take(rights, &s->claims, s->verifier, e))
+    if (!rights_take(rights, *key, &s->claims, s->verifier, e))
         return CODE_FORBIDDEN;
     if (!rights_are_over(rights, clock_wall_ms()))
         return 0;

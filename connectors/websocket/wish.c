@@ -119,7 +119,7 @@ bool wish_of_op(struct wish *w, const struct op *o, struct err *e)
 void wish_resume(struct wish *w, struct str text, const char *parameter, bool made)
 {
     struct wish anew = {
-        .start = { CURSOR_RESUME, 0 }, .slow = w->slow, .text = str_dup(text), .parameter = parameter, .made = made
+        .start = { CURSOR_RESUME_ALL, 0 }, .slow = w->slow, .text = str_dup(text), .parameter = parameter, .made = made
     };
     wish_free(w);
     *w = anew;

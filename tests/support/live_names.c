@@ -23,7 +23,7 @@ static int name_at(struct str name)
     return -1;
 }
 
-static void name_set(struct str name, struct str value)
+void names_set(struct str name, struct str value)
 {
     int i = name_at(name);
     for (int k = 0; i < 0 && k < NAMES; k++)
@@ -50,7 +50,7 @@ static void on_remember(struct bookmarks *b, struct str name, struct str before,
     *done = (struct bookmark_done){ .tag = tag, .outcome = names_outcome_now };
     snprintf(done->why, sizeof done->why, "why");
     if (names_outcome_now == BOOKMARK_STORED && (now.at == NULL) == (before.at == NULL) && str_eq(now, before)) {
-        name_set(name, value);
+        names_set(name, value);
         names_stored++;
     } else if (names_outcome_now == BOOKMARK_STORED) {
         done->outcome = BOOKMARK_CHANGED;
@@ -103,6 +103,6 @@ int names_close(void **state)
 {
     for (int i = 0; i < NAMES; i++)
         if (names[i].name)
-            name_set(str_of(names[i].name), STR_ABSENT);
+            names_set(str_of(names[i].name), STR_ABSENT);
     return log_close(state);
 }

@@ -11,3 +11,4 @@ extern int names_stored;                        /* how often something was */
 
 void names_open(const char *more); /* log_open() and live_open() */
 int names_close(void **state);
+void names_set(struct str name, struct str value); /* what is remembered; value absent: nothing */

@@ -245,6 +245,18 @@ TEST(an_added_partition_begins_at_its_start_and_an_added_topic_where_the_others_
     cursor_free(c);
 }
 
+TEST(an_added_topic_may_begin_at_its_start)
+{
+    struct buf text = text_at(50, 60);
+    struct cursor *c = read_back(&text, both, 2);
+    for (int k = 0; k < 4 && !c->verdict; k++)
+        cursor_place(c, &said_log, (struct cursor_start){ CURSOR_RESUME_ALL, 0 });
+    expect(c, 0, 0, 50, CURSOR_EXACT, 0);
+    expect(c, 1, 0, 10, CURSOR_NEW, 0);
+    expect(c, 1, 1, 10, CURSOR_NEW, 0);
+    cursor_free(c);
+}
+
 TEST(topics_that_are_not_subscribed_are_passed_over)
 {
     struct buf text = buf_new(CURSOR_TEXT_MAX);
@@ -344,6 +356,7 @@ int main(void)
         CURSOR_TEST(a_partition_that_ends_before_the_position_is_reset_alone),
         CURSOR_TEST(a_topic_that_only_its_records_tell_from_another_one_is_reset),
         CURSOR_TEST(an_added_partition_begins_at_its_start_and_an_added_topic_where_the_others_are),
+        CURSOR_TEST(an_added_topic_may_begin_at_its_start),
         CURSOR_TEST(topics_that_are_not_subscribed_are_passed_over),
         CURSOR_TEST(it_begins_where_it_is_told_to),
         CURSOR_TEST(any_changed_letter_is_refused),

@@ -282,6 +282,117 @@ TEST(at_the_end_of_the_sink_who_waits_is_answered)
     client_close(&c);
 }
 
+/* ---- tokens ---- */
+
+#define CLAIMED LIVE_VERIFY "claims: {topics: see}\n"
+
+/* The status of a request with a token of these claims; `seen` has its body. */
+static int request_of(const char *claims, const char *method, const char *target, const char *body)
+{
+    char headers[4096], *text = live_token(claims);
+    snprintf(headers, sizeof headers, "Authorization: Bearer %s\r\n", text);
+    free(text);
+    struct client c = ask(method, target, headers, body);
+    struct answer a;
+    assert_true(answered(&c, &a));
+    snprintf(seen, sizeof seen, "%.*s", STR_ARG(a.body));
+    snprintf(cursor, sizeof cursor, "%.*s", STR_ARG(answer_header(&a, "Aqueduct-Cursor")));
+    int status = a.status;
+    client_close(&c);
+    return status;
+}
+
+#define ANNA "{\"sub\":\"anna\",\"see\":[\"ai.chats\"]}"
+#define BOB  "{\"sub\":\"bob\",\"see\":[\"*\"]}"
+
+#define BOB_SAYS "{\"sub\":\"bob\",\"see\":[\"*\"],\"say\":[]}"
+
+TEST(with_claims_a_name_is_its_makers)
+{
+    names_open(CLAIMED);
+    log_pass(0, 2);
+    assert_int_equal(request_of("{\"see\":[\"*\"]}", "GET", "/events?position=n", ""), 403);
+    assert_non_null(strstr(seen, "say whose they are"));
+    assert_int_equal(request_of(ANNA, "GET", "/events?position=n&max=1", ""), 200);
+    char at_one[1024], target[2048];
+    snprintf(at_one, sizeof at_one, "%s", cursor);
+    static const char *const methods[] = { "GET", "PUT", "DELETE" };
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(request_of(BOB, methods[i], "/events/positions/n", i == 1 ? at_one : ""), 403);
+        assert_non_null(strstr(seen, "another user's"));
+    }
+    assert_int_equal(request_of(BOB, "GET", "/events?position=n", ""), 403);
+    snprintf(target, sizeof target, "/events?position=n&ack=%s", at_one);
+    assert_int_equal(request_of(BOB, "GET", target, ""), 403);
+    assert_int_equal(request_of(BOB, "GET", "/events/positions", ""), 200);
+    assert_string_equal(seen, "{\"positions\":[]}\n");
+    assert_int_equal(request_of(ANNA, "GET", target, ""), 200);
+    assert_non_null(strstr(seen, "\"id\":\"0/1\""));
+    assert_null(strstr(seen, "\"id\":\"0/0\""));
+    assert_int_equal(request_of(ANNA, "GET", "/events/positions", ""), 200);
+    assert_non_null(strstr(seen, at_one));
+    assert_int_equal(request_of(ANNA, "PUT", "/events/positions/n", at_one), 204);
+    assert_int_equal(request_of(ANNA, "DELETE", "/events/positions/n", ""), 204);
+    assert_int_equal(request_of(BOB, "GET", "/events?position=n", ""), 200); /* now it is his */
+    assert_int_equal(request_of(ANNA, "GET", "/events?position=n", ""), 403);
+}
+
+/* What was made before there were claims is for those who see all. */
+TEST(a_name_of_nobody_is_for_who_sees_all)
+{
+    char value[1100];
+    for (int i = 0; i < 2; i++) {
+        names_open(i ? CLAIMED : LIVE_VERIFY "claims: {publish: say}\n");
+        log_pass(0, 1);
+        assert_int_equal(request_of("{\"sub\":\"c\",\"see\":[\"*\"],\"say\":[]}", "GET", "/events?from=earliest", ""),
+                         200);
+        snprintf(value, sizeof value, "1600000000000 %s", cursor);
+        names_set(STR("old"), str_of(value));
+        assert_int_equal(request_of(BOB_SAYS, "GET", "/events?position=old", ""), i ? 403 : 200);
+        assert_int_equal(request_of(BOB_SAYS, "GET", "/events/positions", ""), 200);
+        assert_int_equal(strstr(seen, "\"old\"") == NULL, i);
+        if (i == 0)
+            names_close(NULL);
+    }
+}
+
+TEST(a_topic_that_is_new_to_a_name_begins_at_its_start)
+{
+    clock_fake(100000, 1600000000000);
+    names_open("");
+    log_pass(3, 2);
+    clock_fake_advance(3600000);
+    log_pass(0, 1);
+    assert_string_equal(get("/events?position=n&topics=ai.chats", ""), "0/0|new 0");
+    assert_string_equal(get("/events?position=n&ack=%s&topics=ai.chats", cursor), "|exact 0");
+    assert_string_equal(get("/events?position=n", ""), "3/0 3/1|new 0");
+    assert_string_equal(get("/events?from=%s", cursor), "|exact 0");
+}
+
+TEST(who_waits_does_so_until_the_token_expires)
+{
+    struct answer a;
+    char headers[4096], *text = live_token("{\"sub\":\"anna\",\"exp\":1600000010}");
+    clock_fake(100000, 1600000000000);
+    names_open(LIVE_VERIFY);
+    log_pass(0, 1);
+    snprintf(headers, sizeof headers, "Authorization: Bearer %s\r\n", text);
+    struct client c = ask("GET", "/events?wait=25", headers, "");
+    assert_false(answered(&c, &a));
+    clock_fake_advance(9000);
+    assert_false(answered(&c, &a));
+    clock_fake_advance(1000);
+    assert_true(answered(&c, &a));
+    assert_int_equal(a.status, 401);
+    assert_non_null(answer_header(&a, "WWW-Authenticate").at);
+    client_close(&c);
+    c = ask("GET", "/events?from=earliest&wait=25", headers, ""); /* within the leeway: with what there is */
+    assert_string_equal(take(&c), "0/0|new 0");
+    c = ask("GET", "/events?wait=25", headers, "");
+    assert_string_equal(take(&c), "|new 0");
+    free(text);
+}
+
 #define PULLED(test) cmocka_unit_test_teardown(test, names_close)
 
 int main(void)
@@ -297,6 +408,10 @@ int main(void)
         PULLED(each_form_and_other_sites_scripts),
         PULLED(answers_wait_while_others_are_not_taken),
         PULLED(at_the_end_of_the_sink_who_waits_is_answered),
+        PULLED(with_claims_a_name_is_its_makers),
+        PULLED(a_name_of_nobody_is_for_who_sees_all),
+        PULLED(a_topic_that_is_new_to_a_name_begins_at_its_start),
+        PULLED(who_waits_does_so_until_the_token_expires),
     };
     return cmocka_run_group_tests_name("pull", tests, NULL, NULL);
 }
