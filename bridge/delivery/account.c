@@ -292,6 +292,17 @@ static char *account_make(struct delivery *d, const struct account_question *q)
     return text;
 }
 
+/* What a further thread of the sink adds to the first one's account. */
+static char *account_make_more(struct delivery *d, const struct account_question *q)
+{
+    json_t *j = json_object();
+    account_listeners(d, q, j);
+    char *text = json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(j);
+    CHECK(text);
+    return text;
+}
+
 void account_answer(struct delivery *d)
 {
     struct account *a = d->account;
@@ -300,16 +311,16 @@ void account_answer(struct delivery *d)
     pthread_mutex_lock(&a->lock);
     atomic_store(&a->asked, false);
     free(a->text);
-    a->text = a->question.counters ? account_keep_all(d) : account_make(d, &a->question);
+    a->text = a->question.counters ? account_keep_all(d)
+              : d->first           ? account_make_more(d, &a->question)
+                                   : account_make(d, &a->question);
     pthread_cond_signal(&a->made);
     pthread_mutex_unlock(&a->lock);
 }
 
-void account_ask(struct delivery *d, const struct account_question *q)
+static void account_ask_one(struct delivery *d, const struct account_question *q)
 {
     struct account *a = d->account;
-    if (d->first)
-        return;
     pthread_mutex_lock(&a->lock);
     free(a->text);
     free(a->id);
@@ -322,16 +333,54 @@ void account_ask(struct delivery *d, const struct account_question *q)
     wake_up(d->wake_fd);
 }
 
-char *account_take(struct delivery *d, struct timespec until)
+void account_ask(struct delivery *d, const struct account_question *q)
+{
+    if (d->first)
+        return; /* with that one, if need be */
+    account_ask_one(d, q);
+    for (struct delivery *copy = d->copies; copy && q->listeners.most; copy = copy->copies)
+        account_ask_one(copy, q);
+}
+
+static char *account_take_one(struct delivery *d, struct timespec until)
 {
     struct account *a = d->account;
-    if (d->first)
-        return NULL;
     pthread_mutex_lock(&a->lock);
     while (!a->text && thread_wait(&a->made, &a->lock, until))
         continue;
     char *text = a->text;
     a->text = NULL;
     pthread_mutex_unlock(&a->lock);
+    return text;
+}
+
+/* Adds the listeners of a further thread to those of the first. */
+static void account_add_listeners(json_t *j, const char *text, size_t most)
+{
+    json_t *more = text ? json_loads(text, 0, NULL) : NULL, *list = json_object_get(j, "listeners");
+    const json_t *one;
+    size_t i;
+    json_array_foreach(json_object_get(more, "listeners"), i, one) if (json_array_size(list) < most)
+        json_array_append(list, (json_t *)(uintptr_t)one);
+    json_decref(more);
+}
+
+char *account_take(struct delivery *d, struct timespec until)
+{
+    size_t most = d->account->question.listeners.most;
+    char *text = d->first ? NULL : account_take_one(d, until);
+    if (!text || !d->copies || !most)
+        return text;
+    json_t *j = json_loads(text, 0, NULL);
+    CHECK(j);
+    for (struct delivery *copy = d->copies; copy; copy = copy->copies) {
+        char *more = account_take_one(copy, until);
+        account_add_listeners(j, more, most);
+        free(more);
+    }
+    free(text);
+    text = json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(j);
+    CHECK(text);
     return text;
 }

@@ -169,7 +169,12 @@ struct delivery *delivery_copy(struct delivery *of, const struct broker_config *
 {
     const struct sink_ops *ops = of->s->ops;
     CHECK(ops->copies && ops->broadcast && of->fresh);
-    return delivery_open(memcpy(mem_alloc(ops->size), of->fresh, ops->size), of->config, of, names, of->broker, e);
+    struct sink *s = memcpy(mem_alloc(ops->size), of->fresh, ops->size);
+    struct delivery *d = delivery_open(s, of->config, of, names, of->broker, e);
+    if (!d)
+        return NULL;
+    d->copies = of->copies;
+    return of->copies = d;
 }
 
 bool delivery_ready(const struct delivery *d, struct err *why)

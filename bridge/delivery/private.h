@@ -229,9 +229,10 @@ struct blocked_log {
 
 struct delivery {
     struct sink *s;
-    struct sink *own;       /* s, if it is a copy */
-    void *fresh;            /* the sink's struct before it was opened; NULL: there are no copies */
-    struct delivery *first; /* whose copy it is; NULL: this is that one */
+    struct sink *own;        /* s, if it is a copy */
+    void *fresh;             /* the sink's struct before it was opened; NULL: there are no copies */
+    struct delivery *first;  /* whose copy it is; NULL: this is that one */
+    struct delivery *copies; /* of the first: the copy made last; of a copy: the one before it */
     const struct sink_config *config;
     struct broker *broker;
     struct consumer *consumer;
