@@ -67,8 +67,8 @@ struct sink_bookmarks {
     struct bookmarks_view *views;
     bool shared, loaded, reading, doubted, threaded;
     int64_t loaded_ms;
-    int64_t made_ms;               /* when this one made the secret; 0: it did not, or has seen since that all have that one */
-    bool looks;                    /* at that */
+    int64_t made_ms; /* when this one made the secret; 0: it did not, or has seen since that all have that one */
+    bool looks;      /* at that */
     struct requests early, flying; /* before there is a copy; being stored */
     struct marks marks;
     uint64_t changes, changes_then; /* then: when the reading under way was asked for */
