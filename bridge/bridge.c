@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "bridge/admin/admin.h"
+#include "bridge/admin/traces.h"
 #include "bridge/answers.h"
 #include "bridge/delivery/roster.h"
 #include "bridge/dry.h"
@@ -27,6 +28,7 @@ struct bridge {
     struct broker *broker;
     struct router *router;
     struct admin *admin;
+    struct traces *traces;
     struct engines engines;
     struct answers answers;
     int signal_fd;
@@ -149,7 +151,7 @@ static int bridge_main_as(const struct config *config, bool dry)
         b.admin = admin_new(config, b.broker, b.engines.roster,
                             &(struct admin_questions){ answers_ready, answers_account, answers_gather, &b.answers },
                             &e);
-    if (b.admin) {
+    if (b.admin && (dry || traces_new(&config->traces, &b.traces, &e))) {
         b.version = version_new(config);
         b.router = router_new(config);
         code = bridge_run(&b);
@@ -161,6 +163,7 @@ static int bridge_main_as(const struct config *config, bool dry)
     broker_close(b.broker); /* first: it reports what it has not stored to the engines that published it */
     engines_free(&b.engines);
     version_free(b.version);
+    traces_free(b.traces); /* after all that happens to events */
     admin_free(b.admin);
     roster_free(b.engines.roster);
     router_free(b.router);

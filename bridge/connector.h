@@ -227,7 +227,8 @@ struct message {
     const struct record *record; /* as it stands in the topic: place, key, all headers */
     struct endpoint *endpoint;   /* whom it is for; NULL: sink.endpoint */
     unsigned attempt;            /* 1 for the first */
-    bool awaited; /* others wait for its result: a sink that collects messages does not let it wait for more of them */
+    uint64_t span; /* of this attempt in the event's trace, for the receiver's traceparent (event/span.h); 0: none */
+    bool awaited;  /* others wait for its result: a sink that collects messages does not let it wait for more of them */
     uint64_t tag;
     /* Where a person wants to see what goes out: gets the request's header lines, an empty one and the beginning of its
      * body, with stars for secrets. NULL: nobody does. May be left empty. */

@@ -507,6 +507,17 @@ static void check_admin(const struct check *k)
     check_api(k, n, &at);
 }
 
+static void check_traces(const struct check *k)
+{
+    const char *endpoint = k->c->traces.endpoint;
+    if (!endpoint || !*endpoint || strncmp(endpoint, "https://", 8) == 0 || strncmp(endpoint, "http://", 7) == 0)
+        return;
+    const struct node *n = check_either(node_get(k->root, "traces"), k->root);
+    struct where at = { .key = STR("traces") };
+    fault_say_at_key(k->out, n, &at,
+                     "endpoint: must begin with https:// or http://, such as https://collector:4318/v1/traces");
+}
+
 void config_check(const struct config *c, const struct node *root, struct problems *out)
 {
     struct check k = { c, root, out };
@@ -520,4 +531,5 @@ void config_check(const struct config *c, const struct node *root, struct proble
         problem_at(out, root, NULL, "nothing to do: write at least one entry under sources: or sinks:");
     check_connectors(&k);
     check_admin(&k);
+    check_traces(&k);
 }

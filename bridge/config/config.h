@@ -143,6 +143,14 @@ struct log_config {
     enum log_format format;
 };
 
+struct traces_config {
+    char *endpoint; /* "": there are none */
+    struct map headers;
+    double sample; /* share of the traces */
+    char *service;
+    char *ca_file, *cert_file, *key_file;
+};
+
 struct config_value { /* of an option, as it is in effect */
     char *path;       /* sinks.crm.retry */
     char *value;      /* as it is written: variables are not expanded; what may be a secret is hidden */
@@ -166,6 +174,7 @@ struct config {
     enum unrouted unrouted; /* what happens to an event that no route takes */
     struct admin_config admin;
     struct log_config log;
+    struct traces_config traces;
     struct duration drain;               /* deadline of a graceful stop */
     struct config_view view;             /* every option in effect, in no order */
     const struct connectors *connectors; /* it was read with these */

@@ -77,6 +77,7 @@ static const struct section {
     { "routes", "An entry of the list `routes:`. The first route that matches takes the event.", route_options },
     { "admin", "The section `admin:`. ", NULL },
     { "log", "The section `log:`. ", NULL },
+    { "traces", "The section `traces:`. ", NULL },
 };
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 

@@ -215,6 +215,25 @@ static const struct option log_options[] = {
     { 0 },
 };
 
+static const struct option traces_options[] = {
+    OPTION(
+        struct traces_config, endpoint,
+        .doc =
+            "Where spans go: OTLP over HTTP in JSON, such as https://collector:4318/v1/traces; without it there are none."),
+    OPTION(struct traces_config, headers, .doc = "More headers for each request, such as Authorization."),
+    OPTION(
+        struct traces_config, sample, .fallback = "0.1", .max = 1,
+        .doc =
+            "Share of the traces that are told of, by their ids, so that all daemons choose the same; an event whose traceparent says whether it is sampled goes by that."),
+    OPTION(struct traces_config, service, .fallback = "aqueduct", .doc = "The resource's service.name."),
+    OPTION(struct traces_config, ca_file,
+           .doc = "PEM file of the authorities that the collector is checked against, instead of the system's."),
+    OPTION(struct traces_config, cert_file, .doc = "PEM file of a certificate of our own; its chain behind it."),
+    OPTION(struct traces_config, key_file,
+           .doc = "PEM file of its key, without a password; default: it stands in cert_file, too."),
+    { 0 },
+};
+
 /* `topics`, `sources` and `sinks` are mappings by name and are read by code below. */
 const struct option config_options[] = {
     OPTION_GROUP(struct config, broker, broker_options, .doc = "The durable log behind the topics."),
@@ -224,6 +243,7 @@ const struct option config_options[] = {
            .doc = "What happens to an event that no route takes: refused as an error, or counted and dropped."),
     OPTION_GROUP(struct config, admin, admin_options, .doc = "The listener for metrics and health."),
     OPTION_GROUP(struct config, log, log_options, .doc = "The log on standard error."),
+    OPTION_GROUP(struct config, traces, traces_options, .doc = "Traces of what happens to events, for OpenTelemetry."),
     OPTION(struct config, drain, .fallback = "10s", .max = HOUR_MS, .doc = "How long a graceful stop may take."),
     { 0 },
 };

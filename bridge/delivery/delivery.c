@@ -26,10 +26,12 @@ static void delivery_send(struct delivery *d, struct entry *en)
     en->via = en->to->outlet;
     en->via->flying++;
     gates_sent(d, en);
+    en->span = span_on() ? span_new() : 0;
     d->s->ops->send(d->s, &(struct message){ .event = en->of->event,
                                              .record = en->of->record,
                                              .endpoint = en->via->endpoint,
                                              .attempt = en->attempts,
+                                             .span = en->span,
                                              .awaited = en->probe || window_is_awaited(en),
                                              .tag = window_tag(en) });
 }

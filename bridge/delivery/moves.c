@@ -420,6 +420,8 @@ void moves_done(struct delivery *d, struct entry *en, enum outcome o, const char
         return;
     }
     crash_point("delivery-after-dead-letter");
+    if (span_on())
+        traced_dead_letter(d, en);
     LOG(WARN, "dead letter", LOG_C("sink", d->s->id), LOG_SOME("endpoint", en->to->name),
         LOG_STR("event", en->of->event ? en->of->event->id : STR("?")), LOG_INT("attempts", en->attempts),
         LOG_INT("status", en->last.status), LOG_C("class", en->dead_class), LOG_C("reason", en->last.why));

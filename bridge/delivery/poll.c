@@ -226,8 +226,11 @@ bool poll_broadcast(struct delivery *d)
             poll_count_shown(d, ev, records[i], wanted);
         d->coming = records + i + 1;
         d->coming_count = n - i - 1;
+        int64_t began_us = wanted && span_on() ? clock_wall_us() : 0;
         if (wanted)
             d->s->ops->send(d->s, &(struct message){ .event = ev, .record = records[i], .attempt = 1 });
+        if (began_us)
+            traced_fan_out(d, ev, records[i], began_us);
         event_unref(ev);
         record_free(records[i]);
     }

@@ -31,6 +31,7 @@
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/rate.h"
 #include "bridge/event/filter_index.h"
+#include "bridge/event/span.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/timers.h"
 #include "bridge/lib/watermark.h"
@@ -86,6 +87,7 @@ struct entry { /* what is to be done with a record at one destination */
     int64_t first_ms, last_ms; /* wall clock */
     int64_t wake_ms;           /* ENTRY_WAITING: of the next attempt, clock_mono_ms() */
     int64_t next_ms;           /* of the next attempt, if the last one failed and there is one */
+    uint64_t span;             /* ENTRY_FLYING: of the attempt, in the event's trace; 0: none */
     bool probe;                /* ENTRY_FLYING: of the destination's circuit */
     struct outlet *via;        /* ENTRY_FLYING: where to */
     struct result last;
@@ -549,6 +551,13 @@ void way_taken(const struct delivery *d, const struct event *ev, const struct re
 void way_passed(const struct delivery *d, const struct event *ev, const struct record *r); /* no filter wants it */
 void way_ended(const struct delivery *d, const struct entry *en, const struct result *r, enum attempt_end end);
 void way_moved(const struct delivery *d, const struct entry *en); /* its dead letter or waiting record is stored */
+
+/* ---- traced.c: only while span_on() ---- */
+
+/* An attempt ended so, and the wait before it, if there was one. Before the entry hears of it. */
+void traced_attempt(const struct delivery *d, const struct entry *en, const struct result *r);
+void traced_dead_letter(const struct delivery *d, const struct entry *en); /* it is stored */
+void traced_fan_out(const struct delivery *d, const struct event *ev, const struct record *r, int64_t began_us);
 
 /* ---- verdicts.c ---- */
 

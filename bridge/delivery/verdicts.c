@@ -162,6 +162,8 @@ static void verdicts_take_one(struct delivery *d, const struct result *r)
     window_landed(en);
     bool spared = en->via == en->to->outlet && gates_heard(d, en, r);
     if (r->verdict != VERDICT_UNTRIED) {
+        if (en->span)
+            traced_attempt(d, en, r);
         metric_add(en->to->count.attempts, 1);
         en->last = *r;
         en->last.answer = STR_ABSENT; /* that was borrowed */

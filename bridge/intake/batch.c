@@ -90,6 +90,8 @@ void batch_take(struct intake *in, const struct emission *emissions, size_t coun
     memcpy(b->emissions, emissions, count * sizeof *emissions);
     b->count = b->to = count;
     in->batch = b;
+    if (span_on())
+        b->began_us = clock_wall_us();
     batch_publish(in);
 }
 
@@ -135,9 +137,12 @@ static void batch_settle(struct intake *in)
             in->s->ops->settle(in->s, em->tag, OUTCOME_STORED, "");
         else if (b->fate[i] == FATE_UNROUTED)
             settle_unrouted(in, em->tag, em->event);
-        else
-            settle_event(in, em->tag, em->event,
-                         em->refused || batch_is_invalid(b, i) ? OUTCOME_INVALID : OUTCOME_STORED, "");
+        else {
+            enum outcome o = em->refused || batch_is_invalid(b, i) ? OUTCOME_INVALID : OUTCOME_STORED;
+            if (span_on())
+                settle_trace(in, em->event, b->began_us, o, "");
+            settle_event(in, em->tag, em->event, o, "");
+        }
     }
     b->from = b->to;
     b->to = b->from + 1; /* only ever used after batch_narrow */

@@ -12,6 +12,7 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include "bridge/event/span.h"
 #include "bridge/event/trail.h"
 #include "bridge/intake/intake.h"
 #include "bridge/intake/seen.h"
@@ -28,7 +29,8 @@ struct slot { /* an emission between read() and settle() */
     int32_t next;    /* free list; or, by shared_number, the next repeat that waits for the same event */
     bool remembered; /* it is pending in the memory: `next` is the first repeat that waits for it, and shared */
     bool conflicts;  /* it waits for another event under the same id */
-    const struct event *event; /* kept for the debug log alone, if there is one; else NULL */
+    const struct event *event; /* kept for the debug log and for traces alone; else NULL */
+    int64_t began_us;          /* for traces */
 };
 
 struct intake_counters {
@@ -87,6 +89,7 @@ struct batch {
     size_t count;
     size_t from, to; /* what is published together: all of it, or one by one when something in it is too large */
     bool published;
+    int64_t began_us;    /* for traces */
     char why[WHY_BYTES]; /* FATE_REFUSED, FATE_TOO_LARGE: what the broker said */
 };
 
@@ -111,6 +114,8 @@ bool shared_is_told(uint64_t tag, int32_t *slot); /* is that notice of one like 
 
 /* Tells the source what became of its emission. The event is for the debug log, NULL where there is none. */
 void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum outcome o, const char *why);
+/* The same for the trace of an event that came at `began_us`: it was received and, if that went well, published. */
+void settle_trace(const struct intake *in, const struct event *ev, int64_t began_us, enum outcome o, const char *why);
 /* No route takes it: an error, unless the configuration says that such events may be dropped; then it counts as stored
  * for the sender. */
 void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev);

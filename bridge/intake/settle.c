@@ -26,6 +26,31 @@ void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum 
     in->s->ops->settle(in->s, tag, o, why);
 }
 
+void settle_trace(const struct intake *in, const struct event *ev, int64_t began_us, enum outcome o, const char *why)
+{
+    struct span_root root;
+    if (!span_root_of(ev, &root))
+        return;
+    struct span span = { .name = in->s->ops->ordered ? "capture" : "receive",
+                         .kind = in->s->ops->ordered ? SPAN_CONSUMER : SPAN_SERVER,
+                         .id = root.received,
+                         .parent = root.parent,
+                         .began_us = began_us,
+                         .ended_us = clock_wall_us(),
+                         .failed = o == OUTCOME_STORED ? NULL
+                                   : why && *why       ? why
+                                                       : "it can never be stored as it is",
+                         .attributes = { { .name = "aqueduct.source", .text = str_of(in->s->id) } } };
+    span_add(&root, &span);
+    if (o != OUTCOME_STORED)
+        return;
+    span.name = "publish";
+    span.kind = SPAN_PRODUCER;
+    span.parent = span.id;
+    span.id = root.published;
+    span_add(&root, &span);
+}
+
 void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev)
 {
     settle_log(in, ev, in->drop_unrouted ? "dropped" : "not stored", "no route takes this event");

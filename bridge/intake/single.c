@@ -39,8 +39,10 @@ static int32_t single_slot(struct intake *in, const struct emission *em)
     in->free = in->slots[i].next;
     in->slots[i] = (struct slot){ .tag = em->tag, .next = -1, .bytes = (uint32_t)event_bytes(em->event) };
     in->bytes += in->slots[i].bytes;
-    if (log_shows(LOG_DEBUG))
+    if (log_shows(LOG_DEBUG) || span_on())
         in->slots[i].event = event_ref(em->event);
+    if (span_on())
+        in->slots[i].began_us = clock_wall_us();
     in->used++;
     return i;
 }
@@ -72,6 +74,8 @@ static void single_end(struct intake *in, int32_t i, bool waited, enum outcome o
     else {
         bool repeat = waited && o == OUTCOME_STORED;
         metric_add(in->count.repeats, repeat);
+        if (slot.event && !repeat && span_on())
+            settle_trace(in, slot.event, slot.began_us, o, why);
         settle_event(in, slot.tag, slot.event, o, repeat ? single_repeat : why);
     }
     event_unref(slot.event);

@@ -29,9 +29,14 @@ int64_t clock_elapsed_ms(void)
     return fake ? fake_mono_ms : clock_now_us(CLOCK_BOOTTIME) / 1000;
 }
 
+int64_t clock_wall_us(void)
+{
+    return fake ? fake_wall_ms * 1000 : clock_now_us(CLOCK_REALTIME);
+}
+
 int64_t clock_wall_ms(void)
 {
-    return fake ? fake_wall_ms : clock_now_us(CLOCK_REALTIME) / 1000;
+    return clock_wall_us() / 1000;
 }
 
 void clock_fake(int64_t mono_ms, int64_t wall_ms)

@@ -12,6 +12,7 @@ struct duration {
 int64_t clock_mono_us(void); /* microseconds from an arbitrary start, never goes back */
 int64_t clock_mono_ms(void);
 int64_t clock_elapsed_ms(void); /* goes on while the machine is suspended, never goes back */
+int64_t clock_wall_us(void);    /* microseconds since 1970-01-01T00:00:00Z */
 int64_t clock_wall_ms(void);    /* milliseconds since 1970-01-01T00:00:00Z */
 
 /* RFC 3339 in UTC with milliseconds, "2026-11-20T10:00:00.123Z"; out has room for CLOCK_TEXT bytes. Years 0000 to

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "bridge/event/trace.h"
+#include "bridge/event/span.h"
 #include "bridge/event/trail.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
@@ -196,10 +196,17 @@ static bool request_add_users(struct request *r, struct shape *shape, struct err
     return true;
 }
 
-static void request_add_trace(struct request *r, const struct event *ev)
+/* Of the attempt, if that has a span in the event's trace; else of the event. */
+static void request_add_trace(struct request *r, const struct event *ev, uint64_t span)
 {
     struct trace trace;
+    struct span_root root;
+    char parent[SPAN_PARENT_TEXT];
     trace_read(&trace, ev->extensions, ev->extension_count);
+    if (span && span_root_of(ev, &root)) {
+        span_parent_text(&root, span, parent);
+        trace.parent = str_of(parent);
+    }
     if (trace.parent.at) {
         buf_printf(&r->text, "traceparent: %.*s", STR_ARG(trace.parent));
         request_end_line(r);
@@ -271,7 +278,7 @@ bool request_build(struct request *r, const struct request_template *t, const st
     if (!request_begin(r, t, m, e) || !request_set_body(r, t, m, wall_ms, e))
         return false;
     r->line_count += signer_add(t->signer, request_id(m, id), wall_ms, r->body, &r->text);
-    request_add_trace(r, m->event);
+    request_add_trace(r, m->event, m->span);
     if (!request_add_users(r, t->shape, e))
         return false;
     request_add_ours(r, t);
