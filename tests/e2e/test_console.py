@@ -2,12 +2,13 @@
 """The console in a real Chromium: what a person does with it, on the real daemon. PICTURES=folder keeps a picture of each page."""
 import json
 import os
+import re
 import subprocess
 
 import pytest
 import requests
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, event, post_ok, signed, wait_for
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, event, post_ok, signed, wait_for
 
 OPERATOR, VIEWER = "an-operators-token-0123456789", "a-viewers-token-0123456789abc"
 PAGES = {"Flow": "f", "Endpoints": "e", "Deliveries": "d", "Dead letters": "l", "Live tail": "t", "Configuration": "c"}
@@ -101,6 +102,7 @@ def adds(person, name, url, *types, sink=None):
     """What the person is told the secret is."""
     person.goes("Endpoints")
     person.click("New endpoint")
+    person.wait("document.querySelector('dialog[open] form') !== null")
     if sink:
         person.fill("Sink", sink)
     person.fill("Name", name)
@@ -176,6 +178,55 @@ def test_what_fails_waits_or_is_dead_and_is_redriven_when_it_is_mended(bridge, r
     person.click("Delete endpoint")
     person.says("held is deleted.")
     person.wait("document.querySelectorAll('tbody tr').length === 1")
+    person.unharmed()
+
+
+def test_the_tail_shows_what_comes_as_text(local_bridge, receiver, person):
+    daemon, base = console(local_bridge, SINKS % (SECRET, receiver.url, "1h"))
+    person.open(base + "/#/tail")
+    person.says("live, 0 events")
+    post_ok(daemon, event("e1", "chat.started", subject=HOSTILE, data={"text": HOSTILE}))
+    person.wait("document.querySelectorAll('.tail li').length === 1")
+    assert person.run("document.querySelectorAll('.tail summary span')[1].textContent") == HOSTILE
+    person.press("p")
+    post_ok(daemon, event("e2", "chat.done"))
+    person.says("Go on (1)")
+    person.press("p")
+    person.wait("document.querySelector('.tail .type').textContent === 'chat.done'")
+    person.unharmed()
+
+
+def test_the_configuration_is_shown_without_secrets_and_a_draft_is_checked(local_bridge, receiver, person):
+    daemon, base = console(local_bridge, SINKS % (SECRET, receiver.url, "1h"))
+    person.open(base + "/#/config")
+    person.says("sinks.crm.url")
+    person.says("bridge.yaml:")
+    shown = person.run("document.querySelectorAll('tbody tr').length")
+    assert SECRET not in person.run("document.body.innerText") and TOKEN not in person.run("document.body.innerText")
+    person.click("Only what is set")
+    person.wait(f"document.querySelectorAll('tbody tr').length > {shown}")
+    person.click("Check a draft \u2026")
+    person.fill("Configuration", "sinks:\n  crm: {type: webhook, urll: x}\n")
+    person.click("Check")
+    person.says("urll")
+    person.unharmed()
+
+
+def test_a_link_of_the_command_line_signs_in_once(local_bridge, receiver, person, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"viewer ben {VIEWER}\n")
+    tokens.chmod(0o600)
+    local_bridge.admin_more = f", console: true, token_file: {tokens}"
+    local_bridge.configure(SINKS % (SECRET, receiver.url, "1h"))
+    daemon = local_bridge.start(ready=False)
+    wait_for(lambda: "msg=running" in daemon.log())
+    said = local_bridge.command("console")
+    assert said.returncode == 0, said.stderr
+    link = re.search(r"http://\S+/login\?code=\S+", said.stdout)[0].replace(":0/", f":{daemon.admin}/")
+    person.open(link)
+    person.says("operator")
+    person.wait("document.querySelectorAll('.flow a.node').length === 3")
+    assert requests.get(link, timeout=10).status_code == 401        # once
     person.unharmed()
 
 

@@ -49,7 +49,7 @@ TEST(test_defaults_fit)
 {
     struct arena a = { 0 };
     struct problems none = { 0 };
-    struct fill f = { &a, &none, NULL };
+    struct fill f = { &a, &none };
     for (size_t i = 0; connectors.sources[i]; i++)
         fill_mapping(&f, NULL,
                      &(struct fill_target){ connectors.sources[i]->options,
