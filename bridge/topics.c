@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Asks the broker for every topic of a configuration. */
 #include "bridge/topics.h"
+#include "bridge/admin/audit.h"
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/delivery/attempts.h"
@@ -106,6 +107,6 @@ static bool topics_together(struct topics *t, bool (*each)(struct topics *, stru
 bool topics_open(const struct config *c, struct broker *b, struct err *e)
 {
     struct topics t = { .config = c, .broker = b };
-    return topics_together(&t, topics_each, e) && attempts_topic(c, b, e)
+    return topics_together(&t, topics_each, e) && attempts_topic(c, b, e) && audit_topic(c, b, e)
            && topics_together(&t, topics_each_blocked, e);
 }

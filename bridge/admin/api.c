@@ -4,10 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/admin/audit.h"
 #include "bridge/admin/console.h"
 #include "bridge/admin/private.h"
 #include "bridge/admin/tails.h"
-#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/query.h"
 
@@ -29,14 +29,20 @@ struct api {
 
 enum { API_HEADERS = 6, API_MORE = 4 };
 
-/* What changes something, or was to, is said in the log with who did it. */
+/* What changes something, or was to, is told with who did it. */
 static void api_audit(const struct api_ticket *t, int status)
 {
     const struct api_row *row = t->row;
     if (!row || row->role != ROLE_OPERATOR || row->harmless || strcmp(row->method, "GET") == 0)
         return;
-    LOG(INFO, "audit", LOG_C("operation", row->name), LOG_C("who", t->who.is.name), LOG_C("via", t->who.via),
-        LOG_C("role", role_name(t->who.is.role)), LOG_C("object", t->object), LOG_INT("status", status));
+    audit_note(t->api->home.config, t->api->home.broker,
+               &(struct audit){ .operation = row->name,
+                                .who = t->who.is.name,
+                                .role = role_name(t->who.is.role),
+                                .via = t->who.via,
+                                .address = t->address,
+                                .object = t->object,
+                                .status = status });
 }
 
 /* Fills the headers of an answer; returns how many. */
@@ -230,6 +236,8 @@ static struct api_ticket api_ticket(struct api *a, struct http_server *server, c
     struct str base = STR(API_BASE);
     struct str object = str_starts(r->path, base) ? str_from(r->path, base.n) : r->path;
     snprintf(t.object, sizeof t.object, "%.*s", (int)(object.n < API_OBJECT ? object.n : API_OBJECT - 1), object.at);
+    snprintf(t.address, sizeof t.address, "%.*s", (int)(r->peer.n < API_ADDRESS ? r->peer.n : API_ADDRESS - 1),
+             r->peer.at ? r->peer.at : "");
     return t;
 }
 

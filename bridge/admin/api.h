@@ -19,8 +19,9 @@
 #include "bridge/delivery/account.h"
 
 enum {
-    API_PARAMETERS = 4,     /* most of a path */
-    API_BODY = 1 << 20,     /* longest body */
+    API_PARAMETERS = 4, /* most of a path */
+    API_BODY = 1 << 20, /* longest body */
+    API_ADDRESS = 64,
     API_OBJECT = 256,       /* of a path, as the audit names it */
     API_LIMIT = 100,        /* `limit` of a list that says none */
     API_MOST = 1000,        /* most that it may say */
@@ -58,7 +59,8 @@ struct api_ticket { /* whom to answer; copy it to answer later */
     uint64_t id;
     const struct api_row *row; /* NULL: the request is none of a row */
     struct who who;
-    char object[API_OBJECT]; /* the path behind /api/v1, as it came */
+    char object[API_OBJECT];   /* the path behind /api/v1, as it came */
+    char address[API_ADDRESS]; /* of the client */
 };
 
 struct api_call {

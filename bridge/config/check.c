@@ -189,7 +189,10 @@ static bool check_is_filled(const struct check *k, const char *topic)
             return true;
     char *dead_letters = topic_name(k->c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     char *attempts = topic_name(k->c->broker.prefix, TOPIC_ATTEMPTS, NULL);
-    bool is_own = strcmp(topic, dead_letters) == 0 || (check_attempts_are_logged(k) && strcmp(topic, attempts) == 0);
+    char *audit = topic_name(k->c->broker.prefix, TOPIC_AUDIT, NULL);
+    bool is_own = strcmp(topic, dead_letters) == 0 || (check_attempts_are_logged(k) && strcmp(topic, attempts) == 0)
+                  || (k->c->admin.audit && strcmp(topic, audit) == 0);
+    free(audit);
     free(attempts);
     free(dead_letters);
     return is_own || broker_facts(&k->c->broker).is_shared;

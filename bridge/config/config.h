@@ -115,7 +115,7 @@ struct admin_config {
     struct secrets tokens;
     struct verify_options verify;
     struct strings hosts;
-    bool api, console;
+    bool api, console, audit;
     char *token_file;
     struct strings operators; /* names, of those whom `tokens` and `verify` let in */
     enum role loopback;

@@ -181,6 +181,10 @@ static const struct option admin_options[] = {
             "Names by which clients reach the listener, besides its address and localhost; the API, and the pages where nobody shows who it is, refuse other names: any site can make a name of its own point here."),
     OPTION(struct admin_config, api, .fallback = "false",
            .doc = "The JSON API at /api/v1, described by /api/v1/openapi.json."),
+    OPTION(struct admin_config, audit, .fallback = "false",
+           .doc =
+               "Each change through the API, and each that was refused, becomes an event on the topic <prefix>audit, "
+               "kept for 400 days; a line of the log it is always."),
     OPTION(struct admin_config, console, .fallback = "false", .doc = "The console in the browser at /, with its API."),
     OPTION(
         struct admin_config, token_file,

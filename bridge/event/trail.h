@@ -58,6 +58,7 @@ enum topic_kind {
     TOPIC_DEAD_LETTER, /* <prefix>dead-letter */
     TOPIC_STATE,       /* <prefix>state (kafka) */
     TOPIC_ATTEMPTS,    /* <prefix>attempts */
+    TOPIC_AUDIT,       /* <prefix>audit */
     TOPIC_WAITING,     /* <prefix>waiting.<step> */
     TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait> of earlier versions; `id` is "<sink>.<wait>" */
     TOPIC_REDRIVE,     /* <prefix>redrive.<sink> */
