@@ -45,7 +45,7 @@ static void fill_options(void)
     static struct arena tree, values;
     static char yaml[sizeof capture + sizeof path];
     struct problems problems = { 0 };
-    struct fill f = { &values, &problems };
+    struct fill f = { .arena = &values, .out = &problems };
     snprintf(yaml, sizeof yaml, capture, path);
     struct node *n = tree_load(&tree, "fuzz", str_of(yaml), &problems);
     fill_mapping(&f, n, &(struct fill_target){ sqlite_source.options, &filled, NULL }, 1, NULL, NULL);

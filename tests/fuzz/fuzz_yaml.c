@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arena tree = { 0 }, values = { 0 };
     struct problems problems = { 0 };
     struct thing thing = { 0 };
-    struct fill f = { &values, &problems };
+    struct fill f = { .arena = &values, .out = &problems };
     struct str yaml = { (const char *)data, size };
     struct node *n = tree_load(&tree, "fuzz", yaml, &problems);
     struct node *again = tree_load(&tree, "fuzz", yaml, &problems);

@@ -49,7 +49,7 @@ TEST(test_defaults_fit)
 {
     struct arena a = { 0 };
     struct problems none = { 0 };
-    struct fill f = { &a, &none };
+    struct fill f = { &a, &none, NULL };
     for (size_t i = 0; connectors.sources[i]; i++)
         fill_mapping(&f, NULL,
                      &(struct fill_target){ connectors.sources[i]->options,

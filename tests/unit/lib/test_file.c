@@ -248,6 +248,30 @@ TEST(where_runtimes_mount_secrets)
     assert_false(file_is_secret_mount("/home/run/secrets/crm"));
 }
 
+/* A whole file or none: what is there stays unless it is to be replaced, and nothing is left beside it. */
+TEST(a_file_is_put_as_a_whole)
+{
+    struct err e = { "" };
+    struct buf b = buf_new(100);
+    assert_true(file_put(own, STR("first"), 0640, false, &e));
+    assert_int_equal(mode_of(own), 0640);
+    assert_false(file_put(own, STR("second"), 0600, false, &e));
+    assert_non_null(strstr(e.text, "is there already"));
+    assert_true(file_read(own, 99, &b));
+    assert_true(str_eq(buf_str(&b), STR("first")));
+    assert_true(file_put(own, STR("third"), 0600, true, &e));
+    assert_int_equal(mode_of(own), 0600);
+    buf_reset(&b);
+    assert_true(file_read(own, 99, &b));
+    assert_true(str_eq(buf_str(&b), STR("third")));
+    buf_free(&b);
+    unlink(own);
+    assert_int_equal(rmdir(own_folder), 0); /* so it was empty */
+    assert_false(file_put(own, STR("x"), 0600, true, &e));
+    assert_non_null(strstr(e.text, own));
+    assert_int_equal(mkdir(own_folder, 0700), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +283,7 @@ int main(void)
         OWN_TEST(what_is_there_is_taken_over_as_it_is),
         OWN_TEST(links_and_other_kinds_are_not_followed),
         OWN_TEST(a_secret_that_all_users_may_read_or_write_is_refused),
+        OWN_TEST(a_file_is_put_as_a_whole),
         cmocka_unit_test(a_folder_that_is_missing_is_named),
         cmocka_unit_test(the_owner_counts),
         cmocka_unit_test(what_is_no_regular_file_is_left_to_who_reads_it),
