@@ -130,3 +130,14 @@ void answers_gather(void *ctx)
     workers_each(&a->engines->workers, &engine_delivery, NULL, answers_ask_account, &of);
     workers_each(&a->engines->workers, &engine_delivery, NULL, answers_take_counters, &of);
 }
+
+bool answers_reload(void *ctx, bool apply, const struct api_ticket *t)
+{
+    struct answers *a = ctx;
+    if (a->asked.is)
+        return false;
+    a->asked.is = true;
+    a->asked.apply = apply;
+    a->asked.ticket = *t;
+    return true;
+}

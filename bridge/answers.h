@@ -2,6 +2,7 @@
 /* What the running bridge answers to those who ask (admin/pages.h): is it ready, what became of the events. Main thread;
  * the sinks' threads give their part between two of their turns. */
 #pragma once
+#include "bridge/admin/api.h"
 #include "bridge/delivery/account.h"
 #include "bridge/engines.h"
 
@@ -11,9 +12,14 @@ struct answers { /* everything is borrowed */
     const struct engines *engines;
     bool started;
     char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through */
+    struct { /* a plan, or (apply) a reload that is wanted: the main loop answers */
+        bool is, apply;
+        struct api_ticket ticket;
+    } asked;
 };
 
 /* Of struct admin_questions; ctx: the answers. */
 bool answers_ready(void *ctx, struct err *why);
 void answers_account(void *ctx, const struct account_question *question, struct buf *out);
 void answers_gather(void *ctx);
+bool answers_reload(void *ctx, bool apply, const struct api_ticket *t);

@@ -12,25 +12,26 @@
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/watch.h"
+#include "bridge/reload.h"
 #include "bridge/signals.h"
 #include "bridge/topics.h"
 #include "bridge/version.h"
 
 enum {
-    START_AGAIN_MS = 2000,   /* between attempts to reach a broker that does not answer yet */
-    LOOK_MS = 500,           /* how often main looks at the broker's health */
-    WORKER_DESCRIPTORS = 16, /* files and wake-ups of one source or sink, or of the waiter; connections come on top */
+    START_AGAIN_MS = 2000, /* between attempts to reach a broker that does not answer yet */
+    LOOK_MS = 500,         /* how often main looks at the broker's health */
 };
 
 struct bridge {
-    const struct config *config;
-    struct version *version;
+    const struct config *config; /* with which it began */
     struct broker *broker;
-    struct router *router;
+    struct routing *routing;
     struct admin *admin;
     struct traces *traces;
     struct engines engines;
     struct answers answers;
+    struct reload reload;
+    struct watch watch; /* reload: on_change: the files */
     int signal_fd;
 };
 
@@ -39,8 +40,8 @@ struct bridge {
 /* One attempt to start everything. */
 static bool bridge_start(struct bridge *b, struct err *e)
 {
-    version_restore(b->version);
-    if (!topics_open(b->config, b->broker, e) || !engines_open(&b->engines, b->config, b->router, e))
+    version_restore(b->reload.versions, NULL);
+    if (!topics_open(b->config, b->broker, e) || !engines_open(&b->engines, b->config, b->routing, e))
         return false;
     broker_gather(b->broker);
     if (!engines_start(&b->engines, e))
@@ -58,7 +59,7 @@ static void bridge_stop(struct bridge *b)
 {
     pthread_t second;
     bool watched = signals_watch(b->signal_fd, &second);
-    int64_t end = clock_mono_ms() + b->config->drain.ms;
+    int64_t end = clock_mono_ms() + b->answers.config->drain.ms;
     engines_stop(&b->engines, end);
     if (b->broker) {
         int64_t left = end - clock_mono_ms();
@@ -93,6 +94,36 @@ static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
     return true;
 }
 
+/* Watches the files of the configuration that holds, if it says so. */
+static void bridge_watch(struct bridge *b)
+{
+    const struct config *c = b->answers.config;
+    const struct bridge_files *files = b->reload.files;
+    watch_end(&b->watch);
+    for (size_t i = 0; files && c->reload == RELOAD_ON_CHANGE && i < files->count; i++)
+        watch_add(&b->watch, files->at[i]);
+    for (size_t i = 0; b->watch.count && i < c->files.count; i++)
+        watch_add(&b->watch, c->files.at[i]);
+    watch_begin(&b->watch);
+}
+
+/* A signal came or files changed (`by_itself`), or somebody asked, who is answered unless that was on a listener that is another one by now. */
+static void bridge_reload(struct bridge *b, bool by_itself)
+{
+    json_t *answer;
+    bool asked = b->answers.asked.is;
+    unsigned opened = admin_opened(b->admin);
+    b->answers.asked.is = false;
+    watch_begin(&b->watch);
+    if (reload_run(&b->reload, by_itself || b->answers.asked.apply, &answer))
+        bridge_watch(b);
+    const struct api_ticket *t = &b->answers.asked.ticket;
+    if (asked && (admin_opened(b->admin) == opened || strcmp(t->who.via, "socket") == 0))
+        api_answer(t, 200, answer);
+    else
+        json_decref(answer);
+}
+
 /* Starts, and serves the admin listeners until a signal or a failed broker; returns the exit code. */
 static int bridge_run(struct bridge *b)
 {
@@ -102,11 +133,14 @@ static int bridge_run(struct bridge *b)
             return 1;
         admin_run(b->admin, b->signal_fd, LOOK_MS);
         int sig = signals_take();
-        if (sig == SIGHUP) {
-            LOG(INFO, "certificates and secrets are read again", LOG_INT("signal", sig));
+        if (sig == SIGHUP)
             watch_ask();
-        } else if (sig) {
-            LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->config->drain.ms));
+        bool news = sig == SIGHUP || watch_has_news(&b->watch);
+        reload_sweep(&b->reload);
+        if (news || b->answers.asked.is)
+            bridge_reload(b, news);
+        else if (sig) {
+            LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->answers.config->drain.ms));
             return 0;
         }
         struct err why = { "" };
@@ -123,25 +157,28 @@ static int bridge_run(struct bridge *b)
     }
 }
 
-/* Workers that it has: of sources, of sinks, and the waiter. */
-static int64_t bridge_threads(const struct config *c)
+/* For the start, and for reloads. */
+static void bridge_prepare(struct bridge *b, const struct bridge_files *files)
 {
-    int64_t n = 1;
-    for (size_t i = 0; i < c->sink_count; i++)
-        n += c->sinks[i].threads;
-    for (size_t i = 0; i < c->source_count; i++)
-        n += c->sources[i].threads;
-    return n;
+    b->routing = routing_new(b->config);
+    b->reload = (struct reload){ .files = files,
+                                 .broker = b->broker,
+                                 .routing = b->routing,
+                                 .engines = &b->engines,
+                                 .admin = b->admin,
+                                 .answers = &b->answers,
+                                 .versions = version_new((struct config *)(uintptr_t)b->config, false) };
+    bridge_watch(b);
 }
 
-static int bridge_main_as(const struct config *config, bool dry)
+static int bridge_main_as(const struct config *config, const struct bridge_files *files, bool dry)
 {
     struct bridge b = { .config = config,
                         .answers = { .config = config, .engines = &b.engines, .not_ready = "starting" } };
     struct err e = { "" };
     int code = 1;
     descriptors_raise();
-    descriptors_reserve(bridge_threads(config) * WORKER_DESCRIPTORS);
+    descriptors_reserve(engines_descriptors(config));
     b.signal_fd = signals_open();
     b.broker = dry ? dry_open(config) : broker_open(&config->broker, &e);
     b.engines = (struct engines){ .broker = b.broker, .names = &config->broker };
@@ -149,37 +186,38 @@ static int bridge_main_as(const struct config *config, bool dry)
     b.answers.broker = b.broker;
     if (b.broker)
         b.admin = admin_new(config, b.broker, b.engines.roster,
-                            &(struct admin_questions){ answers_ready, answers_account, answers_gather, &b.answers },
+                            &(struct admin_questions){ answers_ready, answers_account, answers_gather, answers_reload,
+                                                       &b.answers },
                             &e);
     if (b.admin && (dry || traces_new(&config->traces, &b.traces, &e))) {
-        b.version = version_new(config);
-        b.router = router_new(config);
+        bridge_prepare(&b, files);
         code = bridge_run(&b);
         admin_stop(b.admin);
         bridge_stop(&b);
+        watch_end(&b.watch);
     } else
         LOG(ERROR, "cannot start", LOG_C("reason", e.text));
     roster_stop(b.engines.roster);
     broker_close(b.broker); /* first: it reports what it has not stored to the engines that published it */
     engines_free(&b.engines);
-    version_free(b.version);
     traces_free(b.traces); /* after all that happens to events */
     admin_free(b.admin);
     roster_free(b.engines.roster);
-    router_free(b.router);
+    routing_free(b.routing);
+    reload_free(&b.reload);
     close(b.signal_fd);
     if (code == 0)
         LOG(INFO, "stopped", LOG_INT("code", code));
     return code;
 }
 
-int bridge_main(const struct config *config)
+int bridge_main(const struct config *config, const struct bridge_files *files)
 {
-    return bridge_main_as(config, false);
+    return bridge_main_as(config, files, false);
 }
 
 int bridge_dry_run(const struct config *config)
 {
     struct config dry = dry_config(config);
-    return bridge_main_as(&dry, true);
+    return bridge_main_as(&dry, NULL, true);
 }

@@ -15,10 +15,10 @@
  * What misses the deadline is abandoned: nothing unsettled was acknowledged and nothing unfinished was committed, so
  * it is delivered after the next start. A second signal leaves at once, for the same reason without loss. */
 #pragma once
-#include "bridge/config/config.h"
+#include "bridge/reload.h"
 
-/* Runs the bridge until a signal ends it. Returns the exit code: 0 stopped, 1 could not start, or the broker failed
+/* Runs the bridge until a signal ends it; SIGHUP and the control socket reload it from `files` (reload.h). Returns the exit code: 0 stopped, 1 could not start, or the broker failed
  * for good. */
-int bridge_main(const struct config *config);
+int bridge_main(const struct config *config, const struct bridge_files *files);
 /* The same without broker, sinks and admin: events are printed instead of published (dry.h). */
 int bridge_dry_run(const struct config *config);

@@ -110,6 +110,17 @@ static void worker_join(struct worker *w, int64_t end_ms)
     w->running = false;
 }
 
+const char *workers_next(const struct workers *ws, const struct engine_ops *ops, const char *id)
+{
+    bool behind = !id;
+    for (const struct worker *w = ws->first; w; w = w->next) {
+        if (behind && w->ops == ops && (!id || strcmp(w->id, id) != 0))
+            return w->id;
+        behind = behind || (w->ops == ops && strcmp(w->id, id) == 0);
+    }
+    return NULL;
+}
+
 bool workers_start(struct workers *ws, const struct engine_ops *ops, const char *id, struct err *e)
 {
     for (struct worker *w = ws->first; w; w = w->next)
@@ -126,11 +137,16 @@ void workers_each(const struct workers *ws, const struct engine_ops *ops, const 
             each(ctx, w->engine);
 }
 
-void workers_stop(struct workers *ws, const struct engine_ops *ops, const char *id, int64_t end_ms)
+void workers_tell(struct workers *ws, const struct engine_ops *ops, const char *id, int64_t end_ms)
 {
     for (struct worker *w = ws->first; w; w = w->next)
         if (worker_is(w, ops, id))
             worker_stop(w, end_ms);
+}
+
+void workers_stop(struct workers *ws, const struct engine_ops *ops, const char *id, int64_t end_ms)
+{
+    workers_tell(ws, ops, id, end_ms);
     for (struct worker *w = ws->first; w; w = w->next)
         if (worker_is(w, ops, id))
             worker_join(w, end_ms);

@@ -18,6 +18,9 @@ struct workers {                      /* zeroed: none */
 /* Adds a worker without starting it. `id`: the source's or sink's name, borrowed. */
 void worker_add(struct workers *ws, const struct engine_ops *ops, void *engine, const char *id);
 
+/* The first name of that kind that stands behind `id`; NULL: there is none. `id` NULL: of all. */
+const char *workers_next(const struct workers *ws, const struct engine_ops *ops, const char *id);
+
 /* What follows is about all of one kind and name; `ops` NULL: of every kind, `id` NULL: of every name. */
 
 bool workers_start(struct workers *ws, const struct engine_ops *ops, const char *id,
@@ -25,6 +28,8 @@ bool workers_start(struct workers *ws, const struct engine_ops *ops, const char 
 /* Calls each() with every engine. */
 void workers_each(const struct workers *ws, const struct engine_ops *ops, const char *id,
                   void (*each)(void *ctx, void *engine), void *ctx);
+void workers_tell(struct workers *ws, const struct engine_ops *ops, const char *id,
+                  int64_t end_ms); /* to stop, without waiting for it */
 /* Stops all of them and waits for all of them, until end_ms (clock_mono_ms); their engines stay open. */
 void workers_stop(struct workers *ws, const struct engine_ops *ops, const char *id, int64_t end_ms);
 void workers_close(struct workers *ws, const struct engine_ops *ops,

@@ -23,11 +23,14 @@ struct admin {
     struct http_server *control;  /* NULL: this broker needs none */
     struct access *access;        /* of the pages, when their listener has the API; else NULL */
     struct api *api;
+    const struct config *follow; /* what the API is to be about */
     struct history *history;
     struct errands *errands;
     struct broker *broker;
     int stored_fd; /* woken when a control publication is done */
     struct mailbox stored;
+    const struct config *config; /* of the pages */
+    unsigned opened;             /* how often they were */
 };
 
 /* ---- control ---- */
@@ -202,6 +205,7 @@ struct admin *admin_new(const struct config *config, struct broker *broker, stru
     struct admin *a = mem_alloc(sizeof *a);
     char path[WIRE_PATH];
     a->broker = broker;
+    a->config = config;
     a->pages.ready = ask->ready;
     a->pages.account = ask->account;
     a->pages.gather = ask->gather;
@@ -221,11 +225,66 @@ struct admin *admin_new(const struct config *config, struct broker *broker, stru
     }
     a->history = history_new();
     a->errands = errands_new();
+    a->follow = config;
     a->api = api_new(&(struct api_home){ config, broker, *ask, a->access, a->history, roster, a->errands });
     if (ok)
         return a;
     admin_free(a);
     return NULL;
+}
+
+static void admin_close_pages(struct admin *a)
+{
+    http_server_free(a->pages.server);
+    access_free(a->pages.access);
+    verifier_free(a->pages.verifier);
+    a->pages.server = NULL;
+    a->pages.access = a->access = NULL;
+    a->pages.verifier = NULL;
+}
+
+static bool admin_reopen_pages(struct admin *a, const struct config *config, struct err *e)
+{
+    admin_close_pages(a);
+    a->config = config;
+    a->opened++;
+    return !config->admin.listen[0] || admin_open_pages(a, &config->admin, e);
+}
+
+bool admin_change(struct admin *a, const struct config *config, struct err *e)
+{
+    const struct config *before = a->config;
+    struct err again = { "" };
+    errands_finish(a->errands); /* what was asked of this listener is answered on it */
+    if (api_is_busy(a->api))
+        return err_set(e, "admin cannot change while the API works (GET /api/v1/jobs): reload when that is through");
+    bool ok = admin_reopen_pages(a, config, e);
+    if (!ok && !admin_reopen_pages(a, before, &again))
+        LOG(ERROR, "the admin listener cannot be opened again", LOG_C("reason", again.text));
+    api_follow(a->api, ok ? config : api_config(a->api), a->access);
+    return ok;
+}
+
+bool admin_uses(const struct admin *a, const struct config *config)
+{
+    return a->config == config || api_config(a->api) == config;
+}
+
+void admin_follow(struct admin *a, const struct config *config)
+{
+    a->follow = config;
+}
+
+/* The API is about the configuration that holds as soon as nobody uses another one. */
+static void admin_catch_up(struct admin *a)
+{
+    if (api_config(a->api) != a->follow && !api_is_busy(a->api))
+        api_follow(a->api, a->follow, a->access);
+}
+
+unsigned admin_opened(const struct admin *a)
+{
+    return a->opened;
 }
 
 /* A point of the last hour, when it is time. */
@@ -259,6 +318,7 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         verifier_refresh(a->pages.verifier, "admin");
     if (a->pages.access)
         access_turn(a->pages.access);
+    admin_catch_up(a);
     admin_remember(a);
     if (pages)
         http_server_run(pages, -1, 0);
@@ -283,12 +343,10 @@ void admin_free(struct admin *a)
         return;
     descriptors_reserve(-2 * (CONNECTIONS + 1));
     errands_free(a->errands);
-    http_server_free(a->pages.server);
+    admin_close_pages(a);
     http_server_free(a->control);
     api_free(a->api);
     history_free(a->history);
-    access_free(a->pages.access);
-    verifier_free(a->pages.verifier);
     mailbox_close(&a->stored);
     close(a->stored_fd);
     free(a);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "bridge/admin/audit.h"
 #include "bridge/admin/console.h"
+#include "bridge/admin/errands.h"
 #include "bridge/admin/private.h"
 #include "bridge/admin/tails.h"
 #include "bridge/lib/mem.h"
@@ -354,6 +355,22 @@ struct api *api_new(const struct api_home *home)
     a->works = api_works_new();
     a->tails = tails_new(&home->config->broker);
     return a;
+}
+
+void api_follow(struct api *a, const struct config *config, struct access *access)
+{
+    a->home.config = config;
+    a->home.access = access;
+}
+
+const struct config *api_config(const struct api *a)
+{
+    return a->home.config;
+}
+
+bool api_is_busy(const struct api *a)
+{
+    return errands_any(a->home.errands) || api_works_any(a->works);
 }
 
 void api_stop(struct api *a)

@@ -33,6 +33,7 @@ struct api_row;
 struct errands;
 struct history;
 struct roster;
+struct api_ticket;
 
 /* What the supervisor answers; main thread. */
 struct admin_questions {
@@ -40,7 +41,10 @@ struct admin_questions {
     /* Adds the account of all sinks, as JSON (delivery/account.h). */
     void (*account)(void *ctx, const struct account_question *question, struct buf *out);
     void (*gather)(void *ctx); /* before a page of metrics: those that add up are kept as they stand */
-    void *ctx;                 /* of all */
+    /* A plan, or (apply) a reload, is wanted: the main loop does it and answers the ticket, which is copied. False: one is under
+     * way. */
+    bool (*reload)(void *ctx, bool apply, const struct api_ticket *t);
+    void *ctx; /* of all */
 };
 
 struct api_home { /* all borrowed, and there as long as the API is */
@@ -115,6 +119,10 @@ size_t api_query_limit(const struct api_call *call);
 /* ---- the whole ---- */
 
 struct api *api_new(const struct api_home *home);
+/* From now on it is about this configuration, on a listener with this access; not while api_is_busy. */
+void api_follow(struct api *a, const struct config *config, struct access *access);
+const struct config *api_config(const struct api *a);
+bool api_is_busy(const struct api *a); /* is something under way that uses what it is about, or is to be answered? */
 void api_stop(
     struct api *a); /* ends what goes on beside the main thread; what was asked is answered. Before its servers end */
 void api_free(struct api *a); /* accepts NULL; after its servers, which close its streams */

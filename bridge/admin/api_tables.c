@@ -12,6 +12,7 @@ extern const struct api_row api_event_rows[];
 extern const struct api_row api_dead_rows[];
 extern const struct api_row api_tail_rows[];
 extern const struct api_row api_config_rows[];
+extern const struct api_row api_reload_rows[];
 
 /* One a line, so that who adds one does not touch the others. */
 /* clang-format off */
@@ -26,5 +27,6 @@ const struct api_row *const api_tables[] = {
     api_dead_rows,
     api_tail_rows,
     api_config_rows,
+    api_reload_rows,
     NULL,
 };

@@ -59,6 +59,11 @@ void api_works_turn(struct api_works *works)
     jobs_turn(works->jobs);
 }
 
+bool api_works_any(const struct api_works *works)
+{
+    return jobs_any(works->jobs);
+}
+
 /* ---- a work ---- */
 
 static struct api_works *works_of(const struct api_work *w)

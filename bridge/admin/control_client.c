@@ -12,7 +12,10 @@
 #include "bridge/verify/listener.h"
 #include "bridge/verify/show.h"
 
-enum { CONTROL_WAIT_MS = 30000, SHOWN_BYTES = 4096 };
+enum {
+    CONTROL_WAIT_MS = 30000,
+    SHOWN_BYTES = 4096,
+};
 
 static size_t control_keep(char *data, size_t size, size_t n, void *ctx)
 {
@@ -172,7 +175,7 @@ static bool control_ask(const struct config *config, const char *at, const struc
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     curl_easy_setopt(curl, CURLOPT_URL, buf_c(&url));
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)CONTROL_WAIT_MS);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, call->wait_ms ? (long)call->wait_ms : (long)CONTROL_WAIT_MS);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, control_keep);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
@@ -209,7 +212,9 @@ bool control_call(const struct config *config, const struct control_call *call, 
         return control_ask(config, path + sizeof "unix:" - 1, call, status, out, nobody, e);
     if (admin_has_api(&config->admin))
         return control_ask(config, NULL, call, status, out, nobody, e);
-    return err_set(e, "with this broker the running daemon is asked through its API: say admin.api: true");
+    return err_set(
+        e,
+        "with this broker the running daemon is asked through its API: say admin.api: true, or name a socket in admin.control");
 }
 
 bool control_status(const struct config *config, const char *query, struct buf *out, bool *nobody, struct err *e)

@@ -19,6 +19,7 @@ struct control_call {          /* of the JSON API (api.h) */
     const char *method, *path; /* "POST", "/api/v1/..." */
     const char *body;          /* JSON; NULL: none */
     int64_t version;           /* If-Match; 0: none */
+    int64_t wait_ms;           /* for the answer; 0: 30 s */
 };
 /* Asks the running daemon, over the control socket, or where there is none on `admin.listen`, as whom the configuration's first token
  * is of. *status and what it answered go to `out`. False with *e: it did not answer; *nobody says that no daemon listens there. */

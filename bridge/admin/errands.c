@@ -70,15 +70,25 @@ void errands_serve(struct errands *e)
     }
 }
 
-void errands_free(struct errands *e)
+bool errands_any(const struct errands *e)
 {
-    if (!e)
-        return;
+    return e->count > 0;
+}
+
+void errands_finish(struct errands *e)
+{
     while (e->count) {
         errands_serve(e);
         if (e->count)
             usleep(1000);
     }
+}
+
+void errands_free(struct errands *e)
+{
+    if (!e)
+        return;
+    errands_finish(e);
     mailbox_close(&e->through);
     close(e->wake_fd);
     free(e);

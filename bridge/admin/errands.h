@@ -18,4 +18,6 @@ struct errands *errands_new(void);
 bool errands_run(struct errands *e, void (*work)(void *ctx), void (*done)(void *ctx), void *ctx);
 int errands_fd(const struct errands *e); /* readable when one is through */
 void errands_serve(struct errands *e);
-void errands_free(struct errands *e); /* accepts NULL; waits for all of them, and calls their done() */
+bool errands_any(const struct errands *e);
+void errands_finish(struct errands *e); /* waits for all of them, and calls their done() */
+void errands_free(struct errands *e);   /* accepts NULL; errands_finish first */

@@ -30,6 +30,7 @@ struct jobs {
     struct jobs_list done;
     atomic_bool stopping;
     int wake_fd;
+    size_t open; /* not ended; main thread */
 };
 
 static void jobs_put(struct jobs_list *list, struct job *j)
@@ -130,9 +131,15 @@ void jobs_turn(struct jobs *jobs)
         pthread_mutex_lock(&jobs->lock);
         j = jobs_take(&jobs->done);
         pthread_mutex_unlock(&jobs->lock);
+        jobs->open -= j != NULL;
         if (j)
             j->end(j);
     } while (j);
+}
+
+bool jobs_any(const struct jobs *jobs)
+{
+    return jobs->open > 0;
 }
 
 bool jobs_add(struct jobs *jobs, enum lane which, struct job *j)
@@ -147,6 +154,7 @@ bool jobs_add(struct jobs *jobs, enum lane which, struct job *j)
         jobs_put(&lane->waiting, j);
     pthread_cond_signal(&lane->changed);
     pthread_mutex_unlock(&lane->lock);
+    jobs->open += room;
     return room;
 }
 

@@ -27,6 +27,7 @@ struct jobs *jobs_new(void);
 void jobs_free(struct jobs *jobs);    /* accepts NULL; main thread */
 int jobs_fd(const struct jobs *jobs); /* readable: jobs_turn has something to do */
 void jobs_turn(struct jobs *jobs);
+bool jobs_any(const struct jobs *jobs); /* that have not got their end(); main thread */
 /* Main thread. False: too many wait already; the job is the caller's. */
 bool jobs_add(struct jobs *jobs, enum lane lane, struct job *j);
 bool jobs_stopping(const struct jobs *jobs); /* any thread: end as soon as nothing is half done */

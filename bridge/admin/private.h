@@ -8,6 +8,7 @@ struct api_works *api_works_new(void);
 void api_works_free(struct api_works *works); /* accepts NULL; each work is answered */
 int api_works_fd(const struct api_works *works);
 void api_works_turn(struct api_works *works);
+bool api_works_any(const struct api_works *works);
 struct api_works *api_works(const struct api *a);
 
 struct tails *api_tails(const struct api *a);

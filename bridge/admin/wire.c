@@ -11,10 +11,10 @@ enum { WIRE_HEADERS = 1000, WIRE_RECORDS = 10000 }; /* most headers of a record 
 
 bool wire_path(const struct config *config, char out[WIRE_PATH])
 {
-    const char *folder = broker_facts(&config->broker).own_folder;
-    if (!folder)
+    const char *folder = broker_facts(&config->broker).own_folder, *named = config->admin.control;
+    if (!folder && !named[0])
         return false;
-    int n = snprintf(out, WIRE_PATH, "unix:%s/control", folder);
+    int n = named[0] ? snprintf(out, WIRE_PATH, "unix:%s", named) : snprintf(out, WIRE_PATH, "unix:%s/control", folder);
     return n > 0 && n < WIRE_PATH && (size_t)n - 5 < sizeof((struct sockaddr_un *)0)->sun_path;
 }
 

@@ -9,8 +9,8 @@
 
 enum { WIRE_BYTES = 128 << 20, WIRE_PATH = 256 };
 
-/* "unix:" and the socket's path, beside the log; false where the log has no folder or the path is too long for a
- * socket. */
+/* "unix:" and the socket's path: admin.control, else beside the log; false where there is neither, or the path is too long
+ * for a socket. */
 bool wire_path(const struct config *config, char out[WIRE_PATH]);
 
 char *wire_write(const struct record *records, size_t count); /* free() it */

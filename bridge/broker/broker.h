@@ -138,7 +138,8 @@ bool broker_topics(struct broker *b, const char *prefix, void (*each)(void *ctx,
  * published that those which begin at the end are to see. */
 void broker_gather(struct broker *b);
 /* Every group of the configuration has its consumer by now: from here on retention removes what all of them have
- * finished (kafka: the cluster's business). It does not wait for groups that nobody opened before; they are logged. */
+ * finished (kafka: the cluster's business). It does not wait for groups that nobody opened before; they are logged. Once more
+ * after another configuration: it waits no longer for groups that have no consumer now. */
 void broker_retain(struct broker *b);
 /* How many partitions the topic has; 0: it is not there, as far as is known within a few seconds. Any thread. */
 int32_t broker_partitions(struct broker *b, const char *topic);

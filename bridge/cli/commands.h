@@ -10,6 +10,7 @@ extern const struct command command_resend, command_tail, command_log;     /* re
 extern const struct command command_explain, command_test;                 /* explain.c, test.c */
 extern const struct command command_init, command_endpoints;               /* init.c, endpoints.c */
 extern const struct command command_console;                               /* console.c */
+extern const struct command command_reload, command_plan;                  /* reload.c */
 extern const struct command command_completion, command_man;               /* completion.c, man.c */
 extern const struct command command_help, command_schema, command_version; /* about.c */
 

@@ -22,7 +22,8 @@ static const char run_notes[] =
 static int run_bridge(struct command_call *call)
 {
     const struct run_flags *flags = call->flags;
-    return flags->dry_run ? bridge_dry_run(call->config) : bridge_main(call->config);
+    const struct bridge_files files = { call->connectors, (const char *const *)call->files.at, call->files.count };
+    return flags->dry_run ? bridge_dry_run(call->config) : bridge_main(call->config, &files);
 }
 
 const struct command command_run = {

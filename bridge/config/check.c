@@ -370,6 +370,18 @@ static void check_say_at_listener(const struct check *k, const struct listener *
                &(struct where){ &at, STR("listen"), 0 }, "%s", why);
 }
 
+static void check_control(const struct check *k)
+{
+    struct err e;
+    const char *path = k->c->admin.control;
+    char *address = str_join("unix:", path, "");
+    const struct node *n = node_get(node_get(k->root, "admin"), "control");
+    const struct where top = { .key = STR("admin") };
+    if (path[0] && !listen_check(address, &e))
+        problem_at(k->out, check_either(n, k->root), &(struct where){ &top, STR("control"), 0 }, "%s", e.text);
+    free(address);
+}
+
 static void check_listeners(const struct check *k)
 {
     struct err e;
@@ -529,6 +541,7 @@ void config_check(const struct config *c, const struct node *root, struct proble
     check_routes(&k);
     for (size_t i = 0; i < c->sink_count; i++)
         check_sink(&k, &c->sinks[i]);
+    check_control(&k);
     check_listeners(&k);
     if (!c->source_count && !c->sink_count)
         problem_at(out, root, NULL, "nothing to do: write at least one entry under sources: or sinks:");

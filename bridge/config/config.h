@@ -35,6 +35,7 @@ enum { ROUTE_TARGETS = 16 }; /* most topics one event goes to; config_load refus
 
 enum route_encoding { ENCODING_BINARY, ENCODING_STRUCTURED };
 enum unrouted { UNROUTED_ERROR, UNROUTED_DROP };
+enum reload_when { RELOAD_ON_REQUEST, RELOAD_ON_CHANGE };
 enum sink_order { ORDER_NONE, ORDER_KEY };
 enum sink_start { START_EARLIEST, START_LATEST };
 enum sink_attempts { ATTEMPTS_NONE, ATTEMPTS_FAILURES, ATTEMPTS_SAMPLE, ATTEMPTS_ALL };
@@ -109,7 +110,8 @@ static inline bool sink_logs_attempts(const struct sink_config *s)
 }
 
 struct admin_config {
-    char *listen; /* "" : none */
+    char *listen;  /* "" : none */
+    char *control; /* "" : beside the log, or none */
     char *tls_certificate, *tls_key, *tls_client_ca, *tls_client_crl;
     enum tls_client tls_client;
     struct secrets tokens;
@@ -175,7 +177,9 @@ struct config {
     struct admin_config admin;
     struct log_config log;
     struct traces_config traces;
-    struct duration drain;               /* deadline of a graceful stop */
+    struct duration drain; /* deadline of a graceful stop */
+    enum reload_when reload;
+    struct strings files;                /* that ${file:...} names in it */
     struct config_view view;             /* every option in effect, in no order */
     const struct connectors *connectors; /* it was read with these */
     char *broker_missing;                /* why the broker's section is not whole (config_load_part); NULL: it is */
@@ -213,6 +217,7 @@ void config_free(struct config *c); /* accepts NULL; frees the connectors' struc
 void problems_free(struct problems *p);
 size_t problems_errors(const struct problems *p);         /* how many are no warnings */
 void problems_print(const struct problems *p, FILE *out); /* one line each: file:line:column: text */
+json_t *problems_json(const struct problems *p);          /* [{file,line,column,severity,text}]; the caller's */
 /* {"ok":false,"problems":[{file,line,column,severity,text}]}, and behind it the members of `more`, unless that is NULL. */
 void problems_print_json(const struct problems *p, json_t *more, FILE *out);
 

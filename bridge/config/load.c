@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "bridge/config/private.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/expand.h"
 #include "bridge/lib/mem.h"
 
 enum { LOAD_WAIT_MS = 5000 };
@@ -98,6 +99,23 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
     return ok ? root : NULL;
 }
 
+/* Notes the files that ${file:...} names. */
+static void load_note_files(struct config *c, const struct node *n)
+{
+    struct str rest = n->written, path;
+    while (n->kind == NODE_SCALAR && rest.at && expand_next_file(&rest, &path)) {
+        if (strings_have(&c->files, path))
+            continue;
+        char **more = arena_alloc(c->arena, (c->files.count + 1) * sizeof *more);
+        if (c->files.count)
+            memcpy(more, c->files.at, c->files.count * sizeof *more);
+        more[c->files.count++] = arena_text(c->arena, path);
+        c->files.at = more;
+    }
+    for (size_t i = 0; i < n->count; i++)
+        load_note_files(c, n->at[i].value);
+}
+
 static void load_say_missing(const struct node *n, struct problems *out)
 {
     const struct node *missing = tree_find_why(n);
@@ -134,6 +152,8 @@ static struct config *load_all(const struct connectors *connectors, const char *
     struct node *root = load_files(c->arena, files, count, &how, out); /* stays: see made.h */
     if (root)
         sections_fill(connectors, c, root, out);
+    if (root)
+        load_note_files(c, root);
     c->broker.readers = (int64_t)c->sink_count + 1; /* and the waiter */
     if (root && how.sink_type)
         load_check_part(c, root, how.sink_type, out);

@@ -14,6 +14,8 @@
  *   review.c     what this machine says about them, and warnings
  *   trial.c      what a source makes of a file that a person names
  *   view.c       what is in effect, and where it stands
+ *   differ.c     two structs -> the keys in which they differ
+ *   plan.c       two configurations -> what is different, object by object
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
  *
@@ -205,3 +207,15 @@ bool trial_source(const struct config *c, const struct config_trial *t, const st
                   struct faults *faults);
 /* A row with that key and type, or NULL. */
 const struct option *option_find(const struct option *rows, const char *key, enum option_type type);
+
+/* ---- differences ---- */
+
+enum { DIFFER_KEY = 256, DIFFER_MOST = 100 };
+struct differences { /* zeroed: none */
+    char **keys;     /* at most DIFFER_MOST */
+    size_t count;
+};
+bool differ_field(const struct option *row, const void *a, const void *b); /* of fields that the row filled */
+/* Adds every key, below `path`, in which two structs differ that these rows filled. */
+void differ_rows(const struct option *rows, const void *a, const void *b, const char *path, struct differences *out);
+void differ_add(struct differences *out, const char *key);

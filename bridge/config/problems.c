@@ -175,7 +175,7 @@ void problems_print(const struct problems *p, FILE *out)
     }
 }
 
-void problems_print_json(const struct problems *p, json_t *more, FILE *out)
+json_t *problems_json(const struct problems *p)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
@@ -184,7 +184,12 @@ void problems_print_json(const struct problems *p, json_t *more, FILE *out)
                                               "column", one->column, "severity", one->warning ? "warning" : "error",
                                               "text", one->text));
     }
-    json_t *all = json_pack("{s:b, s:o}", "ok", problems_errors(p) == 0, "problems", list);
+    return list;
+}
+
+void problems_print_json(const struct problems *p, json_t *more, FILE *out)
+{
+    json_t *all = json_pack("{s:b, s:o}", "ok", problems_errors(p) == 0, "problems", problems_json(p));
     if (more)
         json_object_update(all, more);
     json_dumpf(all, out, JSON_COMPACT);

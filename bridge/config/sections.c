@@ -17,6 +17,9 @@ static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binar
                                                        { ENCODING_STRUCTURED, "structured" },
                                                        { 0 } };
 static const struct option_value unrouted_values[] = { { UNROUTED_ERROR, "error" }, { UNROUTED_DROP, "drop" }, { 0 } };
+static const struct option_value reload_values[] = { { RELOAD_ON_REQUEST, "on_request" },
+                                                     { RELOAD_ON_CHANGE, "on_change" },
+                                                     { 0 } };
 static const struct option_value level_values[] = {
     { LOG_DEBUG, "debug" }, { LOG_INFO, "info" }, { LOG_WARN, "warn" }, { LOG_ERROR, "error" }, { 0 }
 };
@@ -171,6 +174,10 @@ static const struct option_value role_values[] = {
 static const struct option admin_options[] = {
     OPTION(struct admin_config, listen, .fallback = "127.0.0.1:9464",
            .doc = "Address of /metrics, /status, /healthz and /readyz; \"\": none."),
+    OPTION(
+        struct admin_config, control, .fallback = "",
+        .doc =
+            "Path of the control socket, for this user alone; without it `control` in the folder of the local log, and none with Kafka."),
     OPTION(struct admin_config, tokens, .of = named_secret_rows,
            .doc = "Bearer tokens of who may see these pages, except /healthz; without these and `verify`: everybody."),
     OPTION_GROUP(struct admin_config, verify, verify_head_rows,
@@ -248,7 +255,11 @@ const struct option config_options[] = {
     OPTION_GROUP(struct config, admin, admin_options, .doc = "The listener for metrics and health."),
     OPTION_GROUP(struct config, log, log_options, .doc = "The log on standard error."),
     OPTION_GROUP(struct config, traces, traces_options, .doc = "Traces of what happens to events, for OpenTelemetry."),
-    OPTION(struct config, drain, .fallback = "10s", .max = HOUR_MS, .doc = "How long a graceful stop may take."),
+    OPTION(struct config, drain, .fallback = "10s", .max = HOUR_MS,
+           .doc = "How long a graceful stop may take, and at a reload that of what goes or begins anew."),
+    OPTION(struct config, reload, .fallback = "on_request", .values = reload_values,
+           .doc = "When the configuration is read again: at SIGHUP and aqueduct reload (on_request), or also when its "
+                  "files, or those of ${file:...}, change (on_change)."),
     { 0 },
 };
 

@@ -81,7 +81,7 @@ void delivery_free(struct delivery *d);
 /* Do its events go to the waiting topics? Not those of a broadcast sink, nor dead letters. */
 bool delivery_waits(const struct sink_config *sink);
 /* Hands over a record of a waiting topic that is due; it takes the record over. Its end is put into `reports` under this
- * tag, once; one that is still in the inbox at delivery_free is not reported. The caller bounds how many are out. */
+ * tag, once, at the latest in delivery_free. The caller bounds how many are out. */
 void delivery_hand(struct delivery *d, struct record *r, struct mailbox *reports, uint64_t tag);
 /* Asks for what was handed over and is not in flight: it comes back as HANDED_BACK within one turn. */
 void delivery_recall(struct delivery *d);

@@ -17,10 +17,32 @@ static void inbox_free(struct handed *h)
     free(h);
 }
 
+struct handed *inbox_take(struct delivery *d)
+{
+    if (!d->inbox.taken) { /* all at once: a lock and a wake-up for each is what the two threads would wait for */
+        pthread_mutex_lock(&d->inbox.lock);
+        d->inbox.taken = d->inbox.first;
+        d->inbox.first = NULL;
+        pthread_mutex_unlock(&d->inbox.lock);
+    }
+    struct handed *h = d->inbox.taken;
+    if (h)
+        d->inbox.taken = h->next;
+    return h;
+}
+
+/* Nobody has looked at it: it goes back. */
+static void inbox_give_back(struct delivery *d)
+{
+    for (struct handed *h; (h = inbox_take(d));) {
+        mailbox_put(h->reports, h->tag, HANDED_BACK, NULL);
+        inbox_free(h);
+    }
+}
+
 void inbox_close(struct delivery *d)
 {
-    for (struct handed *h; (h = inbox_take(d));)
-        inbox_free(h);
+    inbox_give_back(d);
     pthread_mutex_destroy(&d->inbox.lock);
 }
 
@@ -40,20 +62,6 @@ void delivery_hand(struct delivery *d, struct record *r, struct mailbox *reports
         wake_up(d->wake_fd);
 }
 
-struct handed *inbox_take(struct delivery *d)
-{
-    if (!d->inbox.taken) { /* all at once: a lock and a wake-up for each is what the two threads would wait for */
-        pthread_mutex_lock(&d->inbox.lock);
-        d->inbox.taken = d->inbox.first;
-        d->inbox.first = NULL;
-        pthread_mutex_unlock(&d->inbox.lock);
-    }
-    struct handed *h = d->inbox.taken;
-    if (h)
-        d->inbox.taken = h->next;
-    return h;
-}
-
 void delivery_recall(struct delivery *d)
 {
     atomic_store(&d->inbox.recalled, true);
@@ -64,10 +72,7 @@ void inbox_answer_recall(struct delivery *d)
 {
     if (!atomic_exchange(&d->inbox.recalled, false))
         return;
-    for (struct handed *h; (h = inbox_take(d));) {
-        mailbox_put(h->reports, h->tag, HANDED_BACK, NULL);
-        inbox_free(h);
-    }
+    inbox_give_back(d);
     for (size_t i = 0; i < d->entry_cap; i++) {
         struct entry *en = d->entries[i];
         if (en->state == ENTRY_FREE || !en->of->lender || en->state == ENTRY_FLYING || en->state == ENTRY_STORING)

@@ -36,6 +36,7 @@ void roster_forget(struct roster *r); /* all sinks are gone */
  * is to be changed (delivery_change_endpoint), not added: it is the configuration's from then on. */
 void roster_refit(struct roster *r, const struct sink_config *s, struct delivery *d);
 bool roster_has(struct roster *r, const char *sink, const char *name);
+bool roster_uses(struct roster *r, const struct config *c); /* does it borrow one of its sinks? */
 void roster_start(struct roster *r);
 void roster_stop(struct roster *r); /* accepts NULL; nothing is done any more. Before the broker is closed */
 void roster_free(struct roster *r); /* accepts NULL */

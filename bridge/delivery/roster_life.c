@@ -481,6 +481,17 @@ bool roster_has(struct roster *r, const char *sink, const char *name)
     return has;
 }
 
+bool roster_uses(struct roster *r, const struct config *c)
+{
+    bool uses = false;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->served_count; i++)
+        for (size_t k = 0; k < c->sink_count; k++)
+            uses = uses || r->served[i].s == &c->sinks[k];
+    pthread_mutex_unlock(&r->lock);
+    return uses;
+}
+
 void roster_start(struct roster *r)
 {
     if (r->runs)

@@ -185,8 +185,7 @@ void shelf_finish(struct shelf *s, struct shelved *en)
     shelf_leave(s, en);
 }
 
-/* Is the record here, so that something becomes of it? */
-static bool shelf_has(const struct shelf *s, const struct shelf_partition *p, int64_t offset)
+bool shelf_has(const struct shelf *s, const struct shelf_partition *p, int64_t offset)
 {
     for (size_t i = 0; i < s->entry_cap; i++) {
         const struct shelved *en = s->entries[i];

@@ -18,6 +18,7 @@ struct shelf_partition {
     bool orphaned;                /* of the topic of orphans */
     struct watermark done;
     int64_t newest; /* -1: none yet */
+    int64_t again;  /* before this offset it is read for the second time */
     bool changed;   /* something finished that was not committed yet */
     size_t parked, parked_bytes;
     bool held;
@@ -26,14 +27,14 @@ struct shelf_partition {
 enum shelf_state {
     SHELF_FREE,
     SHELF_PARKED,  /* waits for its time; a timer is set */
-    SHELF_HANDED,  /* its sink has it, and its record */
+    SHELF_HANDED,  /* its sink has it */
     SHELF_STORING, /* a copy is being published to the next topic */
 };
 
 struct shelved { /* a record */
     uint32_t index, generation;
     enum shelf_state state;
-    struct record *record; /* NULL: the sink has it */
+    struct record *record;
     int64_t offset;
     size_t bytes;
     struct shelf_partition *partition;
@@ -70,6 +71,8 @@ int64_t shelf_next(const struct shelf *s);                              /* when 
 bool shelf_has_room(
     const struct shelf_partition *p); /* may one more be parked for a while, without holding others up? */
 void shelf_finish(struct shelf *s, struct shelved *en); /* the position may pass it */
+/* Is the record here, so that something becomes of it? */
+bool shelf_has(const struct shelf *s, const struct shelf_partition *p, int64_t offset);
 /* Finishes those of the offsets that were read and left (shelf_leave): how many. */
 int64_t shelf_settle(struct shelf *s, struct shelf_partition *p, const struct ranges *offsets);
 void shelf_leave(struct shelf *s, struct shelved *en); /* not finished: the position stays before it */

@@ -11,6 +11,7 @@
 #include "bridge/delivery/replaced.h"
 #include "bridge/delivery/shelf.h"
 #include "bridge/lib/crash.h"
+#include "bridge/lib/errand.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
@@ -38,8 +39,8 @@ enum {
 
 struct waiter_sink {
     const struct sink_config *config;
-    struct delivery *delivery;
-    size_t room, out;            /* most records handed over, and how many are */
+    struct delivery *delivery, *held; /* delivery NULL: it is held, and this was it */
+    size_t room, out;                 /* most records handed over, and how many are */
     int64_t took_ms, in_vain_ms; /* wall clock: when it was last done with one; when one had waited here for nothing */
     struct metric *waiting;
 };
@@ -64,6 +65,9 @@ struct waiter {
     struct replaced replaced;
     bool offers; /* some sink may have more room than when what is parked was looked at */
     bool closing, poll_failed, store_failed;
+    bool recalling; /* what comes back is read again by whoever gets its partition */
+    bool again;     /* a sink came: what waits is counted anew */
+    struct errand *errand;
     struct metric *moves;
 };
 
@@ -116,8 +120,7 @@ static void waiter_store(struct waiter *w, struct shelved *en, const struct trai
 
 static void waiter_hand(struct waiter *w, struct shelved *en)
 {
-    struct record *r = en->record;
-    en->record = NULL;
+    struct record *r = record_ref(en->record); /* in case it comes back */
     if (en->sink->out++ == 0)
         en->sink->took_ms = clock_wall_ms();
     metric_add(en->sink->waiting, -1);
@@ -127,7 +130,7 @@ static void waiter_hand(struct waiter *w, struct shelved *en)
 
 static bool waiter_has_room(const struct waiter_sink *s)
 {
-    return s->out < s->room;
+    return s->delivery && s->out < s->room;
 }
 
 /* How long what waits for room of this sink stands in a topic. The time is a bound alone, since whatever is at the head of
@@ -189,7 +192,7 @@ static void waiter_look(struct waiter *w, struct shelved *en)
         shelf_park(&w->shelf, en, t.due_ms < now + UNTIL_MOST_MS ? t.due_ms : now + UNTIL_MOST_MS);
     else if (t.due_ms > now)
         waiter_store(w, en, &t, t.due_ms);
-    else if (en->stuck || waiter_has_room(en->sink))
+    else if ((en->stuck && en->sink->delivery) || waiter_has_room(en->sink))
         waiter_hand(w, en);
     else
         waiter_queue(w, en, &t, until, now);
@@ -301,10 +304,32 @@ static void waiter_drop_replaced(struct waiter *w, struct shelved *en)
     shelf_finish(&w->shelf, en);
 }
 
+/* An orphan that is read once more, since a sink came: it goes on if that is its own. */
+static void waiter_take_again(struct waiter *w, struct shelf_partition *p, struct record *r)
+{
+    struct waiter_sink *s = waiter_sink(w, record_header(r, TRAIL_SINK));
+    if (!s || !watermark_is_open(&p->done, r->offset) || shelf_has(&w->shelf, p, r->offset)) {
+        record_free(r);
+        return;
+    }
+    orphans_settle(&w->orphans, record_header(r, TRAIL_SINK), 1);
+    struct shelved *en = shelf_add(&w->shelf, r, p);
+    en->sink = s;
+    if (replaced_has(&w->replaced, r))
+        waiter_drop_replaced(w, en);
+    else
+        waiter_look(w, en);
+}
+
 /* Takes a record in. */
 static void waiter_take(struct waiter *w, struct record *r)
 {
     struct shelf_partition *p = shelf_partition(&w->shelf, r);
+    if (r->offset < p->again) {
+        waiter_take_again(w, p, r);
+        return;
+    }
+    p->again = 0;
     if (r->offset <= p->newest) { /* the topic was made anew */
         shelf_forget(&w->shelf, p, waiter_lost);
         waiter_survey_again(w);
@@ -368,21 +393,33 @@ static void waiter_take_stored(struct waiter *w)
         }
 }
 
+/* A sink gives it back: it ends, or its partition goes to somebody else, who reads it again, or all ends. */
+static void waiter_back(struct waiter *w, struct shelved *en)
+{
+    if (w->recalling || atomic_load(&w->stopping)) {
+        shelf_leave(&w->shelf, en);
+        return;
+    }
+    metric_add(en->sink->waiting, 1);
+    shelf_set(&w->shelf, en, SHELF_PARKED);
+    waiter_look(w, en);
+}
+
 static void waiter_take_reports(struct waiter *w)
 {
     struct notice notices[64];
     for (size_t n; (n = mailbox_take(&w->reports, notices, sizeof notices / sizeof *notices)) > 0;)
         for (size_t i = 0; i < n; i++) {
             struct shelved *en = shelf_find(&w->shelf, notices[i].tag);
-            if (!en)
+            if (!en || en->state != SHELF_HANDED)
                 continue;
             en->sink->out--;
             en->sink->took_ms = clock_wall_ms();
             w->offers = true;
             if (notices[i].code == HANDED_FINISHED)
                 shelf_finish(&w->shelf, en);
-            else /* its partition goes to somebody else, or all ends: it is read again */
-                shelf_leave(&w->shelf, en);
+            else
+                waiter_back(w, en);
         }
 }
 
@@ -392,15 +429,18 @@ static void waiter_take_reports(struct waiter *w)
 static void waiter_recall(struct waiter *w)
 {
     int64_t limit = clock_mono_ms() + WAITER_REVOKE_MS;
+    w->recalling = true;
     while (!w->closing && w->shelf.handed + w->shelf.storing > 0 && clock_mono_ms() < limit
            && !atomic_load(&w->abandoned)) {
         for (size_t i = 0; i < w->sink_count; i++)
-            delivery_recall(w->sinks[i]->delivery);
+            if (w->sinks[i]->delivery)
+                delivery_recall(w->sinks[i]->delivery);
         wake_clear(w->wake_fd);
         waiter_take_stored(w);
         waiter_take_reports(w);
         poll(&(struct pollfd){ .fd = w->wake_fd, .events = POLLIN }, 1, WAITER_REVOKE_TURN_MS);
     }
+    w->recalling = false;
 }
 
 /* Partitions are taken away. When it is not all of them, their topic is gone: nothing can be finished there any more, and
@@ -437,23 +477,37 @@ struct waiter *waiter_new(const struct broker_config *names, struct broker *brok
     ladder_open(&w->ladder, names->prefix);
     mailbox_open(&w->stored, w->wake_fd);
     mailbox_open(&w->reports, w->wake_fd);
+    w->errand = errand_new(w->wake_fd);
     return w;
+}
+
+static struct waiter_sink *waiter_sink_named(const struct waiter *w, const char *name)
+{
+    for (size_t i = 0; i < w->sink_count; i++)
+        if (strcmp(w->sinks[i]->config->sink->id, name) == 0)
+            return w->sinks[i];
+    return NULL;
 }
 
 void waiter_serve(struct waiter *w, const struct sink_config *sink, struct delivery *d)
 {
-    struct waiter_sink *s = mem_alloc(sizeof *s);
-    *s = (struct waiter_sink){ .config = sink,
-                               .delivery = d,
-                               .room = sink->window > 1 ? (size_t)sink->window / 2 : 1,
-                               .waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink->sink->id)) };
-    metric_set(s->waiting, 0);
-    w->sinks = mem_grow(w->sinks, w->sink_count + 1, sizeof(struct waiter_sink *));
-    w->sinks[w->sink_count++] = s;
+    struct waiter_sink *s = waiter_sink_named(w, sink->sink->id);
+    if (!s) {
+        s = mem_alloc(sizeof *s);
+        s->waiting = metric_get(&aqueduct_sink_waiting, LABELS(sink->sink->id));
+        metric_set(s->waiting, 0);
+        w->sinks = mem_grow(w->sinks, w->sink_count + 1, sizeof(struct waiter_sink *));
+        w->sinks[w->sink_count++] = s;
+    }
+    s->config = sink;
+    s->delivery = d;
+    s->room = sink->window > 1 ? (size_t)sink->window / 2 : 1;
+    w->offers = true;
 }
 
 void waiter_look_around(struct waiter *w, const struct config *config)
 {
+    register_free(w->groups);
     w->groups = register_new(config);
 }
 
@@ -479,6 +533,143 @@ bool waiter_open(struct waiter *w, struct err *e)
     w->shelf.consumer = w->consumer;
     return w->consumer || err_prefix(e, "the waiting topics");
 }
+
+/* ---- sinks come and go ---- */
+
+struct waiter_errand {
+    struct waiter *w;
+    const struct sink_config *sink;
+    struct delivery *d;
+    const char *name;
+    const struct config *config;
+};
+
+static bool waiter_do_hold(void *ctx, struct err *e)
+{
+    const struct waiter_errand *o = ctx;
+    struct waiter_sink *s = waiter_sink_named(o->w, o->name);
+    (void)e;
+    if (s && s->delivery) {
+        s->held = s->delivery;
+        s->delivery = NULL;
+    }
+    return true;
+}
+
+/* Reads the orphans once more, from the first that was left. */
+static void waiter_reread_orphans(struct waiter *w)
+{
+    for (struct shelf_partition *p = w->shelf.partitions; p; p = p->next) {
+        int64_t first = p->orphaned ? watermark_first_open(&p->done) : -1;
+        if (first < 0)
+            continue;
+        p->again = p->newest + 1;
+        consumer_seek(w->consumer, p->where, first);
+    }
+}
+
+/* A sink that is held has nothing more: what an abandoned delivery did not give back is here as well. */
+static void waiter_reclaim(struct waiter *w, struct waiter_sink *s)
+{
+    waiter_take_reports(w);
+    for (size_t i = 0; i < w->shelf.entry_cap; i++) {
+        struct shelved *en = w->shelf.entries[i];
+        if (en->state == SHELF_HANDED && en->sink == s)
+            waiter_back(w, en);
+    }
+    s->out = 0;
+}
+
+static bool waiter_do_serve(void *ctx, struct err *e)
+{
+    const struct waiter_errand *o = ctx;
+    struct waiter_sink *known = waiter_sink_named(o->w, o->sink->sink->id);
+    if (!o->w->consumer && !waiter_open(o->w, e))
+        return false;
+    if (known && !known->delivery && known->held != o->d)
+        waiter_reclaim(o->w, known);
+    waiter_serve(o->w, o->sink, o->d);
+    if (known)
+        return true;
+    waiter_reread_orphans(o->w);
+    o->w->again = true;
+    return true;
+}
+
+/* What it has of the sink in memory is an orphan, or that of another one, which took the sink's name over. */
+static bool waiter_do_dismiss(void *ctx, struct err *e)
+{
+    const struct waiter_errand *o = ctx;
+    struct waiter *w = o->w;
+    struct waiter_sink *s = waiter_sink_named(w, o->name);
+    (void)e;
+    if (!s)
+        return true;
+    waiter_reclaim(w, s);
+    metric_set(s->waiting, 0);
+    size_t i = 0;
+    while (w->sinks[i] != s)
+        i++;
+    w->sinks[i] = w->sinks[--w->sink_count];
+    for (size_t k = 0; k < w->shelf.entry_cap; k++) {
+        struct shelved *en = w->shelf.entries[k];
+        if (en->state == SHELF_FREE || en->sink != s)
+            continue;
+        en->sink = waiter_sink(w, record_header(en->record, TRAIL_SINK));
+        if (en->sink)
+            metric_add(en->sink->waiting, 1);
+        if (en->state == SHELF_PARKED)
+            waiter_look(w, en);
+    }
+    free(s);
+    return true;
+}
+
+static bool waiter_do_look_around(void *ctx, struct err *e)
+{
+    const struct waiter_errand *o = ctx;
+    (void)e;
+    waiter_look_around(o->w, o->config);
+    return true;
+}
+
+bool waiter_hold(struct waiter *w, const char *sink, struct timespec until, struct err *e)
+{
+    return errand_run(w->errand, waiter_do_hold, &(struct waiter_errand){ .w = w, .name = sink }, until, e)
+           || err_prefix(e, "the waiting topics");
+}
+
+bool waiter_serve_now(struct waiter *w, const struct sink_config *sink, struct delivery *d, struct timespec until,
+                      struct err *e)
+{
+    return errand_run(w->errand, waiter_do_serve, &(struct waiter_errand){ .w = w, .sink = sink, .d = d }, until, e)
+           || err_prefix(e, "the waiting topics");
+}
+
+bool waiter_dismiss(struct waiter *w, const char *sink, struct timespec until, struct err *e)
+{
+    return errand_run(w->errand, waiter_do_dismiss, &(struct waiter_errand){ .w = w, .name = sink }, until, e)
+           || err_prefix(e, "the waiting topics");
+}
+
+bool waiter_look_around_now(struct waiter *w, const struct config *config, struct timespec until, struct err *e)
+{
+    return errand_run(w->errand, waiter_do_look_around, &(struct waiter_errand){ .w = w, .config = config }, until, e)
+           || err_prefix(e, "the waiting topics");
+}
+
+/* A sink came, for which something may wait. */
+static void waiter_count_again(struct waiter *w)
+{
+    w->again = false;
+    if (w->survey != SURVEY_MADE) /* it will be, before the first record */
+        return;
+    shelf_commit(&w->shelf, true);
+    waiter_survey_again(w);
+    waiter_survey(w);
+}
+
+/* ---- the turn ---- */
 
 /* Polls; true when there may be more at once. */
 static bool waiter_poll(struct waiter *w)
@@ -539,6 +730,9 @@ bool waiter_step(struct waiter *w, struct duration wait)
         return false;
     if (w->groups && !stopped && register_due(w->groups) <= clock_mono_ms())
         register_look(w->groups, w->broker);
+    errand_answer(w->errand);
+    if (w->again)
+        waiter_count_again(w);
     waiter_take_stored(w);
     waiter_take_reports(w);
     for (struct shelved *en; !stopped && (en = shelf_due(&w->shelf, clock_wall_ms()));)
@@ -589,6 +783,7 @@ void waiter_free(struct waiter *w)
     ranges_free(&w->settled);
     replaced_free(&w->replaced);
     register_free(w->groups);
+    errand_free(w->errand);
     for (size_t i = 0; i < w->sink_count; i++)
         free(w->sinks[i]);
     free(w->sinks);

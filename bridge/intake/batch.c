@@ -42,7 +42,7 @@ static size_t batch_route(struct intake *in, size_t i, struct routed *out, char 
     routed_make(in, &b->emissions[i], out);
     if (out->count == 0) {
         b->fate[i] = FATE_UNROUTED;
-        if (!in->drop_unrouted)
+        if (!router_drops(in->router))
             routed_dead_letter(in, ev, when, "unrouted", "no route takes this event", out);
     }
     return out->count;

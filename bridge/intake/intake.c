@@ -92,10 +92,11 @@ static void intake_remember(void *ctx, const struct record *r)
 static bool intake_remember_tails(struct intake *in, struct err *e)
 {
     const struct source_config *c = in->shared->source;
-    const struct route_config *routes = in->shared->config->routes.at;
+    const struct list *list = &router_config(in->router)->routes;
+    const struct route_config *routes = list->at;
     int64_t since = c->dedupe_window.ms ? clock_wall_ms() - c->dedupe_window.ms : 0;
     const struct tail_options tail = { .most = c->dedupe_size, .since_ms = since > 0 ? since : 0 };
-    for (size_t i = 0; i < in->shared->config->routes.count; i++) {
+    for (size_t i = 0; i < list->count; i++) {
         bool seen = false;
         for (size_t k = 0; k < i; k++)
             seen |= strcmp(routes[k].topic, routes[i].topic) == 0;
@@ -104,6 +105,8 @@ static bool intake_remember_tails(struct intake *in, struct err *e)
     }
     seen_settle(in->shared->seen);
     settle_forgotten(in);
+    in->shared->filled_by = in->router;
+    in->router = routing_take(in->routing); /* it has the other one for as long as it lives */
     shared_begin(in->shared);
     return true;
 }
@@ -130,16 +133,16 @@ bool intake_failed(struct intake *in, struct err *why)
 }
 
 /* All but the source. */
-static struct intake *intake_make(struct source *s, struct shared *sh, struct broker *broker,
-                                  const struct router *router)
+static struct intake *intake_make(struct source *s, struct shared *sh, struct broker *broker, const char *prefix,
+                                  struct routing *routing)
 {
     struct intake *in = mem_alloc(sizeof *in);
     in->s = s;
     shared_join(sh, in);
     in->broker = broker;
-    in->router = router;
-    in->drop_unrouted = sh->config->unrouted == UNROUTED_DROP;
-    in->dead_letter_topic = topic_name(sh->config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
+    in->routing = routing;
+    in->router = routing_take(routing);
+    in->dead_letter_topic = topic_name(prefix, TOPIC_DEAD_LETTER, NULL);
     in->wake_fd = wake_new();
     mailbox_open(&in->done, in->wake_fd);
     int64_t bytes = sh->source->in_flight_bytes.n;
@@ -155,26 +158,26 @@ static struct intake *intake_refuse(struct intake *in, struct err *e)
     return NULL;
 }
 
-struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
-                          const struct router *router, struct err *e)
+struct intake *intake_new(const struct source_config *source, const struct broker_config *names, struct broker *broker,
+                          struct routing *routing, bool whole, struct err *e)
 {
-    struct intake *in = intake_make(source->source, shared_new(source, config), broker, router);
+    struct intake *in = intake_make(source->source, shared_new(source), broker, names->prefix, routing);
     const struct source_ops *ops = in->s->ops;
-    bool away = broker_facts(&config->broker)
-                    .may_be_away; /* then all that it has is read while the start can be tried again */
     if (!in->shared->seen)
         shared_begin(in->shared);
-    else if (away && !intake_remember_tails(in, e))
+    else if (whole && !intake_remember_tails(in, e))
         return intake_refuse(in, e);
     in->open = ops->open(in->s, e);
-    return in->open && (!away || intake_restore_all(in, e)) ? in : intake_refuse(in, e);
+    return in->open && (!whole || intake_restore_all(in, e)) ? in : intake_refuse(in, e);
 }
 
 struct intake *intake_copy(struct intake *of, struct err *e)
 {
     const struct source_ops *ops = of->s->ops;
     struct source *s = memcpy(mem_alloc(ops->size), of->shared->fresh, ops->size);
-    struct intake *in = intake_make(s, of->shared, of->broker, of->router);
+    struct intake *in = intake_make(s, of->shared, of->broker, "", of->routing);
+    free(in->dead_letter_topic);
+    in->dead_letter_topic = str_dup(str_of(of->dead_letter_topic));
     in->own = s;
     in->restored = true; /* there is no state */
     in->open = ops->open(s, e);
@@ -203,6 +206,7 @@ void intake_free(struct intake *in)
     mailbox_close(&in->done);
     close(in->wake_fd);
     single_close(in);
+    routing_give(in->router);
     shared_leave(in);
     free(in->dead_letter_topic);
     free(in->own);
@@ -222,6 +226,15 @@ void intake_abandon(struct intake *in)
 }
 
 /* ---- the turn ---- */
+
+/* From here on by the routes that hold now. Between two things that it publishes: they borrow the names of topics. */
+static void intake_renew_routes(struct intake *in)
+{
+    if (!routing_is_old(in->routing, in->router))
+        return;
+    routing_give(in->router);
+    in->router = routing_take(in->routing);
+}
 
 /* Ends the publications that the broker has reported. */
 static void intake_take_done(struct intake *in)
@@ -289,6 +302,7 @@ static void intake_read(struct intake *in, bool stopping)
     in->backoff_ms = 0;
     if (n == 0)
         return;
+    intake_renew_routes(in); /* it may have waited for long */
     int64_t events = 0;
     for (int i = 0; i < n; i++)
         events += emissions[i].event != NULL;
@@ -314,6 +328,7 @@ static bool intake_await_memory(struct intake *in)
 
 bool intake_step(struct intake *in)
 {
+    intake_renew_routes(in);
     bool filled = atomic_load(&in->shared->filled);
     if (!filled && in->number > 0)
         return intake_await_memory(in);

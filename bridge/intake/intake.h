@@ -38,10 +38,10 @@ extern struct metric_family aqueduct_source_stored_total, aqueduct_source_repeat
 
 struct intake;
 
-/* Opens the source. Its state and the memory of ids are restored in the first step; of a broker that may be away, here.
- * Everything is borrowed and outlives the intake. */
-struct intake *intake_new(const struct source_config *source, const struct config *config, struct broker *broker,
-                          const struct router *router, struct err *e);
+/* Opens the source. Its state and the memory of ids are restored in the first step, which may take long, or with `whole`
+ * here, so that what fails is known at once. Everything is borrowed and outlives the intake. */
+struct intake *intake_new(const struct source_config *source, const struct broker_config *names, struct broker *broker,
+                          struct routing *routing, bool whole, struct err *e);
 /* One more of a source that may have several (`threads`), with a struct of its own: shares the memory of ids with the
  * others. All of them are made before the first step of any; `of`: one that there is. */
 struct intake *intake_copy(struct intake *of, struct err *e);

@@ -41,16 +41,15 @@ struct intake_counters {
 struct intake {
     struct source *s;
     struct broker *broker;
-    const struct router *router;
+    struct routing *routing;
+    struct router *router; /* the one that held when this turn began, or when it had read */
     struct shared *shared;
-    size_t number;               /* among those that share it */
-    struct source *own;          /* s, if it was made for this intake */
-    bool restored;               /* the source has its state */
-    const struct config *unread; /* whose routes' topics are still to be read into it; NULL: they were */
+    size_t number;      /* among those that share it */
+    struct source *own; /* s, if it was made for this intake */
+    bool restored;      /* the source has its state */
     atomic_bool failed;
     struct err failure; /* why; set before `failed` */
     char *dead_letter_topic;
-    bool drop_unrouted;
     int wake_fd;
     struct mailbox done; /* notices of the broker */
     atomic_bool stopping, abandoned;
@@ -71,15 +70,16 @@ struct intake {
 /* What the copies of a source have in common. */
 struct shared {
     const struct source_config *source;
-    const struct config *config;
     void *fresh;             /* the source's struct before it was opened; NULL: there are no copies */
     size_t count, left;      /* intakes that there were, and that are there; main thread */
     struct intake **intakes; /* source->threads of them; set before the first step */
     atomic_bool filled;      /* the memory knows what was stored before */
-    pthread_mutex_t lock;    /* once it is filled, guards what follows, and the `next` of slots that are in use */
-    struct seen *seen;       /* NULL: no dedupe */
-    bool unscoped;           /* it knows records without a scope; does not change once it is filled */
-    bool crowded;            /* that its size and window do not go together was said */
+    struct router
+        *filled_by;       /* ... and in which of the topics that these routes name; NULL: it is not filled, or none */
+    pthread_mutex_t lock; /* once it is filled, guards what follows, and the `next` of slots that are in use */
+    struct seen *seen;    /* NULL: no dedupe */
+    bool unscoped;        /* it knows records without a scope; does not change once it is filled */
+    bool crowded;         /* that its size and window do not go together was said */
 };
 
 /* What an ordered source emitted in one read, kept until the broker has all of it. */
@@ -95,7 +95,7 @@ struct batch {
 
 /* ---- shared.c ---- */
 
-struct shared *shared_new(const struct source_config *source, const struct config *config);
+struct shared *shared_new(const struct source_config *source);
 /* One more intake: sets its number. */
 void shared_join(struct shared *sh, struct intake *in);
 void shared_leave(struct intake *in); /* the last one frees it */

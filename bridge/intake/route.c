@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* Routing: which topics an event goes to, with which key and encoding. */
 #include "bridge/intake/route.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
 struct router {
+    const struct config *config;
     const struct route_config *routes;
     size_t count;
+    struct router *next; /* those of a routing: the older ones */
+    atomic_size_t taken; /* how many have it */
 };
 
 struct router *router_new(const struct config *c)
 {
     struct router *r = mem_alloc(sizeof *r);
+    r->config = c;
     r->routes = c->routes.at;
     r->count = c->routes.count;
     return r;
@@ -53,4 +59,85 @@ size_t router_targets(const struct router *r, const struct event *ev, struct tar
             break;
     }
     return count;
+}
+
+const struct config *router_config(const struct router *r)
+{
+    return r->config;
+}
+
+bool router_drops(const struct router *r)
+{
+    return r->config->unrouted == UNROUTED_DROP;
+}
+
+/* ---- which one holds ---- */
+
+struct routing {
+    pthread_mutex_t lock;         /* so that none is taken that is just being replaced */
+    _Atomic(struct router *) now; /* written under the lock */
+};
+
+struct routing *routing_new(const struct config *c)
+{
+    struct routing *r = mem_alloc(sizeof *r);
+    pthread_mutex_init(&r->lock, NULL);
+    atomic_store(&r->now, router_new(c));
+    return r;
+}
+
+void routing_free(struct routing *r)
+{
+    if (!r)
+        return;
+    for (struct router *one = atomic_load(&r->now), *next; one; one = next) {
+        next = one->next;
+        router_free(one);
+    }
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+struct router *routing_take(struct routing *r)
+{
+    pthread_mutex_lock(&r->lock);
+    struct router *now = atomic_load(&r->now);
+    atomic_fetch_add(&now->taken, 1);
+    pthread_mutex_unlock(&r->lock);
+    return now;
+}
+
+void routing_give(struct router *router)
+{
+    atomic_fetch_sub(&router->taken, 1);
+}
+
+bool routing_is_old(const struct routing *r, const struct router *router)
+{
+    return atomic_load(&r->now) != router;
+}
+
+void routing_change(struct routing *r, const struct config *c)
+{
+    struct router *one = router_new(c);
+    pthread_mutex_lock(&r->lock);
+    one->next = atomic_load(&r->now);
+    atomic_store(&r->now, one);
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool routing_uses(struct routing *r, const struct config *c)
+{
+    struct router *now = atomic_load(&r->now);
+    bool uses = now->config == c;
+    for (struct router **at = &now->next, *one; (one = *at);) {
+        if (atomic_load(&one->taken) > 0) {
+            uses = uses || one->config == c;
+            at = &one->next;
+            continue;
+        }
+        *at = one->next;
+        router_free(one);
+    }
+    return uses;
 }

@@ -53,10 +53,11 @@ void settle_trace(const struct intake *in, const struct event *ev, int64_t began
 
 void settle_unrouted(struct intake *in, uint64_t tag, const struct event *ev)
 {
-    settle_log(in, ev, in->drop_unrouted ? "dropped" : "not stored", "no route takes this event");
+    settle_log(in, ev, router_drops(in->router) ? "dropped" : "not stored", "no route takes this event");
     metric_add(in->count.pending, -1);
-    metric_add(in->drop_unrouted ? in->count.dropped : in->count.unrouted, 1);
-    in->s->ops->settle(in->s, tag, in->drop_unrouted ? OUTCOME_STORED : OUTCOME_INVALID, "no route takes this event");
+    metric_add(router_drops(in->router) ? in->count.dropped : in->count.unrouted, 1);
+    in->s->ops->settle(in->s, tag, router_drops(in->router) ? OUTCOME_STORED : OUTCOME_INVALID,
+                       "no route takes this event");
 }
 
 void settle_forgotten(struct intake *in)

@@ -6,12 +6,11 @@
 
 #define SHARED_REPEAT (UINT64_C(1) << 32) /* in a notice's tag: of a slot that waits for another intake's */
 
-struct shared *shared_new(const struct source_config *source, const struct config *config)
+struct shared *shared_new(const struct source_config *source)
 {
     const struct source_ops *ops = source->source->ops;
     struct shared *sh = mem_alloc(sizeof *sh);
     sh->source = source;
-    sh->config = config;
     sh->intakes = mem_alloc((size_t)(source->threads > 1 ? source->threads : 1) * sizeof(struct intake *));
     if (source->threads > 1) {
         CHECK(ops->copies && !ops->ordered && !ops->restore);
@@ -38,6 +37,8 @@ void shared_leave(struct intake *in)
     struct shared *sh = in->shared;
     if (!sh || --sh->left)
         return;
+    if (sh->filled_by)
+        routing_give(sh->filled_by);
     seen_free(sh->seen);
     pthread_mutex_destroy(&sh->lock);
     free(sh->intakes);

@@ -152,7 +152,10 @@ static uint32_t single_lacks(const struct intake *in, const struct event *ev, co
     uint32_t has = seen_places(in->shared->seen, f);
     if (has == SEEN_EVERYWHERE)
         return 0;
-    return ((1u << router_targets(in->router, ev, targets)) - 1) & ~has;
+    uint32_t lacks = ((1u << router_targets(in->shared->filled_by, ev, targets)) - 1) & ~has;
+    bool same = router_config(in->shared->filled_by) == router_config(in->router);
+    return same || lacks == 0 ? lacks
+                              : (1u << router_targets(in->router, ev, targets)) - 1; /* the bits say nothing now */
 }
 
 /* Asks the memory. SINGLE_NEW: it is to be published, to all of its topics, or to those in *lacks if that is not 0. */

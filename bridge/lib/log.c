@@ -14,19 +14,20 @@ enum {
     LINES_A_SECOND = 20,
 };
 
-static enum log_level least_level = LOG_INFO; /* both written before other threads start */
-static bool as_json;
+static atomic_int least_level = LOG_INFO;
+static atomic_bool json_lines;
+static _Thread_local bool as_json; /* of the line that this thread writes */
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
 void log_setup(enum log_level least, enum log_format format)
 {
-    least_level = least;
-    as_json = format == LOG_JSON;
+    atomic_store(&least_level, (int)least);
+    atomic_store(&json_lines, format == LOG_JSON);
 }
 
 bool log_shows(enum log_level level)
 {
-    return level >= least_level;
+    return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
 }
 
 /* At most VALUE_BYTES, and not in the middle of a character. */
@@ -69,8 +70,9 @@ static void log_add_text(struct buf *line, const char *key, struct str text)
 
 void log_write(enum log_level level, const char *msg, const struct log_field *fields)
 {
-    if (level < least_level)
+    if (!log_shows(level))
         return;
+    as_json = atomic_load_explicit(&json_lines, memory_order_relaxed);
     char time[CLOCK_TEXT];
     clock_text(clock_wall_ms(), time);
     struct buf line = buf_new(LINE_BYTES);

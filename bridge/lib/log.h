@@ -49,7 +49,7 @@ struct log_field {
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 /* Would a line of this level be written? For what costs something to say. */
 bool log_shows(enum log_level level);
-/* Main thread, before others start; default: info, logfmt. */
+/* Any thread, at any time; default: info, logfmt. */
 void log_setup(enum log_level least, enum log_format format);
 
 /* For lines that strangers can cause: at most 20 a second. Any thread. */

@@ -91,6 +91,11 @@ int64_t watermark_pause_ms(size_t finished)
     return finished < PAUSE_RECORDS ? PAUSE_MS : PAUSE_LEAST_MS;
 }
 
+int64_t watermark_first_open(const struct watermark *w)
+{
+    return w->count > 0 ? w->offsets[w->head] : -1;
+}
+
 int64_t watermark_position(const struct watermark *w)
 {
     if (!w->started)

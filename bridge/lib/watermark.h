@@ -18,6 +18,7 @@ struct watermark {
 void watermark_begin(struct watermark *w, int64_t offset);         /* > every offset begun before (CHECKed) */
 void watermark_finish(struct watermark *w, int64_t offset);        /* begun and not yet finished (CHECKed) */
 bool watermark_is_open(const struct watermark *w, int64_t offset); /* begun and not finished */
+int64_t watermark_first_open(const struct watermark *w);           /* -1: none is */
 /* Everything before it is finished; -1 until something finished. */
 int64_t watermark_position(const struct watermark *w);
 /* What is finished beyond the position; free it. */

@@ -20,7 +20,7 @@ static struct script_source source;
 static struct source_config config;
 static struct config bridge;
 static struct route_config routes[3];
-static struct router *router;
+static struct routing *routing;
 static struct intake *in, *copy; /* copy: NULL, unless start_copies made one */
 static char id[32];
 static struct record *found[8];
@@ -30,8 +30,8 @@ static void start(const struct source_ops *ops)
     struct err e = { "" };
     script_source_init(&source, id, ops);
     config.source = &source.base;
-    router = router_new(&bridge);
-    in = intake_new(&config, &bridge, &flow.broker, router, &e);
+    routing = routing_new(&bridge);
+    in = intake_new(&config, &flow.names, &flow.broker, routing, false, &e);
     if (!in)
         fail_msg("%s", e.text);
 }
@@ -51,9 +51,9 @@ static void end(void)
     intake_close(copy);
     intake_free(in);
     intake_free(copy);
-    router_free(router);
+    routing_free(routing);
     in = copy = NULL;
-    router = NULL;
+    routing = NULL;
 }
 
 static int setup(void **state)

@@ -29,6 +29,7 @@ LAYERS = [
     ["bridge/worker"],
     ["bridge/engines"],
     ["bridge/answers"],
+    ["bridge/reload"],
     ["bridge/bridge"],
     ["bridge/cli"],
     ["bridge/main"],

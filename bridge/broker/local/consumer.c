@@ -207,6 +207,15 @@ static void consumer_unjoin(struct local_consumer *c)
     pthread_mutex_unlock(&c->b->consumers_lock);
 }
 
+/* Its groups have one consumer fewer in this partition. */
+static void consumer_drop_reader(const struct local_consumer *c, struct partition *p)
+{
+    if (c->group)
+        local_partition_drop_reader(p, c->group, false);
+    for (size_t i = 0; i < c->formerly_count; i++)
+        local_partition_drop_reader(p, c->formerly[i], true);
+}
+
 static void consumer_free(struct local_consumer *c)
 {
     consumer_unjoin(c);
@@ -219,6 +228,7 @@ static void consumer_free(struct local_consumer *c)
         local_link_close(&c->link);
     }
     for (size_t i = 0; i < c->assigned_count; i++) {
+        consumer_drop_reader(c, c->assigned[i]->partition);
         ranges_free(&c->assigned[i]->restored);
         free(c->assigned[i]->beyond);
         local_shelf_part(c->b, &c->assigned[i]->partition->shelf, &c->assigned[i]->reader);

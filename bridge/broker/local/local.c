@@ -175,6 +175,7 @@ static void local_publish(struct broker *base, const struct publication *p)
 
 static void local_begin_retention(struct broker *base)
 {
+    local_topics_serve((struct local *)base);
     local_queue_retain((struct local *)base);
 }
 

@@ -62,9 +62,11 @@ enum {
 
 /* ---- shared structures ---- */
 
-struct reader_group { /* a group that this process serves; it stays until the log is closed */
+struct reader_group { /* a group that this process serves or served; it stays until the log is closed */
     struct reader_group *next;
-    bool former; /* the earlier name of one that it serves */
+    bool former;          /* the earlier name of one that it serves */
+    atomic_int consumers; /* of it */
+    atomic_bool served;   /* one has it, or had it at the last broker_retain */
     char name[];
 };
 
@@ -303,6 +305,8 @@ void local_topic_set_use(struct local *b, struct topic *t, const struct topic_co
 /* A group reads the partition: retention waits for it. `former`: it did, and another goes on in its place: retention does
  * not wait for it, and nothing is said of it. Under consumers_lock. */
 void local_partition_add_reader(struct partition *p, const char *group, bool former);
+void local_partition_drop_reader(struct partition *p, const char *group, bool former);
+void local_topics_serve(struct local *b); /* groups without a consumer are not served any more */
 void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_t bytes);
 void local_topics_free(struct local *b);
 void local_topics_touch(struct local *b, struct partition *p); /* the open transaction changes it */

@@ -37,7 +37,7 @@ static const char *retain_slowest(struct local *b, struct partition *p, int64_t 
 {
     const char *slowest = NULL;
     for (const struct reader_group *g = atomic_load(&p->readers); g; g = g->next) {
-        if (g->former)
+        if (g->former || !atomic_load(&g->served))
             continue;
         int64_t position = retain_position(b, g->name, p);
         if (slowest && position >= *at)
@@ -209,7 +209,7 @@ static bool retain_is_served(const struct topic *t, const char *group)
 {
     for (int32_t k = 0; k < t->partition_count; k++)
         for (const struct reader_group *g = atomic_load(&t->partitions[k]->readers); g; g = g->next)
-            if (strcmp(g->name, group) == 0)
+            if (strcmp(g->name, group) == 0 && atomic_load(&g->served))
                 return true;
     return false;
 }

@@ -65,18 +65,43 @@ void local_partition_set(struct partition *p, int64_t start, int64_t end, int64_
     p->bytes = p->end_bytes = bytes;
 }
 
+static struct reader_group *topics_reader(struct partition *p, const char *group, bool former)
+{
+    struct reader_group *g = atomic_load(&p->readers);
+    while (g && (g->former != former || strcmp(g->name, group) != 0))
+        g = g->next;
+    return g;
+}
+
 void local_partition_add_reader(struct partition *p, const char *group, bool former)
 {
-    struct reader_group *first = atomic_load(&p->readers);
-    for (const struct reader_group *g = first; g; g = g->next)
-        if (g->former == former && strcmp(g->name, group) == 0)
-            return;
+    struct reader_group *g = topics_reader(p, group, former);
     size_t n = strlen(group) + 1;
-    struct reader_group *g = mem_alloc(sizeof *g + n);
-    g->next = first;
-    g->former = former;
-    memcpy(g->name, group, n);
-    atomic_store(&p->readers, g);
+    if (!g) {
+        g = mem_alloc(sizeof *g + n);
+        g->next = atomic_load(&p->readers);
+        g->former = former;
+        memcpy(g->name, group, n);
+    }
+    atomic_fetch_add(&g->consumers, 1);
+    atomic_store(&g->served, true);
+    if (!topics_reader(p, group, former))
+        atomic_store(&p->readers, g);
+}
+
+void local_partition_drop_reader(struct partition *p, const char *group, bool former)
+{
+    atomic_fetch_sub(&topics_reader(p, group, former)->consumers, 1);
+}
+
+void local_topics_serve(struct local *b)
+{
+    pthread_mutex_lock(&b->topics_lock);
+    for (size_t i = 0; i < b->topic_count; i++)
+        for (int32_t k = 0; k < b->topics[i]->partition_count; k++)
+            for (struct reader_group *g = atomic_load(&b->topics[i]->partitions[k]->readers); g; g = g->next)
+                atomic_store(&g->served, atomic_load(&g->consumers) > 0);
+    pthread_mutex_unlock(&b->topics_lock);
 }
 
 static void topics_free_partition(struct partition *p)

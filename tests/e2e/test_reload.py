@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: MIT
+"""A reload: sources, sinks, endpoints and routes come, change and go while events flow, each of which arrives once."""
+import json
+import signal
+import threading
+
+import pytest
+import requests
+
+import conftest
+from conftest import OTHER_SECRET, SECRET, Listener, event, free_port, wait_for
+
+SOURCE = """
+sources:
+  hooks:
+    type: http
+    listen: 127.0.0.1:%(port)d
+    paths:
+      - {path: /v1, ce_source: any, verify: {scheme: none}}
+%(sources)s
+routes:
+%(routes)s
+  - topic: $EVENTS
+"""
+
+
+def text(port, sinks, sources="", routes="", more=""):
+    return SOURCE % {"port": port, "sources": sources, "routes": routes} + more + "\nsinks:\n" + sinks
+
+
+def sink(name, url, secret=SECRET, more="", retry="[50ms, 50ms, 50ms, 2m]"):
+    return f'  {name}: {{type: webhook, topics: [$EVENTS], url: "{url}", secrets: ["{secret}"], retry: {retry}{more}}}\n'
+
+
+@pytest.fixture(autouse=True)
+def control_sockets(bridges, monkeypatch):
+    """Kafka's daemons have one where the configuration says."""
+    configure = conftest.Bridge.configure
+
+    def with_one(self, *args, **kw):
+        path = configure(self, *args, **kw)
+        path.write_text(path.read_text().replace("admin: {", f"admin: {{control: {self.folder}/control, ", 1))
+        return path
+    monkeypatch.setattr(conftest.Bridge, "configure", with_one)
+
+
+def reload(bridge, ok=True):
+    """What it said."""
+    done = bridge.command("reload", "--json")
+    answer = json.loads(done.stdout)
+    assert answer["ok"] == ok and done.returncode == (0 if ok else 1), (done.stdout, done.stderr)
+    return answer
+
+
+def changed(answer):
+    return {c["what"]: c["change"] for c in answer["changes"] if c["change"] != "keep"}
+
+
+def put(port, ident, kind="thing.happened"):
+    answer = requests.post(f"http://127.0.0.1:{port}/v1", data=json.dumps(event(ident, kind)), timeout=20,
+                           headers={"Content-Type": "application/cloudevents+json"})
+    assert answer.status_code == 202, answer.text
+
+
+class Traffic:
+    """Posts events one after the other until it ends, each again until it is acknowledged: `ids`."""
+
+    def __init__(self, port, path="/v1"):
+        self.url, self.ids, self.go = f"http://127.0.0.1:{port}{path}", [], True
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while self.go:
+            one = f"event-of-the-traffic-{len(self.ids):05}"
+            while self.go:
+                try:
+                    if requests.post(self.url, data=json.dumps(event(one)), timeout=20,
+                                     headers={"Content-Type": "application/cloudevents+json"}).status_code == 202:
+                        self.ids.append(one)
+                        break
+                except requests.RequestException:
+                    pass
+
+    def on(self, count=20):
+        """Until so many more are acknowledged."""
+        want = len(self.ids) + count
+        wait_for(lambda: len(self.ids) >= want)
+        return self
+
+    def end(self):
+        self.go = False
+        self.thread.join(60)
+        return self.ids
+
+
+def once(receiver, ids):
+    """Each of them arrived, and arrived once."""
+    receiver.delivered(ids)
+    arrived = [r["id"] for r in receiver.all()]
+    assert sorted(arrived) == sorted(set(arrived))
+
+
+@pytest.mark.threads
+def test_what_comes_changes_and_goes_loses_and_repeats_nothing(bridge, receivers):
+    stays, comes, other = receivers(), receivers(), receivers(secrets=(OTHER_SECRET,))
+    port, second = free_port(), free_port()
+    daemon = bridge.run(text(port, sink("stays", stays.url)))
+    traffic = Traffic(port).on()
+
+    def now(*args, **kw):
+        bridge.configure(text(port, *args, **kw))
+        plan = bridge.command("plan", "--json")
+        assert plan.returncode == 0, plan.stderr
+        answer = reload(bridge)
+        assert json.loads(plan.stdout)["changes"] == answer["changes"]      # it was said beforehand
+        traffic.on()
+        return changed(answer)
+
+    more = f"  more: {{type: http, listen: 127.0.0.1:{second}, paths: [{{path: /v2, verify: {{scheme: none}}}}]}}\n"
+    assert now(sink("stays", stays.url) + sink("comes", comes.url)) == {"sink comes": "add"}
+    assert now(sink("stays", stays.url) + sink("comes", comes.url), more) == {"source more": "add"}
+    assert requests.post(f"http://127.0.0.1:{second}/v2", data="{}", headers={"Content-Type": "application/json"}, timeout=20).status_code == 202
+    # another url and secret: it begins anew where it stood
+    assert now(sink("stays", stays.url) + sink("comes", other.url, OTHER_SECRET), more) == {"sink comes": "change"}
+    # a route before the others: its events go elsewhere
+    special = '  - {filter: {exact: {type: special}}, topic: $T_special}\n'
+    assert now(sink("stays", stays.url) + sink("comes", other.url, OTHER_SECRET), more, special) == {"routes": "change"}
+    put(port, "special-one", "special")
+    # the source that has the traffic: a path more
+    path = "      - {path: /v3, verify: {scheme: none}}\n"
+    assert now(sink("stays", stays.url) + sink("comes", other.url, OTHER_SECRET), path + more, special) == {"source hooks": "change"}
+    assert requests.post(f"http://127.0.0.1:{port}/v3", data="{}", headers={"Content-Type": "application/json"}, timeout=20).status_code == 202
+    assert now(sink("stays", stays.url)) == {"source more": "remove", "sink comes": "remove", "routes": "change", "source hooks": "change"}
+    ids = traffic.end()
+    once(stays, ids)
+    first, later = {r["id"] for r in comes.all()}, {r["id"] for r in other.all()}
+    assert first and later and not first & later
+    assert "special-one" not in stays.ids()
+    with pytest.raises(requests.ConnectionError):
+        requests.post(f"http://127.0.0.1:{second}/v2", data="{}", timeout=20)
+    assert daemon.page("/readyz").status_code == 200
+
+
+@pytest.mark.threads
+def test_endpoints_come_change_and_go_and_their_sink_goes_on(bridge, receivers):
+    one, two, three = receivers(), receivers(), receivers(secrets=(OTHER_SECRET,))
+    port = free_port()
+
+    def partners(**endpoints):
+        lines = "".join(f'      {name}: {{url: "{r.url}", secrets: ["{secret}"]}}\n' for name, (r, secret) in endpoints.items())
+        return text(port, "  partners:\n    type: webhook\n    topics: [$EVENTS]\n    retry: [50ms, 50ms]\n    endpoints:\n" + lines)
+
+    daemon = bridge.run(partners(one=(one, SECRET)))
+    traffic = Traffic(port).on()
+    bridge.configure(partners(one=(one, SECRET), two=(two, SECRET)))
+    assert changed(reload(bridge)) == {"endpoint partners/two": "add"}
+    traffic.on()
+    bridge.configure(partners(one=(one, SECRET), two=(three, OTHER_SECRET)))
+    answer = reload(bridge)
+    assert changed(answer) == {"endpoint partners/two": "change"}
+    assert [c["detail"] for c in answer["changes"] if c["what"] == "endpoint partners/two"] == [["url", "secrets"]]
+    traffic.on()
+    bridge.configure(partners(one=(one, SECRET)))
+    assert changed(reload(bridge)) == {"endpoint partners/two": "remove"}
+    traffic.on()
+    once(one, traffic.end())
+    assert two.ids() and three.ids() and not two.ids() & three.ids()
+    assert daemon.log().count("msg=listening") == 1
+
+
+@pytest.mark.threads
+def test_a_refused_reload_leaves_everything_as_it_was(bridge, receivers):
+    stays, never = receivers(), receivers()
+    port, taken = free_port(), receivers()
+    good = text(port, sink("stays", stays.url))
+    daemon = bridge.run(good)
+    traffic = Traffic(port).on()
+
+    def refused(why):
+        answer = reload(bridge, ok=False)
+        assert why in json.dumps(answer["problems"]), answer
+        traffic.on()
+
+    bridge.configure(text(port, sink("stays", stays.url) + sink("never", never.url, more=", windw: 3")))
+    refused("windw")
+    # all of it is good by itself, and one thing cannot be opened: what had stopped for it goes on
+    busy = f"  more: {{type: http, listen: 127.0.0.1:{taken.port}, paths: [{{path: /v2, verify: {{scheme: none}}}}]}}\n"
+    bridge.configure(text(port, sink("stays", stays.url, more=", window: 99") + sink("never", never.url), busy))
+    refused("another program has it")
+    bridge.configure(text(port, sink("stays", stays.url)))
+    bridge.config.write_text(bridge.config.read_text().replace("group_prefix: ", "group_prefix: x"))
+    refused("start it again")
+    bridge.config.write_text(bridge.config.read_text() + "sinks: {}\n")
+    refused("duplicate key")
+    bridge.configure(good)
+    assert changed(reload(bridge)) == {}
+    once(stays, traffic.on().end())
+    assert never.all() == []
+    assert daemon.metric("aqueduct_config_reloads_total", result="refused") == 2      # the others the command itself refused
+
+
+def test_what_waits_for_a_sink_that_is_gone_goes_on_when_it_is_there_again(bridge, receivers):
+    broken = [True]
+    away, stays = receivers(lambda r: 503 if broken else 204), receivers()
+    port = free_port()
+    with_it = text(port, sink("stays", stays.url) + sink("away", away.url, more=", retry_memory: 10ms", retry="[" + "1s, " * 19 + "1s]"))
+    daemon = bridge.run(with_it)
+    ids = [f"event-that-waits-{i:02}" for i in range(10)]
+    for one in ids:
+        put(port, one)
+    wait_for(lambda: daemon.metric("aqueduct_sink_waiting", sink="away") == 10, why=daemon.log)
+    bridge.configure(text(port, sink("stays", stays.url)))
+    reload(bridge)
+    wait_for(lambda: daemon.metric("aqueduct_waiting_orphans", sink="away") == 10, why=daemon.log)
+    broken.clear()
+    bridge.configure(with_it)
+    reload(bridge)
+    wait_for(lambda: ids and set(ids) <= away.ids(), 200, daemon.log)
+    once(stays, ids)
+    assert len(away.good()) == 10
+    assert daemon.metric("aqueduct_waiting_orphans", sink="away") == 0
+
+
+@pytest.mark.threads
+def test_a_signal_reloads_secrets_the_log_and_the_admin_listener(local_bridge, receivers):
+    one = receivers(secrets=(OTHER_SECRET,))
+    port, admin = free_port(), free_port()
+    daemon = local_bridge.run(text(port, sink("stays", one.url)))
+    put(port, "first-of-all")
+    wait_for(lambda: one.all() and one.all()[0]["why"] == "no signature matches")
+    local_bridge.configure(text(port, sink("stays", one.url, OTHER_SECRET), more="\nlog: {level: debug, format: json}\n"), admin=f"127.0.0.1:{admin}")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: '"msg":"reloaded"' in daemon.log(), why=daemon.log)
+    assert requests.get(f"http://127.0.0.1:{admin}/readyz", timeout=20).status_code == 200
+    put(port, "second-of-all")
+    wait_for(lambda: "second-of-all" in {r["id"] for r in one.all()})
+    assert [r["why"] for r in one.all() if r["id"] == "second-of-all"] == [None]
+    wait_for(lambda: '"level":"debug"' in daemon.log())
+    local_bridge.config.write_text("sources: {hooks: {type: nothing}}\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: '"msg":"reload refused: everything stays as it is"' in daemon.log(), why=daemon.log)
+    assert requests.get(f"http://127.0.0.1:{admin}/readyz", timeout=20).status_code == 200
+
+
+def test_listeners_of_a_sink_that_stays_are_not_disturbed(local_bridge, receivers):
+    one = receivers()
+    port = free_port()
+    live = "  live: {type: websocket, listen: 127.0.0.1:0, topics: [$EVENTS]}\n"
+    daemon = local_bridge.run(text(port, live))
+    listener = Listener(daemon.port("live"))
+    local_bridge.configure(text(port, live + sink("comes", one.url)))
+    reload(local_bridge)
+    ids = [f"event-to-all-{i}" for i in range(5)]
+    for one_id in ids:
+        put(port, one_id)
+    listener.heard(ids)
+    once(one, ids)
+    assert listener.code is None
+
+
+def test_endpoints_that_were_made_at_run_time_stay(local_bridge, receivers):
+    one, made, new = receivers(), receivers(), receivers()
+    port = free_port()
+
+    def partners(more="", window=64):
+        return text(port, f"""  partners:
+    type: webhook
+    topics: [$EVENTS]
+    unsigned: true
+    window: {window}
+    endpoints:
+      one: {{url: "{one.url}"}}
+{more}""")
+
+    daemon = local_bridge.run(partners())
+    done = local_bridge.command("endpoints", "add", "partners/made", "--url", made.url, "--unsigned")
+    assert done.returncode == 0, done.stderr
+    traffic = Traffic(port).on()
+    local_bridge.configure(partners(f'      made: {{url: "{new.url}"}}\n'))
+    assert "has this name" in json.dumps(reload(local_bridge, ok=False)["problems"])
+    local_bridge.configure(partners(f'      new: {{url: "{new.url}"}}\n'))
+    assert changed(reload(local_bridge)) == {"endpoint partners/new": "add"}
+    traffic.on()
+    local_bridge.configure(partners(window=65))         # the sink begins anew
+    assert changed(reload(local_bridge)) == {"sink partners": "change", "endpoint partners/new": "remove"}
+    ids = traffic.on().end()
+    for receiver in (one, made):
+        wait_for(lambda: set(ids) <= receiver.ids(), why=daemon.log)
+        arrived = [r["id"] for r in receiver.all()]
+        assert sorted(arrived) == sorted(set(arrived))
+
+
+def test_a_changed_file_reloads_where_that_is_wanted(local_bridge, receivers):
+    one, two = receivers(), receivers()
+    port = free_port()
+    daemon = local_bridge.run(text(port, sink("stays", one.url), more="\nreload: on_change\n"))
+    local_bridge.configure(text(port, sink("stays", one.url) + sink("comes", two.url), more="\nreload: on_change\n"))
+    wait_for(lambda: "msg=reloaded " in daemon.log(), why=daemon.log)
+    put(port, "event-after-a-change")
+    two.delivered(["event-after-a-change"])
+
+
+def test_plan_between_two_files(local_bridge):
+    port = free_port()
+    old = local_bridge.configure(text(port, sink("a", "http://127.0.0.1:9/x")), name="old.yaml")
+    local_bridge.configure(text(port, sink("a", "http://127.0.0.1:9/x", "another-secret-of-24-bytes-or-more") + sink("b", "http://127.0.0.1:9/x")))
+    done = local_bridge.command("plan", "--from", str(old))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["~ sink a: secrets", "+ sink b"]
+    assert "another-secret" not in done.stdout + done.stderr
