@@ -59,7 +59,7 @@ sinks:
     {{type: webhook, topics: [hooks.in], filter: {{exact: {{source: /ledger}}}}, url: "{url}/traveller", secrets: ["{secret[traveller]}"],
      retry: [40ms, 200ms, 1s, 1s, 1s], retry_memory: 50ms, formerly: {formerly}}}
   failed: {{type: dead_letter, path: dead.db}}
-admin: {{listen: "127.0.0.1:{admin}"}}
+admin: {{listen: "127.0.0.1:{admin}", control: "{control}"}}
 drain: 2s
 """
 ENDPOINTS = {
@@ -96,7 +96,7 @@ class Daemon(aqueduct.Daemon):
                      if name in self.guests or name not in GUESTS]
         former = [f"traveller-{n}" for n in range(self.names - 1, 0, -1)] if self.says_former_names else []
         threads = 1 + self.names % 2       # now two, now one
-        text = CONFIG.format(broker=broker, threads=threads, port=self.port, admin=self.admin, url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
+        text = CONFIG.format(broker=broker, threads=threads, port=self.port, admin=self.admin, control=self.folder / "control", url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
                              secret=SECRETS, capture=json.dumps(busy.CAPTURE), endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
         (self.folder / "bridge.yaml").write_text(text)
 
