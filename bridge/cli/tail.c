@@ -19,6 +19,8 @@ static const struct flag tail_flags[] = {
     FLAG(struct tail_flags, count, .name = "--count", .letter = "-n", .value = "N", .min = 1, .max = 1000000000,
          .doc = "end after N events"),
     FLAG(struct tail_flags, no_follow, .name = "--no-follow", .doc = "end when all that is there was shown"),
+    FLAG(struct tail_flags, ids, .name = "--ids",
+         .doc = "in each line also where it is stored (topic/partition@offset) and its id"),
     FLAG(struct tail_flags, json, .name = "--json", .doc = "each event as a line of JSON, with its position"),
     FLAG(struct tail_flags, url, .name = "--url", .value = "URL",
          .group = "Out of a listener, without a configuration:",
@@ -100,6 +102,8 @@ static bool tail_check(struct tail *t, struct err *e)
         return err_set(e, "the token comes from --token-file or from --token-env");
     if (f->url.at && f->no_follow)
         return err_set(e, "--no-follow is of use without --url only: a stream has no end");
+    if (f->ids && f->json)
+        return err_set(e, "--json has the id of each event anyway");
     return tail_make_filter(t, e) && (f->url.at || tail_from_parse(&t->from, f->from, f->no_follow, e));
 }
 

@@ -68,7 +68,7 @@ static bool tail_topics_show(struct tail_topics *t, const struct record *r)
     struct buf position = buf_new(TAIL_POSITION_BYTES);
     if (t->tail->flags->json)
         tail_from_text(&t->tail->from, &position);
-    t->enough = !tail_show(t->tail, ev, r->timestamp_ms, buf_str(&position)) || interrupt_asked();
+    t->enough = !tail_show(t->tail, ev, r, buf_str(&position)) || interrupt_asked();
     buf_free(&position);
     event_unref(ev);
     return !t->enough;

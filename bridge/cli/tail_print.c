@@ -16,7 +16,7 @@
 enum {
     TAIL_CELL = 40,  /* columns of type and subject, at most */
     TAIL_TIGHT = 20, /* columns that are left for the data in any case */
-    TAIL_GAPS = 6,   /* between four cells */
+    TAIL_GAP = 2,    /* behind each of them */
 };
 
 void tail_say(const char *fmt, ...)
@@ -83,21 +83,35 @@ static char *tail_data(const struct event *ev)
     return text;
 }
 
-static void tail_line(struct tail *t, const struct event *ev, int64_t ms)
+/* "ai.events/0@87" and the id: what status, explain and resend are asked by. Returns how many columns they take. */
+static int tail_ids(struct tail *t, const struct event *ev, const struct record *r)
+{
+    struct buf place = buf_new(TAIL_URL_BYTES);
+    if (!t->flags->ids)
+        return 0;
+    if (r)
+        buf_printf(&place, "%.*s/%d@%lld", STR_ARG(r->topic), (int)r->partition, (long long)r->offset);
+    tail_cell(r ? buf_str(&place) : STR_ABSENT, &t->place_width, "");
+    tail_cell(ev->id, &t->id_width, "");
+    buf_free(&place);
+    return t->place_width + t->id_width + 2 * TAIL_GAP;
+}
+
+static void tail_line(struct tail *t, const struct event *ev, const struct record *r)
 {
     char at[CLOCK_TEXT];
     int columns = tail_columns();
     bool coloured = columns && !getenv("NO_COLOR");
     struct str time = ev->time;
     if (!time.at) {
-        clock_text(ms ? ms : clock_wall_ms(), at);
+        clock_text(r ? r->timestamp_ms : clock_wall_ms(), at);
         time = str_of(at);
     }
     char *data = tail_data(ev);
     printf("%s%.*s%s  ", coloured ? TAIL_DIM : "", STR_ARG(time), coloured ? TAIL_END : "");
     tail_cell(ev->type, &t->type_width, coloured ? TAIL_NAME : "");
     tail_cell(ev->subject, &t->subject_width, coloured ? TAIL_THING : "");
-    int left = columns - (int)time.n - t->type_width - t->subject_width - TAIL_GAPS;
+    int left = columns - tail_ids(t, ev, r) - (int)time.n - t->type_width - t->subject_width - 3 * TAIL_GAP;
     printf("%.*s\n", columns ? (int)tail_cut(data, left > TAIL_TIGHT ? left : TAIL_TIGHT) : (int)strlen(data), data);
     free(data);
 }
@@ -118,14 +132,14 @@ static void tail_json(const struct event *ev, struct str position)
     json_decref(json);
 }
 
-bool tail_show(struct tail *t, const struct event *ev, int64_t ms, struct str position)
+bool tail_show(struct tail *t, const struct event *ev, const struct record *r, struct str position)
 {
     if (!filter_match(t->filter, ev))
         return true;
     if (t->flags->json)
         tail_json(ev, position);
     else
-        tail_line(t, ev, ms);
+        tail_line(t, ev, r);
     t->failed = t->failed || fflush(stdout) != 0;
     t->shown++;
     return !t->failed && !(t->flags->count && t->shown >= t->flags->count);

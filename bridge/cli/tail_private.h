@@ -20,7 +20,7 @@ struct tail_flags {
     struct strings topics;
     struct str filter, type, subject, source, from, url, token_env, token_file, ca;
     int64_t count; /* 0: without end */
-    bool json, no_follow;
+    bool json, no_follow, ids;
 };
 
 /* ---- where it begins ---- */
@@ -62,12 +62,12 @@ struct tail {
     struct tail_from from;
     /* of tail_print.c: */
     int64_t shown;
-    int type_width, subject_width;
+    int type_width, subject_width, place_width, id_width;
     bool failed; /* stdout takes nothing more */
 };
 
-/* Shows it if it passes the filter; false: that was enough. `ms`: when it was stored, 0: unknown. */
-bool tail_show(struct tail *t, const struct event *ev, int64_t ms, struct str position);
+/* Shows it if it passes the filter; false: that was enough. `r`: as which record it is stored, NULL: unknown. */
+bool tail_show(struct tail *t, const struct event *ev, const struct record *r, struct str position);
 /* One line on stderr. */
 void tail_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

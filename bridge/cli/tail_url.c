@@ -141,7 +141,7 @@ static bool tail_url_block(void *ctx, const struct event_stream_block *b)
         return true;
     const struct event *ev = event_from_json(b->data, &why);
     if (ev)
-        s->enough = !tail_show(s->tail, ev, 0, str_of(s->position));
+        s->enough = !tail_show(s->tail, ev, NULL, str_of(s->position));
     else if (b->type.at) /* about the stream itself */
         tail_say("%.*s: %.*s", STR_ARG(b->type), (int)(b->data.n < 200 ? b->data.n : 200), b->data.at);
     else

@@ -49,6 +49,8 @@ def test_tail_begins_where_it_is_told_and_goes_on_with_what_comes(bridge):
     assert shown(bridge.command("tail", "--json", "--topic", chats, "--from", first["position"], "--no-follow")) == ["c2", "c3"]
     line = bridge.command("tail", "--no-follow", "--topic", bridge.topic("events"), "-n", "1").stdout
     assert "  document.uploaded  a/1  {" in line and '"api_key":"***"' in line and "sk-secret" not in line and line.count("\n") == 1
+    line = bridge.command("tail", "--no-follow", "--ids", "--topic", chats, "-n", "2").stdout.splitlines()[1]
+    assert line.endswith(f"  chat.started  b/1  {chats}/0@1  c1  -"), line
     follower = Tail(bridge.program, "-c", str(bridge.config), "--json", "--from", first["position"])
     assert {follower.next() for _ in range(6)} == {"c2", "c3", "d0", "d1", "d2", "d3"}
     post_ok(daemon, event("c4", "chat.started"))
@@ -63,6 +65,7 @@ def test_tail_begins_where_it_is_told_and_goes_on_with_what_comes(bridge):
     (["--from", "last:0"], "--from: last: takes a number from 1 to 10000"),
     (["--filter", "{exakt: {type: a}}"], "--filter: [0].exakt: no part of a filter, did you mean exact?"),
     (["--filter", "{a: [}"], "--filter: line 1, column "),
+    (["--ids", "--json"], "--json has the id of each event anyway"),
     (["--token-env", "X"], "--token-env is of use with --url only"),
     (["--url", "http://127.0.0.1:1/", "--no-follow"], "--no-follow is of use without --url only"),
 ])
