@@ -215,7 +215,7 @@ TEST(what_is_reserved_comes_in_by_no_source)
     end();
     start(&script_source_ordered);
     script_emit(&source, "a", "aqueduct.resume", 1);
-    turn(1);
+    turn(2);
     assert_int_equal(source.settled[0].outcome, OUTCOME_INVALID);
     assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 8), 1);
     flow_expect_header(found[0], TRAIL_CLASS, "invalid");
