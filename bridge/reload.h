@@ -9,8 +9,8 @@
  * What fails before it holds is undone: what was opened is closed, and what was stopped is opened once more as it was and
  * goes on where it stood. What stays is not touched: its threads, listeners and connections go on.
  *
- * Memory: versions of the configuration (version.h) live as long as something of them is used. Main thread; while something
- * stops, idle() is called, which may serve the pages but ask for no reload. */
+ * Memory: versions of the configuration (version.h) live as long as something of them is used. Main thread, whose
+ * pages and commands wait meanwhile, for `drain` at most where something stops. */
 #pragma once
 #include "bridge/admin/admin.h"
 #include "bridge/answers.h"

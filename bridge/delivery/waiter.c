@@ -315,6 +315,7 @@ static void waiter_take_again(struct waiter *w, struct shelf_partition *p, struc
     orphans_settle(&w->orphans, record_header(r, TRAIL_SINK), 1);
     struct shelved *en = shelf_add(&w->shelf, r, p);
     en->sink = s;
+    metric_add(s->waiting, w->survey != SURVEY_MADE); /* else it was counted when the sink came */
     if (replaced_has(&w->replaced, r))
         waiter_drop_replaced(w, en);
     else

@@ -11,6 +11,7 @@
 #include "bridge/delivery/orphans.h"
 #include "bridge/delivery/waiter.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/thread.h"
 
 enum { SINKS = 2, MINUTE = 60000, HOUR = 3600000, DAY = 86400000 };
 
@@ -540,6 +541,127 @@ TEST(events_of_a_sink_that_is_gone_are_kept)
     reconciles(a);
 }
 
+/* ---- sinks come and go while it runs ---- */
+
+struct asked {
+    bool (*what)(struct player *p, struct err *e);
+    struct player *player;
+    struct err e;
+    bool ok;
+    atomic_bool done;
+};
+
+static void *asked_main(void *ctx)
+{
+    struct asked *q = ctx;
+    q->ok = q->what(q->player, &q->e);
+    atomic_store(&q->done, true);
+    return NULL;
+}
+
+/* Asks as the main thread does, while the waiter makes its turns. */
+static void ask(bool (*what)(struct player *, struct err *), struct player *p)
+{
+    struct asked q = { .what = what, .player = p };
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, asked_main, &q), 0);
+    while (!atomic_load(&q.done))
+        assert_true(waiter_step(waiter, (struct duration){ 0 }));
+    pthread_join(thread, NULL);
+    if (!q.ok)
+        fail_msg("%s", q.e.text);
+}
+
+static struct timespec soon(void)
+{
+    return thread_until((struct duration){ 10000 });
+}
+
+static bool hold(struct player *p, struct err *e)
+{
+    return waiter_hold(waiter, p->id, soon(), e);
+}
+
+static bool serve(struct player *p, struct err *e)
+{
+    return waiter_serve_now(waiter, &p->config, p->delivery, soon(), e);
+}
+
+static bool dismiss(struct player *p, struct err *e)
+{
+    return waiter_dismiss(waiter, p->id, soon(), e);
+}
+
+static void leave(struct player *p)
+{
+    ask(hold, p);
+    delivery_free(p->delivery);
+    p->delivery = NULL;
+}
+
+static void come(struct player *p, enum verdict (*verdict)(const struct sent *, struct result *))
+{
+    struct err e = { "" };
+    script_sink_init(&p->sink, p->id);
+    p->sink.verdict = verdict;
+    p->delivery = delivery_new(&p->config, &flow.names, &flow.broker, &e);
+    assert_non_null(p->delivery);
+    ask(serve, p);
+}
+
+TEST(a_sink_goes_and_comes_while_the_waiter_runs)
+{
+    a->sink.verdict = b->sink.verdict = failing_once;
+    events(a, "a", 3);
+    events(b, "b", 3);
+    start();
+    turn(4);
+    leave(b);
+    ask(dismiss, b);
+    turn(4);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 3);
+    assert_int_equal(count(b, "waiting"), 0);
+    play(HOUR, MINUTE);
+    assert_int_equal(count(a, "delivered_total"), 3);
+    come(b, NULL);
+    turn(6);
+    assert_int_equal(flow_count("aqueduct_waiting_orphans", b->id), 0);
+    assert_int_equal(count(b, "delivered_total"), 3);
+    assert_int_equal(count(b, "waiting"), 0);
+    leave(b); /* and once more, with nothing that waits */
+    ask(dismiss, b);
+    come(b, NULL);
+    turn(6);
+    assert_int_equal(b->sink.count, 0);
+    reconciles(a);
+    reconciles(b);
+}
+
+TEST(what_a_sink_had_of_the_waiter_comes_to_the_one_after_it)
+{
+    b->sink.verdict = failing;
+    events(b, "b", 3);
+    start();
+    turn(4);
+    b->sink.verdict = silent;
+    play(HOUR, MINUTE);
+    assert_int_equal(b->sink.flying, 3);
+    leave(b);
+    turn(2); /* it is held: what came back waits */
+    assert_int_equal(count(b, "waiting"), 3);
+    come(b, NULL);
+    turn(6);
+    assert_int_equal(b->sink.count, 3);
+    assert_int_equal(count(b, "delivered_total"), 3);
+    assert_int_equal(count(b, "waiting"), 0);
+    reconciles(b);
+    leave(b);
+    ask(dismiss, b);
+    restart_with(SINKS); /* it is finished for good */
+    turn(6);
+    assert_int_equal(b->sink.count, 0);
+}
+
 /* A sink with a new name goes on with what waits for its old one, wherever that stands, and sends no history again. */
 TEST(a_renamed_sink_takes_over_what_waits)
 {
@@ -877,6 +999,8 @@ int main(void)
         flow_test(a_crash_repeats_a_few_hundred_of_what_was_due),
         flow_test(a_sink_that_takes_nothing_costs_little),
         flow_test(events_of_a_sink_that_is_gone_are_kept),
+        flow_test(a_sink_goes_and_comes_while_the_waiter_runs),
+        flow_test(what_a_sink_had_of_the_waiter_comes_to_the_one_after_it),
         flow_test(a_renamed_sink_takes_over_what_waits),
         flow_test(what_cannot_be_stored_further_on_is_kept_where_it_is),
         flow_test(what_no_topic_takes_any_more_waits_where_it_is),
