@@ -212,6 +212,20 @@ def test_the_configuration_is_shown_without_secrets_and_a_draft_is_checked(local
     person.unharmed()
 
 
+def test_a_reload_says_first_what_it_would_change(local_bridge, receiver, person):
+    daemon, base = console(local_bridge, SINKS % (SECRET, receiver.url, "1h"))
+    person.open(base + "/#/config")
+    person.says("sinks.crm.url")
+    person.click("Reload \u2026")
+    person.says("The files say what runs already.")
+    local_bridge.config.write_text(local_bridge.config.read_text().replace("retry: [1h]", "retry: [2h]"))
+    person.click("Reload \u2026")
+    person.says("sink crm")
+    person.click("Reload")
+    person.says("The configuration is reloaded.")
+    person.unharmed()
+
+
 def test_a_link_of_the_command_line_signs_in_once(local_bridge, receiver, person, tmp_path):
     tokens = tmp_path / "tokens"
     tokens.write_text(f"viewer ben {VIEWER}\n")
