@@ -275,14 +275,14 @@ def test_changes_are_events_as_well(bridge, receivers):
     bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url) + webhook_sink("auditor", auditor.url).replace("$EVENTS", f"{bridge.name}-own.audit"), admin_more=OPERATOR + ", audit: true")
     daemon = bridge.start()
     api = Api(daemon)
-    api.post("/events/nobody/resend", {"sink": "crm"}, 404)
+    api.post("/events/nobody/resend", {"sink": "nobody"}, 409)
     api.post("/login-link", status=201)
     api.ask("POST", "/api/v1/config/check", data=b"sinks: {}", headers={"Content-Type": "application/yaml"})      # changes nothing
     told = [json.loads(request["body"]) for request in auditor.arrived(2)]
     found = {one["data"]["operation"]: one["data"] for one in told}
     assert {one["type"] for one in told} == {"aqueduct.audit"}
     assert found["resendEvent"].pop("address").startswith("127.0.0.1:")
-    assert found["resendEvent"] == {"operation": "resendEvent", "who": "loopback", "role": "operator", "via": "loopback", "object": "/events/nobody/resend", "status": 404, "outcome": "failed"}
+    assert found["resendEvent"] == {"operation": "resendEvent", "who": "loopback", "role": "operator", "via": "loopback", "object": "/events/nobody/resend", "status": 409, "outcome": "failed"}
     assert (found["makeLoginLink"]["status"], found["makeLoginLink"]["outcome"]) == (201, "done")
 
 
