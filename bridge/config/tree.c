@@ -312,12 +312,36 @@ static struct node *tree_convert_document(struct arena *a, yaml_document_t *doc,
     return r.failed ? NULL : n;
 }
 
+/* libyaml builds a document of any depth, in a time that grows with its square: what is too deep is not begun. */
+static bool tree_is_deep(const char *file, struct str yaml, struct problems *out)
+{
+    yaml_parser_t p;
+    yaml_event_t ev;
+    int depth = 0;
+    if (!yaml_parser_initialize(&p))
+        abort();
+    yaml_parser_set_input_string(&p, (const unsigned char *)(yaml.at ? yaml.at : ""), yaml.n);
+    for (bool more = true; more && depth <= CONFIG_DEPTH + 1 && yaml_parser_parse(&p, &ev);) {
+        depth += ev.type == YAML_SEQUENCE_START_EVENT || ev.type == YAML_MAPPING_START_EVENT;
+        depth -= ev.type == YAML_SEQUENCE_END_EVENT || ev.type == YAML_MAPPING_END_EVENT;
+        more = ev.type != YAML_STREAM_END_EVENT;
+        if (depth > CONFIG_DEPTH + 1)
+            problem_add(out, file, (int)ev.start_mark.line + 1, (int)ev.start_mark.column + 1,
+                        "nests deeper than %d levels", CONFIG_DEPTH);
+        yaml_event_delete(&ev);
+    }
+    yaml_parser_delete(&p);
+    return depth > CONFIG_DEPTH + 1;
+}
+
 static struct node *tree_read(struct arena *a, const char *file, struct str yaml, bool part, struct problems *out)
 {
     if (yaml.n > CONFIG_FILE_BYTES) {
         problem_add(out, file, 1, 1, "is longer than %d KiB", CONFIG_FILE_BYTES >> 10);
         return NULL;
     }
+    if (tree_is_deep(file, yaml, out))
+        return NULL;
     yaml_parser_t parser;
     yaml_document_t doc;
     if (!yaml_parser_initialize(&parser))

@@ -541,14 +541,11 @@ TEST(test_alias_bomb)
 TEST(test_deep_and_long)
 {
     struct buf b = buf_new(4 << 20);
-    for (int i = 0; i < 900; i++)
+    for (int i = 0; i < 900; i++) /* never closed: what stands behind the depth is not read */
         buf_add_c(&b, "[");
     write_file("a.yaml", buf_str(&b));
     buf_reset(&b);
-    struct problems problems = { 0 };
-    assert_null(config_load(&types, one, 1, &problems));
-    assert_int_equal(problems.count, 1);
-    problems_free(&problems);
+    expect(one, 1, "a.yaml:1:66: nests deeper than 64 levels\n");
     for (int i = 0; i < 5000; i++)
         buf_printf(&b, "k%d: 1\n", i);
     write_file("a.yaml", buf_str(&b));
