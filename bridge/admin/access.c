@@ -32,15 +32,22 @@ struct access {
 
 /* ---- sessions and codes ---- */
 
-/* A place for a new one: a free one, else the one that ends first. */
-static struct access_session *access_place(struct access_session *all, size_t count)
+static bool access_is_of(const struct access_session *s, const struct who *who)
 {
-    struct access_session *place = all;
+    return s->who.is.role == who->is.role && strcmp(s->who.is.name, who->is.name) == 0;
+}
+
+/* A place for a new one of `who`: a free one, else that of their own which ends first, so that nobody crowds others out;
+ * else of all the one that ends first. */
+static struct access_session *access_place(struct access_session *all, size_t count, const struct who *who)
+{
+    struct access_session *place = NULL;
     int64_t now_ms = clock_elapsed_ms();
     for (size_t i = 0; i < count; i++) {
         if (all[i].ends_ms <= now_ms)
             return &all[i];
-        if (all[i].ends_ms < place->ends_ms)
+        bool own = access_is_of(&all[i], who), had = place && access_is_of(place, who);
+        if (!place || own > had || (own == had && all[i].ends_ms < place->ends_ms))
             place = &all[i];
     }
     return place;
@@ -72,7 +79,7 @@ static void access_fill(struct access_session *place, const struct who *who, int
 
 void access_begin(struct access *a, const struct who *who, char out[ACCESS_TOKEN])
 {
-    struct access_session *s = access_place(a->sessions, SESSIONS);
+    struct access_session *s = access_place(a->sessions, SESSIONS, who);
     access_fill(s, who, a->how->session.ms, out);
     s->who.via = "cookie";
     s->of_file = a->file && token_file_has(a->file, &who->is);
@@ -97,10 +104,14 @@ void access_end(struct access *a, const struct http_request *r)
         *s = (struct access_session){ 0 };
 }
 
-void access_code(struct access *a, char out[ACCESS_TOKEN])
+void access_code(struct access *a, const struct who *maker, char out[ACCESS_TOKEN])
 {
-    const struct who who = { { ROLE_OPERATOR, "login link" }, "cookie" };
-    access_fill(access_place(a->codes, CODES), &who, CODE_MS, out);
+    const struct who link = { { ROLE_OPERATOR, "login link" }, "cookie" };
+    bool named = strcmp(maker->via, "token") == 0 || strcmp(maker->via, "cookie") == 0;
+    const struct who *who = named ? maker : &link;
+    struct access_session *c = access_place(a->codes, CODES, who);
+    access_fill(c, who, CODE_MS, out);
+    c->of_file = a->file && token_file_has(a->file, &who->is);
 }
 
 bool access_use_code(struct access *a, struct str code, struct who *out)
@@ -368,11 +379,17 @@ void access_free(struct access *a)
     free(a);
 }
 
+static void access_end_gone(const struct access *a, struct access_session *all, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (all[i].of_file && !token_file_has(a->file, &all[i].who.is))
+            all[i] = (struct access_session){ 0 };
+}
+
 void access_turn(struct access *a)
 {
     if (!a->file || !token_file_turn(a->file))
         return;
-    for (size_t i = 0; i < SESSIONS; i++)
-        if (a->sessions[i].of_file && !token_file_has(a->file, &a->sessions[i].who.is))
-            a->sessions[i] = (struct access_session){ 0 };
+    access_end_gone(a, a->sessions, SESSIONS);
+    access_end_gone(a, a->codes, CODES);
 }

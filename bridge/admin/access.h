@@ -5,7 +5,7 @@
  *   ------------------------------------------------------------------------------------------------
  *   token           a line of `admin.token_file`                     its own
  *                   `admin.tokens`, `admin.verify`                   operator, when admin.operators names it; else viewer
- *   cookie          a session, begun with a token or a login link    that of the token; of the link: operator
+ *   cookie          a session, begun with a token or a login link    that of the token, or of who made the link
  *   loopback        a client of this machine, when none of these     `admin.loopback`
  *                   is set; never through a proxy
  *   socket          the control socket, or a unix socket of ours     operator: its mode is 0600
@@ -55,11 +55,12 @@ bool access_knows(struct access *a, struct str token, struct who *out);
 /* Is this parameter of a query where somebody shows a secret? */
 bool access_reads_query(const struct access *a, struct str name);
 
-/* A session of who for `admin.session`; the text is for its cookie. The oldest gives way when there are too many. */
+/* A session of who for `admin.session`; the text is for its cookie. When there are too many one of theirs gives way. */
 void access_begin(struct access *a, const struct who *who, char out[ACCESS_TOKEN]);
 void access_end(struct access *a, const struct http_request *r); /* the one of the request's cookie */
-/* A code that begins a session of an operator, once, within a few minutes. */
-void access_code(struct access *a, char out[ACCESS_TOKEN]);
+/* A code that begins a session, once, within a few minutes: of its maker, an operator; of nobody by name when that one is
+ * known by the place alone. Who is taken out of the token file takes such codes and sessions along. */
+void access_code(struct access *a, const struct who *maker, char out[ACCESS_TOKEN]);
 bool access_use_code(struct access *a, struct str code, struct who *out);
 /* A Set-Cookie value of that session; "" ends it. The cookie is named after the listener's port, since browsers send those
  * of one host to every port of it. */

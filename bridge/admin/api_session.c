@@ -74,7 +74,7 @@ static void session_link(struct api_call *call)
     if (!session_is_possible(call))
         return;
     struct buf url = buf_new(SESSION_LINK);
-    access_code(call->home->access, code);
+    access_code(call->home->access, &call->ticket.who, code);
     access_url(call->home->access, &url);
     if (url.n)
         buf_printf(&url, "/login?code=%s", code);
@@ -93,6 +93,10 @@ static void session_login(struct api_call *call)
     struct who who;
     if (!session_is_possible(call))
         return;
+    if (str_eq(call->request->method, STR("HEAD"))) { /* of what only looks where a link leads: it stays good */
+        api_answer(&call->ticket, 204, NULL);
+        return;
+    }
     if (!access_use_code(call->home->access, str_of(api_query_text(call, "code")), &who)) {
         api_problem(&call->ticket, 401,
                     "the link was used already, or is too old: `aqueduct console` prints another one");

@@ -258,14 +258,22 @@ def test_who_may(local_bridge, receivers):
     link = nobody.ask("POST", "/api/v1/login-link", 201, headers={"Origin": nobody.base}).json()["path"]
     # the link logs in once
     guest = Api(daemon)
+    assert "Set-Cookie" not in guest.ask("HEAD", link, 204).headers      # what only looks where it leads does not use it up
     answer = guest.ask("GET", link, 303)
     assert answer.headers["Location"] == "/"
     assert guest.get("/session")["role"] == "operator"
     Api(daemon).ask("GET", link, 401)
-    # whoever is taken out of the file is out, without a restart
+    # many sessions of one end none of another
+    for _ in range(70):
+        Api(daemon).post("/session", {"token": "a-token-of-a-board-0123"})
+    assert nobody.get("/session")["name"] == guest.get("/session")["name"] == "anna"
+    # whoever is taken out of the file is out, without a restart, and so is whom their links let in
+    unused = anna.post("/login-link", status=201).json()["path"]
     tokens.write_text("viewer board a-token-of-a-board-0123\n")
     wait_for(lambda: anna.session.get(anna.base + "/api/v1/session").status_code == 401)
     nobody.ask("GET", "/api/v1/session", 401)
+    guest.ask("GET", "/api/v1/session", 401)
+    Api(daemon).ask("GET", unused, 401)
     assert 'msg=audit operation=makeLoginLink who=anna via=cookie role=operator object=/login-link status=201' in daemon.log()
     assert 'msg=audit operation=makeLoginLink who=board via=token role=viewer object=/login-link status=403' in daemon.log()
 
