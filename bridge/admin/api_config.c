@@ -3,16 +3,26 @@
 #include <stdio.h>
 #include "bridge/admin/api_work.h"
 #include "bridge/lib/json.h"
+#include "bridge/lib/uri.h"
 
-enum { CONFIG_PLACE = 512 };
+enum { CONFIG_PLACE = 512, CONFIG_VALUE = 16384 };
 
-static json_t *config_value_json(const struct config_value *v)
+/* `veil`: what of a URL may be a token is hidden, as in the lists of endpoints. */
+static json_t *config_value_json(const struct config_value *v, bool veil)
 {
     char place[CONFIG_PLACE] = "default";
+    struct buf value = buf_new(CONFIG_VALUE);
+    if (veil)
+        uri_veil(str_of(v->value), &value);
+    else
+        buf_add_c(&value, v->value);
     if (v->file)
         snprintf(place, sizeof place, "%s:%d:%d", v->file, v->line, v->column);
-    return json_pack("{s:o,s:o,s:o}", "path", json_of_text(str_of(v->path)), "value", json_of_text(str_of(v->value)),
-                     "at", json_of_text(str_of(place)));
+    json_t *j = json_pack("{s:o,s:o,s:o}", "path", json_of_text(str_of(v->path)), "value",
+                          json_of_text(value.failed || !value.n ? STR("") : buf_str(&value)), "at",
+                          json_of_text(str_of(place)));
+    buf_free(&value);
+    return j;
 }
 
 static void config_get(struct api_call *call)
@@ -20,10 +30,11 @@ static void config_get(struct api_call *call)
     const struct config_view *view = &call->home->config->view;
     const char *prefix = api_query_text(call, "path");
     bool defaults = !json_is_false(json_object_get(call->query, "defaults"));
+    bool veil = call->ticket.who.is.role < ROLE_OPERATOR;
     json_t *items = json_array();
     for (size_t i = 0; i < view->count; i++)
         if ((!prefix || str_starts(str_of(view->at[i].path), str_of(prefix))) && (defaults || view->at[i].file))
-            json_array_append_new(items, config_value_json(&view->at[i]));
+            json_array_append_new(items, config_value_json(&view->at[i], veil));
     api_answer(&call->ticket, 200, json_pack("{s:o,s:n,s:b}", "items", items, "next", "cut", (int)view->cut));
 }
 
@@ -58,7 +69,8 @@ static const struct shape config_query[] = {
 };
 static const struct shape config_item[] = {
     { "path", SHAPE_TEXT, .required = true, .doc = "The option: sinks.crm.retry." },
-    { "value", SHAPE_TEXT, .required = true, .doc = "As it is written; what may be a secret is hidden." },
+    { "value", SHAPE_TEXT, .required = true,
+      .doc = "As it is written; secrets are hidden, and from who is no operator what may be a token in a URL." },
     { "at", SHAPE_TEXT, .required = true, .doc = "file:line:column, or default." },
     { 0 },
 };

@@ -8,11 +8,11 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/uri.h"
 
 enum {
     REVISE_KEY = 24,    /* bytes of a secret that is made: 32 characters of base64 */
     REVISE_SECRETS = 8, /* most that an endpoint has at the same time */
-    REVISE_PART = 20,   /* characters of a part of a URL's path that may be a token */
 };
 
 static const struct option *revise_row(const struct option *rows, const char *key)
@@ -273,27 +273,12 @@ static json_t *revise_hide(const struct option *rows, const json_t *options, siz
     return out;
 }
 
-/* Long parts of the path, and the values of the query, become stars. */
+/* Of its URL what may be a token becomes stars. */
 static void revise_veil_url(json_t *own)
 {
     struct buf out = buf_new(8192);
-    struct str rest = str_of(json_text(own, "url")), part;
-    const char *path = strstr(rest.at, "://"), *slash = path ? strchr(path + 3, '/') : NULL;
-    if (!slash)
-        return;
-    buf_add(&out, rest.at, (size_t)(slash - rest.at));
-    rest = str_of(slash);
-    for (size_t n; rest.n; rest = str_from(rest, n)) {
-        char mark = rest.at[0];
-        n = 1 + strcspn(rest.at + 1, "/?&=#");
-        part = (struct str){ rest.at + 1, n - 1 };
-        buf_add_char(&out, mark);
-        if ((mark == '=' && part.n) || part.n >= REVISE_PART)
-            buf_add_c(&out, "***");
-        else
-            buf_add_str(&out, part);
-    }
-    if (!out.failed)
+    uri_veil(str_of(json_text(own, "url")), &out);
+    if (!out.failed && out.n)
         json_object_set_new(own, "url", json_stringn(out.at, out.n));
     buf_free(&out);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Takes a URI apart by RFC 3986, appendix A. */
 #include "bridge/lib/uri.h"
+#include <string.h>
 
 static bool uri_is_alpha(char c)
 {
@@ -177,4 +178,26 @@ struct str uri_normal(struct str s, char *out)
         out[n++] = capitals[code & 15];
     }
     return (struct str){ out, n };
+}
+
+enum { URI_PART = 20 }; /* characters of a part of a path that may be a token */
+
+void uri_veil(struct str text, struct buf *out)
+{
+    static const char marks[] = "/?&=#";
+    const char *scheme = text.n ? memmem(text.at, text.n, "://", 3) : NULL;
+    size_t i = scheme ? (size_t)(scheme - text.at) + 3 : text.n;
+    while (i < text.n && !memchr(marks, text.at[i], sizeof marks - 1))
+        i++;
+    buf_add_str(out, (struct str){ text.at, i });
+    while (i < text.n) {
+        size_t start = ++i;
+        while (i < text.n && !memchr(marks, text.at[i], sizeof marks - 1))
+            i++;
+        buf_add_char(out, text.at[start - 1]);
+        if ((text.at[start - 1] == '=' && i > start) || i - start >= URI_PART)
+            buf_add_c(out, "***");
+        else
+            buf_add(out, text.at + start, i - start);
+    }
 }

@@ -238,7 +238,8 @@ def test_who_may(local_bridge, receivers):
     tokens = local_bridge.folder / "tokens"
     tokens.write_text("viewer board a-token-of-a-board-0123\noperator anna a-token-of-anna-45678\n")
     tokens.chmod(0o600)
-    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin_more=f"api: true, token_file: {tokens}")
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", "http://127.0.0.1:9/hooks?key=a-key-in-a-url"),
+                           admin_more=f"api: true, token_file: {tokens}")
     daemon = local_bridge.start(ready=False)
     nobody, board, anna = Api(daemon), Api(daemon, Authorization="Bearer a-token-of-a-board-0123"), Api(daemon, Authorization="Bearer a-token-of-anna-45678")
     assert nobody.ask("GET", "/api/v1/status", 401).headers["WWW-Authenticate"] == "Bearer"
@@ -246,6 +247,8 @@ def test_who_may(local_bridge, receivers):
     assert board.get("/session") == {"role": "viewer", "name": "board", "via": "token"}
     assert board.session.get(board.base + "/metrics").status_code == 200
     board.post("/login-link", status=403)
+    url = lambda api: next(i["value"] for i in api.get("/config?path=sinks.crm.url")["items"])
+    assert url(board) == "http://127.0.0.1:9/hooks?key=***" and url(anna) == "http://127.0.0.1:9/hooks?key=a-key-in-a-url"
     # a session: its cookie cannot be read by scripts, and asks for changes on our own page's word alone
     answer = nobody.post("/session", {"token": "a-token-of-anna-45678"})
     cookie = answer.headers["Set-Cookie"]
