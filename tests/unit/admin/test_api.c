@@ -68,7 +68,7 @@ static void begin(bool tokens, enum role loopback)
     access_of = access_new(&config.admin, NULL, &verify, &e);
     assert_string_equal(e.text, "");
     api = api_new(&(struct api_home){
-        .config = &config, .ask = { asked_ready, asked_account, asked_gather, NULL }, .access = access_of });
+        .config = &config, .ask = { asked_ready, asked_account, asked_gather, NULL, NULL }, .access = access_of });
     server = http_server_new(&(struct http_server_options){ .listen = listen, .max_body = { API_BODY } },
                              &(struct http_events){ .head = api_test_head, .request = api_test_request }, &e);
     assert_non_null(server);
