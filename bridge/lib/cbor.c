@@ -260,7 +260,7 @@ static void cbor_integer(struct cbor_reading *r, const struct cbor_head *h)
 
 static bool cbor_embedded(struct cbor_reading *r)
 {
-    struct cbor_head h;
+    struct cbor_head h = { 0 };
     struct jscan_value value;
     struct str json;
     struct err why;
@@ -309,7 +309,7 @@ static bool cbor_container(struct cbor_reading *r, const struct cbor_head *h, in
 
 static bool cbor_item(struct cbor_reading *r, int depth)
 {
-    struct cbor_head h;
+    struct cbor_head h = { 0 };
     struct str bytes = STR("");
     if (depth == 0)
         return cbor_fail(r, "too many values lie within each other");
