@@ -195,19 +195,18 @@ static void status_print_memory(const json_t *d, const char *indent, FILE *out)
     fputc('\n', out);
 }
 
-/* What was done since the start; what did not happen is not said, unless nothing did. `live`: nobody says that it arrived. */
-static void status_print_totals(const json_t *d, bool live, const char *indent, FILE *out)
+/* What was done since the start; what did not happen is not said, unless nothing did. `came`: what "delivered" means there. */
+static void status_print_totals(const json_t *d, const char *came, const char *indent, FILE *out)
 {
-    static const char *const rows[][2] = { { "delivered", "delivered" },
-                                           { "dead", "dead" },
-                                           { "filtered", "filtered out" },
-                                           { "moved", "moved to waiting topics" } };
+    const char *const rows[][2] = { { "delivered", came },
+                                    { "dead", "dead" },
+                                    { "filtered", "filtered out" },
+                                    { "moved", "moved to waiting topics" } };
     bool any = false;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         int64_t n = status_print_number(d, rows[i][0]);
         if (n > 0) {
-            fprintf(out, "%s%s%" PRId64 " %s", any ? "" : indent, any ? ", " : "since the start: ", n,
-                    live && i == 0 ? "put on the stream" : rows[i][1]);
+            fprintf(out, "%s%s%" PRId64 " %s", any ? "" : indent, any ? ", " : "since the start: ", n, rows[i][1]);
             any = true;
         }
     }
@@ -217,7 +216,7 @@ static void status_print_totals(const json_t *d, bool live, const char *indent, 
         fprintf(out, "%snothing since the start\n", indent); /* its name has a line of its own */
 }
 
-static void status_print_destination(const json_t *d, bool live, FILE *out)
+static void status_print_destination(const json_t *d, const char *came, FILE *out)
 {
     char *endpoint = status_print_text(d, "endpoint");
     const char *indent = endpoint[0] ? "    " : "  ";
@@ -231,7 +230,7 @@ static void status_print_destination(const json_t *d, bool live, FILE *out)
     status_print_circuit(d, indent, out);
     if (status_print_number(d, "pending") > 0)
         status_print_memory(d, indent, out);
-    status_print_totals(d, live, indent, out);
+    status_print_totals(d, came, indent, out);
 }
 
 /* ---- listeners ---- */
@@ -345,7 +344,7 @@ static bool status_print_matters(const json_t *d)
            || json_is_object(json_object_get(d, "failing")) || status_print_number(d, "pending") > 0;
 }
 
-static void status_print_destinations(const json_t *all, bool live, FILE *out)
+static void status_print_destinations(const json_t *all, const char *came, FILE *out)
 {
     size_t i, left_out = 0;
     const json_t *d;
@@ -354,11 +353,18 @@ static void status_print_destinations(const json_t *all, bool live, FILE *out)
         if (i > 0 && json_array_size(all) > FEW + 1 && !status_print_matters(d))
             left_out++;
         else
-            status_print_destination(d, live, out);
+            status_print_destination(d, came, out);
     }
     if (left_out)
         fprintf(out, "  %zu more endpoint%s that ha%s nothing pending and do%s not fail\n", left_out,
                 left_out == 1 ? "" : "s", left_out == 1 ? "s" : "ve", left_out == 1 ? "es" : "");
+}
+
+/* Nobody says that what was put on a stream arrived, and a letter in the file is not delivered. */
+static const char *status_print_came(const json_t *sink)
+{
+    bool files = strcmp(json_text(sink, "type"), "dead_letter") == 0;
+    return json_is_true(json_object_get(sink, "live")) ? "put on the stream" : files ? "filed" : "delivered";
 }
 
 static void status_print_sink(const json_t *sink, FILE *out)
@@ -366,7 +372,7 @@ static void status_print_sink(const json_t *sink, FILE *out)
     size_t i;
     const json_t *d, *events = json_object_get(sink, "events");
     status_print_head(sink, out);
-    status_print_destinations(json_object_get(sink, "destinations"), json_is_true(json_object_get(sink, "live")), out);
+    status_print_destinations(json_object_get(sink, "destinations"), status_print_came(sink), out);
     if (!json_is_true(json_object_get(sink, "live")))
         status_print_topics(json_object_get(sink, "topics"), out);
     if (json_is_array(json_object_get(sink, "listeners")))

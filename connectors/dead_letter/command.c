@@ -53,7 +53,7 @@ struct request {
 
 static const struct flag command_flags[] = {
     FLAG(struct request, selection.owner, .name = "--sink", .value = "NAME", .group = "filter",
-         .doc = "the sink that gave up (or the source, for events that no topic could take)"),
+         .doc = "the sink that gave up, or SINK/ENDPOINT (or the source, for events that no topic could take)"),
     FLAG(struct request, selection.endpoint, .name = "--endpoint", .value = "NAME",
          .doc = "the one of the sink's endpoints that gave up"),
     FLAG(struct request, selection.class, .name = "--class", .value = "CLASS",
@@ -101,6 +101,20 @@ static int command_fail(const struct err *e)
     return COMMAND_FAILED;
 }
 
+/* --sink SINK/ENDPOINT is --sink SINK --endpoint ENDPOINT; 0 or the exit code. */
+static int command_split_place(struct selection *s)
+{
+    struct str endpoint = s->owner, sink;
+    if (!s->owner.at || !memchr(s->owner.at, '/', s->owner.n))
+        return 0;
+    str_cut(&endpoint, '/', &sink);
+    if (s->endpoint.at && !str_eq(s->endpoint, endpoint))
+        return command_wrong("--sink names another endpoint than --endpoint", s->owner);
+    s->owner = sink;
+    s->endpoint = endpoint;
+    return 0;
+}
+
 /* Makes the selection of what was written; 0 or the exit code. */
 static int command_select(const struct command_call *call, struct request *r)
 {
@@ -117,7 +131,7 @@ static int command_select(const struct command_call *call, struct request *r)
         return command_wrong("--since is neither a moment nor a time ago", r->since);
     if (r->until.at && !clock_since(r->until, &s->until_ms))
         return command_wrong("--until is neither a moment nor a time ago", r->until);
-    return 0;
+    return command_split_place(s);
 }
 
 static bool command_is_filtered(const struct request *r)

@@ -126,7 +126,13 @@ def test_its_dead_letters_are_redriven_and_events_resent(local_bridge, receivers
     done = local_bridge.command("status", "--event", names(1)[0], "--json")
     places = [at for copy in json.loads(done.stdout)["stored"] for at in copy["destinations"]]
     assert [(at["endpoint"], at["state"], at["status"]) for at in places if at["endpoint"]] == [("crm", "dead", 422)], done.stdout
-    done = local_bridge.command("dead", "redrive", "--endpoint", "crm")
+    assert [letter["endpoint"] for letter in local_bridge.dead("--sink", "partners/crm")] == ["crm"]
+    done = local_bridge.command("dead", "redrive", "--sink", "partners/crn")
+    assert done.returncode == 2 and "did you mean crm?" in done.stderr, done.stderr
+    done = local_bridge.command("dead", "redrive", "--sink", "partners/crm", "--endpoint", "other")
+    assert done.returncode == 2 and "another endpoint" in done.stderr, done.stderr
+    assert "since the start: 1 filed\n" in local_bridge.command("status", "--sink", "failed").stdout
+    done = local_bridge.command("dead", "redrive", "--sink", "partners/crm")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_for(lambda: receiver.ids() == set(names(1)))
     done = local_bridge.command("resend", names(1)[0], "--to", "partners/crm")
