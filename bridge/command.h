@@ -79,6 +79,7 @@ struct command_place { /* to which an event can be given: borrowed from the conf
 };
 
 struct command_call;
+struct json_t;
 typedef void command_use_fn(void *ctx, struct source *const *sources, size_t count);
 
 struct command_call {                    /* everything is borrowed for the call */
@@ -98,6 +99,7 @@ struct command_call {                    /* everything is borrowed for the call 
     struct sink *const *sinks;   /* every configured sink, options filled, not opened; those of a type have its ops */
     const struct command_names *names; /* of each of these sinks */
     size_t sink_count;
+    const struct json_t *made; /* for the core's commands: endpoints as a running daemon lists them; NULL: none tells */
     const char *const *sources; /* the names of all configured sources; ends with NULL */
     const char *prefix;         /* of the bridge's own topics */
     /* Publishes the records durably, as one publication (through the running daemon when it owns the log): returns when they

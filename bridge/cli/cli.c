@@ -107,6 +107,7 @@ static int cli_call_with_config(const struct command *command, struct command_ca
         return COMMAND_FAILED;
     known_fill(call, c);
     json_t *made = command == &command_run ? NULL : made_names_ask(call);
+    call->made = made;
     call->publish = cli_publish;
     call->publisher = publisher_new(c);
     call->place = place_find;

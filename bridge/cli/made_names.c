@@ -34,6 +34,10 @@ json_t *made_names_ask(struct command_call *call)
         many = many || call->names[i].many;
     while (many) {
         json_t *page = made_names_page(call, after);
+        if (!page) {
+            json_decref(all);
+            return NULL;
+        }
         json_array_extend(all, json_object_get(page, "items"));
         snprintf(after, sizeof after, "%s", json_text(page, "next"));
         many = *after;

@@ -176,7 +176,7 @@ static int status_of_event(const struct command_call *call, const struct status_
     if (flags->since.at && !clock_since(flags->since, &since))
         return usage_wrong(&command_status, "--since is neither a moment nor a time ago");
     json_t *account = status_ask_event(call->config, flags->event, &e);
-    json_t *event = e.text[0] ? NULL : status_event(call->config, account, flags->event, since, &e);
+    json_t *event = e.text[0] ? NULL : status_event(call->config, account, call->made, flags->event, since, &e);
     json_decref(account);
     if (!event)
         return usage_failed("status", &e);
@@ -272,7 +272,7 @@ static const char status_notes[] =
     "\n"
     "--event finds every record of that id in the topics (one that retention removed by its copy that waits, is blocked or\n"
     "dead) and says of each sink that reads it, and each endpoint: finished (it was delivered, as far as the log can tell: it\n"
-    "is neither pending nor dead), filtered, pending, in_flight, waiting, dead, discarded, redirected (dead here, and redriven\n"
+    "is neither pending nor dead), filtered, pending, paused, in_flight, waiting, dead, discarded, redirected (dead here, and redriven\n"
     "to another place, `to`), redriven or resent (and pending), live; and unserved of a copy that is kept for a sink but that\n"
     "nobody reads any more (aqueduct orphans). So of a sink that does not read it and got it by aqueduct resend or aqueduct\n"
     "dead redrive --to. Its --json: event, stored[]: topic, partition, offset, time, copy (the record itself was not found),\n"

@@ -10,6 +10,7 @@
 #include "bridge/delivery/ladder.h"
 #include "bridge/delivery/register.h"
 #include "bridge/event/event.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
@@ -19,7 +20,7 @@ enum { EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
 
 struct event_find {
     const struct config *config;
-    const json_t *account;
+    const json_t *account, *made;
     struct str id;
     int64_t since_ms;
     json_t *stored, *refused;
@@ -298,6 +299,22 @@ static bool event_is_redirected(const json_t *letter, const char *sink, const ch
     return is;
 }
 
+/* Is it paused, with what the daemon has for it? */
+static bool event_is_paused(const struct event_find *f, const char *sink, const char *endpoint)
+{
+    size_t i, k;
+    const json_t *one, *to;
+    json_array_foreach(json_object_get(f->account, "sinks"), i, one)
+    {
+        json_array_foreach(json_object_get(one, "destinations"), k, to)
+        {
+            if (event_same(one, "sink", sink) && event_same(to, "endpoint", endpoint))
+                return json_is_true(json_object_get(to, "paused"));
+        }
+    }
+    return false;
+}
+
 /* Its state and what that rests on (a note, an event in memory, or nothing). */
 static const char *event_state(const struct event_find *f, const char *sink, const char *endpoint, const char *origin,
                                bool finished, const json_t **why)
@@ -305,6 +322,8 @@ static const char *event_state(const struct event_find *f, const char *sink, con
     const json_t *memory = event_in_memory(f, sink, endpoint, false);
     const json_t *letter = event_noted(f, NULL, sink, endpoint, origin);
     *why = memory;
+    if (memory && event_same(memory, "state", "ready") && event_is_paused(f, sink, endpoint))
+        return "paused";
     if (memory)
         return json_string_value(json_object_get(memory, "state"));
     if ((*why = event_noted(f, "waiting", sink, endpoint, origin)))
@@ -362,6 +381,8 @@ static bool event_reads(const struct sink_config *sink, struct str topic)
 struct event_place { /* a sink, and the record there */
     const struct sink_config *sink;
     const char *origin;
+    const struct event *event;
+    int64_t time_ms;      /* of the record */
     bool reads, finished; /* does it read the record's topic, and is it behind it? */
 };
 
@@ -383,14 +404,37 @@ static void event_at(const struct event_find *f, const struct event_place *at, c
         json_object_set(said, "to", json_object_get(event_noted(f, NULL, id, endpoint, at->origin), "to"));
 }
 
-/* Endpoints that the daemon has and the configuration has not were made at run time: whether they were there when it came is not
- * known here, so only what they got is said. */
+/* The daemon's list of endpoints has it, made at run time; NULL: it has not. */
+static const json_t *event_made(const struct event_find *f, const char *sink, const char *endpoint)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(f->made, i, one)
+    {
+        if (event_same(one, "sink", sink) && event_same(one, "name", endpoint) && event_same(one, "origin", "api"))
+            return one;
+    }
+    return NULL;
+}
+
+/* Of an endpoint that was made at run time, before the record came, all is said; of others only what they got. */
+static void event_at_made(const struct event_find *f, const struct event_place *at, const char *endpoint, json_t *list)
+{
+    struct event_place here = *at;
+    struct err e;
+    int64_t since;
+    const json_t *made = event_made(f, at->sink->sink->id, endpoint), *wants = json_object_get(made, "filter");
+    here.reads = at->reads && made && clock_parse(str_of(json_text(made, "made")), &since) && since <= at->time_ms;
+    struct filter *filter = json_is_object(wants) || json_is_array(wants) ? filter_new(wants, &e) : NULL;
+    event_at(f, &here, endpoint, here.reads && filter_match(filter, at->event), list);
+    filter_free(filter);
+}
+
+/* Endpoints that the daemon has and the configuration has not. */
 static void event_at_others(const struct event_find *f, const struct event_place *at, json_t *list)
 {
     json_t *sink, *one;
     size_t i, k;
-    struct event_place others = *at;
-    others.reads = false;
     json_array_foreach(json_object_get(f->account, "sinks"), i, sink)
     {
         if (strcmp(json_text(sink, "sink"), at->sink->sink->id) != 0)
@@ -402,16 +446,15 @@ static void event_at_others(const struct event_find *f, const struct event_place
             for (size_t n = 0; n < at->sink->endpoint_count && !ours; n++)
                 ours = strcmp(at->sink->endpoints[n].endpoint->name, name) == 0;
             if (!ours)
-                event_at(f, &others, name, false, list);
+                event_at_made(f, at, name, list);
         }
     }
 }
 
-static void event_at_places(const struct event_find *f, const struct event_place *at, const struct event *ev,
-                            json_t *list)
+static void event_at_places(const struct event_find *f, const struct event_place *at, json_t *list)
 {
     const struct sink_config *sink = at->sink;
-    bool wanted = at->reads && filter_match(sink->filter, ev);
+    bool wanted = at->reads && filter_match(sink->filter, at->event);
     struct event_place endpoints = *at;
     if (sink->sink->ops->broadcast) {
         if (at->reads)
@@ -423,8 +466,8 @@ static void event_at_places(const struct event_find *f, const struct event_place
     endpoints.reads = wanted; /* else it was said of all of them */
     for (size_t i = 0; i < sink->endpoint_count; i++)
         event_at(f, &endpoints, sink->endpoints[i].endpoint->name,
-                 wanted && filter_match(sink->endpoints[i].filter, ev), list);
-    event_at_others(f, at, list);
+                 wanted && filter_match(sink->endpoints[i].filter, at->event), list);
+    event_at_others(f, &endpoints, list);
 }
 
 /* What became of it at one sink. */
@@ -440,9 +483,11 @@ static bool event_at_sink(struct event_find *f, const struct sink_config *sink, 
     event_at_places(f,
                     &(struct event_place){ .sink = sink,
                                            .origin = origin,
+                                           .event = ev,
+                                           .time_ms = r->timestamp_ms,
                                            .reads = reads,
                                            .finished = event_finished(f, r->partition, r->offset) },
-                    ev, list);
+                    list);
     event_stand_end(f);
     free(group);
     free(topic);
@@ -529,10 +574,12 @@ static bool event_topic(void *ctx, const char *topic)
     return event_look(f, topic, NULL, event_found, f->e) && !f->e->text[0];
 }
 
-json_t *status_event(const struct config *config, const json_t *account, struct str id, int64_t since_ms, struct err *e)
+json_t *status_event(const struct config *config, const json_t *account, const json_t *made, struct str id,
+                     int64_t since_ms, struct err *e)
 {
     struct event_find f = { .config = config,
                             .account = account,
+                            .made = made,
                             .id = id,
                             .since_ms = since_ms,
                             .stored = json_array(),

@@ -15,6 +15,7 @@ static const struct {
     { "filtered", "left out by the filter", false },
     { "pending", "pending", false },
     { "ready", "about to be sent", true },
+    { "paused", "paused: waits", true },
     { "behind", "behind an earlier event of its key", false },
     { "in_flight", "in flight", true },
     { "storing", "being moved on", true },
@@ -85,7 +86,7 @@ static void event_print_stored(const json_t *stored, FILE *out)
                 : "");
     json_array_foreach(all, i, d) event_print_destination(d, out);
     if (json_array_size(all) == 0)
-        fputs("  no sink reads this topic\n", out);
+        fputs("  nobody got it: no sink reads this topic, or one whose endpoints were made later\n", out);
     free(topic);
     free(source);
     free(type);

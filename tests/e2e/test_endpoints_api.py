@@ -155,6 +155,30 @@ def test_its_dead_letters_are_redriven_and_events_resent(local_bridge, receivers
     assert done.returncode == 2 and "no such endpoint" in done.stderr
 
 
+def test_status_says_what_became_of_an_event_at_one(local_bridge, receivers):
+    receiver = receivers(secrets=())
+    daemon = begin(local_bridge, partners())
+
+    def became(ident):
+        done = local_bridge.command("status", "--event", ident)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return dict(re.findall(r"^  (partners\S*) +(.*)$", done.stdout, re.M))
+    post_ok(daemon, event(names(1, "early")[0]))
+    wait_for(lambda: became(names(1, "early")[0]) or daemon.metric("aqueduct_sink_consumed_total", sink="partners"))
+    add(daemon, "crm", receiver)
+    add(daemon, "docs", receiver, filter={"prefix": {"type": "document."}})
+    post_ok(daemon, event(names(1)[0]))
+    finished = "finished: delivered, as far as the log can tell"
+    wait_for(lambda: became(names(1)[0]) == {"partners/crm": finished, "partners/docs": "left out by the filter"}, why=lambda: became(names(1)[0]))
+    assert became(names(1, "early")[0]) == {}               # it came before them
+    assert local_bridge.command("endpoints", "pause", "partners/crm").returncode == 0
+    post_ok(daemon, event(names(1, "b")[0]))
+    wait_for(lambda: became(names(1, "b")[0]).get("partners/crm") == "paused: waits", why=lambda: became(names(1, "b")[0]))
+    assert local_bridge.command("endpoints", "resume", "partners/crm").returncode == 0
+    wait_for(lambda: became(names(1, "b")[0])["partners/crm"] == finished)
+    assert receiver.ids() == set(names(1) + names(1, "b"))
+
+
 def test_killed_while_they_come_and_go_none_is_half_there(local_bridge, receivers):
     receiver, seen = receivers(secrets=()), {}
     daemon = begin(local_bridge, partners())
