@@ -4,7 +4,8 @@
  *   {"event", "type", "stored": "topic/partition@offset" or null, "routes": [{"route", "topic", "takes", "why"}],
  *    "sinks": [{"sink", "endpoint", "topic", "takes", "why"}]}
  *
- * It asks the configuration alone; what became of a stored event is `aqueduct status --event`. With --connection it asks the
+ * It asks the configuration, and a running daemon for the endpoints that were made at run time; where none runs, what a sink
+ * without others takes is not known (takes null). What became of a stored event is `aqueduct status --event`. With --connection it asks the
  * running daemon for that listener (explain_listener.c). */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ static const struct flag explain_flags[] = {
 
 struct explain {
     const struct config *config;
+    const json_t *made; /* the daemon's list of endpoints; NULL: none tells */
     const struct event *event;
     struct str id;
     struct record *record;                /* where it is stored; NULL: it was given */
@@ -146,6 +148,37 @@ static void explain_place(const struct explain *x, json_t *list, const struct si
                                           topic, "takes", (int)takes, "why", why));
 }
 
+/* Endpoints that were made at run time. */
+static void explain_made(const struct explain *x, json_t *list, const struct sink_config *s)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(x->made, i, one)
+    {
+        const json_t *wants = json_object_get(one, "filter");
+        struct err e;
+        if (strcmp(json_text(one, "sink"), s->sink->id) != 0 || strcmp(json_text(one, "origin"), "api") != 0)
+            continue;
+        struct filter *f = json_is_object(wants) || json_is_array(wants) ? filter_new(wants, &e) : NULL;
+        explain_place(x, list, s, json_text(one, "name"), f);
+        filter_free(f);
+    }
+}
+
+/* A sink of which no endpoint is known. */
+static void explain_no_endpoint(const struct explain *x, json_t *list, const struct sink_config *s)
+{
+    const char *topic = explain_sink_topic(x, s);
+    if (topic && filter_match(s->filter, x->event))
+        json_array_append_new(list,
+                              json_pack("{s:s,s:n,s:s,s:o,s:s}", "sink", s->sink->id, "endpoint", "topic", topic,
+                                        "takes", x->made ? json_false() : json_null(), "why",
+                                        x->made ? "it has no endpoint yet; see aqueduct endpoints add"
+                                                : "its endpoints are made at run time; see aqueduct endpoints list"));
+    else
+        explain_place(x, list, s, NULL, NULL);
+}
+
 static json_t *explain_sinks(const struct explain *x)
 {
     json_t *list = json_array();
@@ -155,8 +188,12 @@ static json_t *explain_sinks(const struct explain *x)
             continue;
         for (size_t k = 0; k < s->endpoint_count; k++)
             explain_place(x, list, s, s->endpoints[k].endpoint->name, s->endpoints[k].filter);
+        size_t before = json_array_size(list) - s->endpoint_count;
+        explain_made(x, list, s);
         if (!s->many)
             explain_place(x, list, s, NULL, NULL);
+        else if (json_array_size(list) == before)
+            explain_no_endpoint(x, list, s);
     }
     return list;
 }
@@ -178,8 +215,9 @@ static json_t *explain_all(struct explain *x)
 static void explain_say(const char *name, const json_t *row)
 {
     char *why = status_print_text(row, "why");
-    bool takes = json_is_true(json_object_get(row, "takes"));
-    printf("  %-*s %s%s%s\n", EXPLAIN_NAME, name, takes ? "yes" : "no", *why ? ": " : "", why);
+    const json_t *takes = json_object_get(row, "takes");
+    const char *answer = json_is_null(takes) ? "not known" : json_is_true(takes) ? "yes" : "no";
+    printf("  %-*s %s%s%s\n", EXPLAIN_NAME, name, answer, *why ? ": " : "", why);
     free(why);
 }
 
@@ -220,7 +258,7 @@ static int explain_run(struct command_call *call)
 {
     const struct explain_flags *f = call->flags;
     struct err e = { "" };
-    struct explain x = { .config = call->config, .id = f->event, .e = &e };
+    struct explain x = { .config = call->config, .made = call->made, .id = f->event, .e = &e };
     if (f->event.at && call->word_count)
         return usage_wrong(&command_explain, "the event is a file or --event, not both");
     if (f->connection && !f->event.at)
@@ -256,7 +294,7 @@ const struct command command_explain = {
     .doc = "Say which routes, sinks and endpoints take an event, and why the others do not.",
     .notes =
         "FILE, or standard input, is one CloudEvent as JSON. Exit code 0: some sink takes it; 1: none does.\n"
-        "It reads the configuration alone; what became of a stored event: aqueduct status --event ID.\n"
+        "It reads the configuration, and asks a running daemon for the endpoints that were made at run time; what became of a stored event: aqueduct status --event ID.\n"
         "With --connection it asks the running daemon about one live listener: does it listen to the topic, do its filter\n"
         "and the claims of its token let the event be, does it stand behind it, and if not yet, what does it wait for. Exit\n"
         "code 0: it got it.\n\n"

@@ -269,13 +269,31 @@ static bool test_add_name(struct test *t, const struct test_place *p, void *ctx)
     return false;
 }
 
+/* Why there is no such place to test. */
+static const char *test_no_place(const struct test *t, const char *name)
+{
+    struct str rest = str_of(name), sink;
+    str_cut(&rest, '/', &sink);
+    for (size_t i = 0; i < t->config->sink_count; i++) {
+        const struct sink_config *s = &t->config->sinks[i];
+        if (!str_eq(sink, str_of(s->sink->id)))
+            continue;
+        if (s->sink->ops->dead_letters)
+            return "a dead_letter sink takes no events of topics";
+        if (s->many)
+            return "the configuration has no such endpoint, and those made at run time cannot be tested without the "
+                   "daemon: aqueduct explain asks it";
+    }
+    return "there is no such sink, or endpoint of a sink";
+}
+
 /* Is there such a place? Else a failure. */
 static void test_check_place(struct test *t, const char *part, const char *name)
 {
     json_t *all = json_array();
     test_places(t, test_add_name, all);
     if (!test_has(all, name))
-        test_fail(t, part, NULL, all, "there is no such sink, or endpoint of a sink");
+        test_fail(t, part, NULL, all, test_no_place(t, name));
     json_decref(all);
 }
 

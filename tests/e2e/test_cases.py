@@ -28,6 +28,8 @@ sinks:
       two: {url: "http://127.0.0.1:1/", unsigned: true, filter: {exact: {subject: other}}}
   batches: {type: webhook, topics: [ai.events], url: "http://127.0.0.1:1/", unsigned: true, method: PUT, batch: {count: 10}}
   live: {type: websocket, listen: "127.0.0.1:2", topics: [ai.events]}
+  partners: {type: webhook, topics: [ai.events], endpoints: {}}
+  failed: {type: dead_letter, path: dead.db}
 """
 GOOD = """\
 cases:
@@ -120,6 +122,8 @@ def test_what_is_not_as_expected_is_said_at_its_line(test, right, wrong, line, w
 @pytest.mark.parametrize("text, why", [
     ("cases: [{name: x, evnt: {}}]", "did you mean event?"), ("cases: []", "cases"), ("cases: [{name: x}]", "a case has an event, or a request"),
     ("cases: [{name: x, event: {type: a b, source: '', data: 1}}]", "source"), ("cases: [{name: x, event: {type: a}, sinks: [carm]}]", "there is no such sink"),
+    ("cases: [{name: x, event: {type: a}, sinks: [partners/crm]}]", "those made at run time cannot be tested without the daemon"),
+    ("cases: [{name: x, event: {type: a}, not: [failed]}]", "a dead_letter sink takes no events of topics"),
     ("cases: [{name: x, event: {type: a}, requests: [{to: live}]}]", "sends no requests"),
     ("cases: [{name: x, event: {type: a}, requests: [{to: crm/one}]}]", "does not take the event"),
     ("cases: [{name: x, event: {type: chat.x, subject: s}, requests: [{to: crm/one}]}]", "output"),

@@ -179,6 +179,26 @@ def test_status_says_what_became_of_an_event_at_one(local_bridge, receivers):
     assert receiver.ids() == set(names(1) + names(1, "b"))
 
 
+def test_explain_asks_the_daemon_for_them(local_bridge, receivers):
+    receiver = receivers(secrets=())
+    daemon = begin(local_bridge, partners())
+    path = local_bridge.folder / "event.json"
+    path.write_text(json.dumps({"specversion": "1.0", "id": "7", "type": "thing.happened", "source": "/s"}))
+
+    def explained():
+        done = local_bridge.command("explain", str(path))
+        assert done.stderr == ""
+        return done.returncode, dict(re.findall(r"^  (partners\S*) +(.*)$", done.stdout, re.M))
+    assert explained() == (1, {"partners": "no: it has no endpoint yet; see aqueduct endpoints add"})
+    add(daemon, "crm", receiver)
+    add(daemon, "docs", receiver, filter={"prefix": {"type": "document."}})
+    assert explained() == (0, {"partners/crm": "yes", "partners/docs": 'no: type "thing.happened" does not begin with "document."'})
+    daemon.stop()
+    assert explained() == (1, {"partners": "not known: its endpoints are made at run time; see aqueduct endpoints list"})
+    rows = json.loads(local_bridge.command("explain", str(path), "--json").stdout)["sinks"]
+    assert [(row["sink"], row["endpoint"], row["takes"]) for row in rows] == [("partners", None, None)]
+
+
 def test_killed_while_they_come_and_go_none_is_half_there(local_bridge, receivers):
     receiver, seen = receivers(secrets=()), {}
     daemon = begin(local_bridge, partners())
