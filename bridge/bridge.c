@@ -107,6 +107,15 @@ static void bridge_watch(struct bridge *b)
     watch_begin(&b->watch);
 }
 
+/* A plan is answered as it is; a reload that was refused is a problem. */
+static void bridge_answer(const struct api_ticket *t, bool refused, json_t *answer)
+{
+    if (refused)
+        api_refuse(t, answer, "the reload is refused, and everything is as it was: `problems` says why");
+    else
+        api_answer(t, 200, answer);
+}
+
 /* A signal came or files changed (`by_itself`), or somebody asked, who is answered unless that was on a listener that is another one by now. */
 static void bridge_reload(struct bridge *b, bool by_itself)
 {
@@ -115,11 +124,12 @@ static void bridge_reload(struct bridge *b, bool by_itself)
     unsigned opened = admin_opened(b->admin);
     b->answers.asked.is = false;
     watch_begin(&b->watch);
-    if (reload_run(&b->reload, by_itself || b->answers.asked.apply, &answer))
+    bool taken = reload_run(&b->reload, by_itself || b->answers.asked.apply, &answer);
+    if (taken)
         bridge_watch(b);
     const struct api_ticket *t = &b->answers.asked.ticket;
     if (asked && (admin_opened(b->admin) == opened || strcmp(t->who.via, "socket") == 0))
-        api_answer(t, 200, answer);
+        bridge_answer(t, b->answers.asked.apply && !taken, answer);
     else
         json_decref(answer);
 }

@@ -241,10 +241,13 @@ static bool access_by_file(struct access *a, struct str token, struct who *out)
 /* By a cookie; what it asks for must then be asked by our own page. */
 static bool access_by_cookie(struct access *a, const struct http_request *r, struct who *out, struct access_refusal *no)
 {
-    const struct access_session *s = access_find(a->sessions, SESSIONS, access_cookie_of(a, r));
+    struct str cookie = access_cookie_of(a, r);
+    const struct access_session *s = access_find(a->sessions, SESSIONS, cookie);
     bool changes = !str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD"));
-    if (!s)
+    if (!s) {
+        out->via = cookie.n ? "cookie" : out->via;
         return true;
+    }
     if (changes && !http_header(r, "Origin", NULL).at)
         return access_no(no, 403, "origin", "with a cookie, a change needs an Origin");
     *out = s->who;
@@ -298,7 +301,7 @@ bool access_who(struct access *a, const struct http_request *r, struct who *out,
         return access_unknown(a, why, no);
     if (!access_by_cookie(a, r, out, no))
         return false;
-    if (!out->is.role)
+    if (!out->is.role && strcmp(out->via, "none") == 0)
         access_by_place(a, r, out);
     return true;
 }

@@ -5,7 +5,8 @@
  *   ------------------------------------------------------------------------------------------------
  *   token           a line of `admin.token_file`                     its own
  *                   `admin.tokens`, `admin.verify`                   operator, when admin.operators names it; else viewer
- *   cookie          a session, begun with a token or a login link    that of the token, or of who made the link
+ *   cookie          a session, begun with a token or a login link    that of the token, or of who made the link;
+ *                                                                    of one that is over: none, wherever it comes from
  *   loopback        a client of this machine, when none of these     `admin.loopback`
  *                   is set; never through a proxy
  *   socket          the control socket, or a unix socket of ours     operator: its mode is 0600
@@ -23,7 +24,7 @@ enum { ACCESS_TOKEN = 44 }; /* room for a session's or a code's text */
 
 struct who {
     struct token_owner is; /* ROLE_NONE: nobody that is known */
-    const char *via;       /* "token", "cookie", "loopback", "socket"; "none" */
+    const char *via; /* "token", "cookie", "loopback", "socket"; "none"; of nobody "cookie": its session is over */
 };
 
 struct access_refusal {

@@ -18,7 +18,14 @@ METRIC_COUNTER(aqueduct_api_refused_total, "Requests for the JSON API that were 
                "reason");
 
 #define API_BASE "/api/v1"
-enum { API_ANSWER = 64 << 20, API_SEGMENTS = 12, API_SEGMENT = 1024, API_METHODS = 128, API_DETAIL = 600 };
+enum {
+    API_ANSWER = 64 << 20,
+    API_SEGMENTS = 12,
+    API_SEGMENT = 1024,
+    API_METHODS = 128,
+    API_DETAIL = 600,
+    API_COOKIE = 256
+};
 
 struct api {
     struct api_home home;
@@ -110,15 +117,19 @@ void api_answer_bytes(const struct api_ticket *t, int status, const char *media,
     api_reply(t, status, media, NULL, 0, body);
 }
 
-static void api_problem_with(const struct api_ticket *t, int status, struct header more, const char *detail)
+/* Takes over `members`, which stand beside those of every problem; NULL: none. */
+static void api_problem_with(const struct api_ticket *t, int status, const struct header *more, size_t count,
+                             json_t *members, const char *detail)
 {
     struct str text = str_of(detail);
     json_t *shown = json_stringn(text.at, text.n);
     json_t *problem = json_pack("{s:s,s:s,s:i,s:o}", "type", "about:blank", "title", http_status_text(status), "status",
                                 status, "detail", shown ? shown : json_string("?"));
+    json_object_update_missing(problem, members);
+    json_decref(members);
     char *body = json_dumps(problem, JSON_COMPACT);
     json_decref(problem);
-    api_reply(t, status, "application/problem+json", &more, more.name.n ? 1 : 0, str_of(body));
+    api_reply(t, status, "application/problem+json", more, count, str_of(body));
     free(body);
 }
 
@@ -130,12 +141,17 @@ void api_problem(const struct api_ticket *t, int status, const char *fmt, ...)
     vsnprintf(detail, sizeof detail, fmt, args);
     va_end(args);
     str_make_shown(detail);
-    api_problem_with(t, status, (struct header){ STR_ABSENT, STR_ABSENT }, detail);
+    api_problem_with(t, status, NULL, 0, NULL, detail);
+}
+
+void api_refuse(const struct api_ticket *t, json_t *members, const char *detail)
+{
+    api_problem_with(t, API_REFUSED, NULL, 0, members, detail);
 }
 
 void api_busy(const struct api_ticket *t)
 {
-    api_problem_with(t, 429, (struct header){ STR("Retry-After"), STR("1") },
+    api_problem_with(t, 429, &(struct header){ STR("Retry-After"), STR("1") }, 1, NULL,
                      "as much as may be is under way: try again in a moment");
 }
 
@@ -213,6 +229,22 @@ static void api_refused(const char *reason)
     metric_add(metric_get(&aqueduct_api_refused_total, LABELS(reason)), 1);
 }
 
+/* Nobody that is known asks. A browser is told of its session's end once: the cookie goes. */
+static void api_nobody(const struct api_ticket *t)
+{
+    bool over = strcmp(t->who.via, "cookie") == 0;
+    struct buf cookie = buf_new(API_COOKIE);
+    if (over)
+        access_cookie(t->api->home.access, "", &cookie);
+    const struct header more[] = { { STR("WWW-Authenticate"), STR("Bearer") },
+                                   { STR("Set-Cookie"), buf_str(&cookie) } };
+    api_problem_with(t, 401, more, over ? 2 : 1, NULL,
+                     over ? "your session is over: `aqueduct console` prints a link that begins another one"
+                          : "who asks is not known: show a token (Authorization: Bearer ...), or log in with the link "
+                            "that `aqueduct console` prints");
+    buf_free(&cookie);
+}
+
 /* May who asks do this? False: it is answered. */
 static bool api_may(const struct api_ticket *t)
 {
@@ -224,10 +256,7 @@ static bool api_may(const struct api_ticket *t)
     if (t->who.is.role)
         api_problem(t, 403, "a %s may not do this: it is for an operator", role_name(t->who.is.role));
     else
-        api_problem_with(
-            t, 401, (struct header){ STR("WWW-Authenticate"), STR("Bearer") },
-            "who asks is not known: show a token (Authorization: Bearer ...), or log in with the link that "
-            "`aqueduct console` prints");
+        api_nobody(t);
     return false;
 }
 
@@ -253,7 +282,7 @@ static bool api_who(struct api *a, struct api_ticket *t, const struct http_reque
     if (access_who(a->home.access, r, &t->who, &no))
         return true;
     api_refused(no.reason);
-    api_problem_with(t, no.status, no.more, no.text);
+    api_problem_with(t, no.status, &no.more, no.more.name.n ? 1 : 0, NULL, no.text);
     return false;
 }
 
@@ -443,7 +472,7 @@ static bool api_open(struct api *a, struct http_server *server, const struct htt
     if (call->ticket.row)
         return true;
     if (methods[0])
-        api_problem_with(&call->ticket, 405, (struct header){ STR("Allow"), str_of(methods) },
+        api_problem_with(&call->ticket, 405, &(struct header){ STR("Allow"), str_of(methods) }, 1, NULL,
                          "the path has other methods");
     else
         api_problem(&call->ticket, 404, "there is nothing here: GET /api/v1/openapi.json says what there is");
@@ -459,7 +488,7 @@ static void api_console(struct api *a, struct http_server *server, const struct 
         return;
     }
     api_refused(no.reason);
-    api_problem_with(&t, no.status, no.more, no.text);
+    api_problem_with(&t, no.status, &no.more, no.more.name.n ? 1 : 0, NULL, no.text);
 }
 
 bool api_head(struct api *a, struct http_server *server, const struct http_request *r, bool control, int64_t *max_body)

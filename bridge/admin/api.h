@@ -25,6 +25,7 @@ enum {
     API_OBJECT = 256,       /* of a path, as the audit names it */
     API_LIMIT = 100,        /* `limit` of a list that says none */
     API_MOST = 1000,        /* most that it may say */
+    API_REFUSED = 409,      /* the status of what cannot be as things stand */
     API_EXCERPT = 16 << 10, /* of a payload in an answer; what is longer is cut, and said to be */
 };
 
@@ -82,13 +83,14 @@ struct api_row {
     enum role role;                   /* the least that may; ROLE_NONE: everybody */
     const char *doc;                  /* one sentence */
     const struct shape *query, *body; /* NULL: none */
-    const char *any_of;         /* names of members, "sink|all": one of them the body must have; NULL: no such rule */
-    bool bodiless;              /* the body may be missing */
-    const char *media;          /* of a body that is no JSON ("application/yaml"): handle() reads request->body */
-    int done, also;             /* statuses when it is done: 200, 201, 202, 204, 303; 0: no other */
-    const struct shape *answer; /* NULL: no JSON */
-    const char *answers;        /* media type of an answer that is no JSON; NULL: none */
-    bool harmless;              /* it changes nothing although its method could: no audit */
+    const char *any_of;          /* names of members, "sink|all": one of them the body must have; NULL: no such rule */
+    bool bodiless;               /* the body may be missing */
+    const char *media;           /* of a body that is no JSON ("application/yaml"): handle() reads request->body */
+    int done, also;              /* statuses when it is done: 200, 201, 202, 204, 303; 0: no other */
+    const struct shape *answer;  /* NULL: no JSON */
+    const struct shape *refusal; /* members of its 409 beside those of every problem; NULL: none */
+    const char *answers;         /* media type of an answer that is no JSON; NULL: none */
+    bool harmless;               /* it changes nothing although its method could: no audit */
     void (*handle)(struct api_call *call);
 };
 extern const struct api_row *const api_tables[]; /* ends with NULL */
@@ -110,6 +112,8 @@ void api_answer(const struct api_ticket *t, int status, json_t *body); /* takes 
 void api_answer_with(const struct api_ticket *t, int status, const struct header *more, size_t count, json_t *body);
 void api_answer_bytes(const struct api_ticket *t, int status, const char *media, struct str body);
 void api_problem(const struct api_ticket *t, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* 409, with more members: takes the reference. */
+void api_refuse(const struct api_ticket *t, json_t *members, const char *detail);
 /* Too much is under way: 429, and when to try again. */
 void api_busy(const struct api_ticket *t);
 

@@ -28,21 +28,38 @@ static const struct shape reload_change[] = {
       .doc = "restart: a start of the daemon alone can do it." },
     { 0 },
 };
-static const struct shape reload_answer[] = {
-    { "ok", SHAPE_BOOLEAN, .required = true, .doc = "Is it possible, or done? Else everything is as it was." },
-    { "applied", SHAPE_BOOLEAN, .doc = "Was it done?" },
-    { "changes", SHAPE_OBJECT, .list = true, .of = reload_change, .doc = "Missing when the files cannot be read." },
-    { "problems", SHAPE_OBJECT, .list = true,
-      .doc = "What is wrong, as aqueduct check --json says it; missing with ok." },
+#define RELOAD_CHANGES                                                                                                 \
+    {                                                                                                                  \
+        "changes", SHAPE_OBJECT, .list = true, .of = reload_change, .doc = "Missing when the files cannot be read."    \
+    }
+#define RELOAD_PROBLEMS "What is wrong, as aqueduct check --json says it"
+static const struct shape reload_planned[] = {
+    { "ok", SHAPE_BOOLEAN, .required = true, .doc = "Would it be done?" },
+    { "applied", SHAPE_BOOLEAN, .doc = "It is not; missing without ok." },
+    RELOAD_CHANGES,
+    { "problems", SHAPE_OBJECT, .list = true, .doc = RELOAD_PROBLEMS "; missing with ok." },
     { 0 },
 };
+static const struct shape reload_done[] = {
+    { "ok", SHAPE_BOOLEAN, .required = true, .doc = "It is done." },
+    { "applied", SHAPE_BOOLEAN, .required = true, .doc = "It is done." },
+    RELOAD_CHANGES,
+    { 0 },
+};
+static const struct shape reload_refused[] = {
+    { "ok", SHAPE_BOOLEAN, .required = true, .doc = "It is not done: everything is as it was." },
+    RELOAD_CHANGES,
+    { "problems", SHAPE_OBJECT, .list = true, .required = true, .doc = RELOAD_PROBLEMS "." },
+    { 0 },
+};
+static const struct shape reload_body[] = { { 0 } }; /* {} */
 
 const struct api_row api_reload_rows[] = {
     { "POST", "/api/v1/config/plan", "planReload", ROLE_OPERATOR,
-      "Reads the configuration's files and says what a reload would change.", .done = 200, .answer = reload_answer,
-      .harmless = true, .handle = reload_plan },
+      "Reads the configuration's files and says what a reload would change.", .body = reload_body, .bodiless = true,
+      .done = 200, .answer = reload_planned, .harmless = true, .handle = reload_plan },
     { "POST", "/api/v1/reload", "reload", ROLE_OPERATOR,
-      "Reads the configuration's files and becomes what they say, or stays as it is.", .done = 200,
-      .answer = reload_answer, .handle = reload_post },
+      "Reads the configuration's files and becomes what they say, or stays as it is.", .body = reload_body,
+      .bodiless = true, .done = 200, .answer = reload_done, .refusal = reload_refused, .handle = reload_post },
     { 0 },
 };

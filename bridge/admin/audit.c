@@ -37,7 +37,7 @@ static void audit_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
 
 static const char *audit_outcome(int status)
 {
-    return status < 400 ? "done" : status == 401 || status == 403 ? "refused" : "failed";
+    return status < 400 ? "done" : status == 401 || status == 403 || status == 409 ? "refused" : "failed";
 }
 
 static void audit_data(const struct audit *a, struct buf *out)

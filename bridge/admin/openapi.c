@@ -79,11 +79,25 @@ static void openapi_add_done(const struct api_row *row, int status, json_t *resp
     json_object_set_new(responses, name, done);
 }
 
+static void openapi_add_refusal(const struct api_row *row, json_t *responses)
+{
+    char name[OPENAPI_STATUS];
+    if (!row->refusal)
+        return;
+    json_t *schema = json_pack("{s:[{s:s},o]}", "allOf", "$ref", "#/components/schemas/problem",
+                               shape_schema(row->refusal, false));
+    snprintf(name, sizeof name, "%d", API_REFUSED);
+    json_object_set_new(responses, name,
+                        json_pack("{s:s,s:o}", "description", http_status_text(API_REFUSED), "content",
+                                  openapi_content("application/problem+json", schema)));
+}
+
 static json_t *openapi_operation(const struct api_row *row)
 {
     json_t *responses = json_object();
     openapi_add_done(row, row->done, responses);
     openapi_add_done(row, row->also, responses);
+    openapi_add_refusal(row, responses);
     json_object_set_new(responses, "default", json_pack("{s:s}", "$ref", "#/components/responses/problem"));
     json_t *op = json_pack("{s:s,s:s,s:s,s:o}", "operationId", row->name, "summary", row->doc, "x-role",
                            role_name(row->role), "responses", responses);

@@ -84,9 +84,10 @@ static json_t *reload_call(const struct config *c, bool apply, struct err *e)
     bool nobody;
     bool called = control_call(c, &call, &status, &reply, &nobody, e);
     json_t *answer = called ? json_loadb(reply.at, reply.n, 0, NULL) : NULL;
-    if (called && (status != 200 || !answer))
+    bool said = status == 200 || json_object_get(answer, "ok"); /* of one that is refused, too */
+    if (called && (!said || !answer))
         err_set(e, "the daemon answered %ld: %s", status, answer ? json_text(answer, "detail") : "no JSON");
-    if (status != 200) {
+    if (!said) {
         json_decref(answer);
         answer = NULL;
     }

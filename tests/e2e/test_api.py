@@ -10,7 +10,7 @@ import uuid
 
 import requests
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, event, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, event, free_port, post_ok, wait_for, webhook_sink
 
 OPERATOR = "api: true, loopback: operator"
 
@@ -293,8 +293,30 @@ def test_changes_are_events_as_well(bridge, receivers):
     found = {one["data"]["operation"]: one["data"] for one in told}
     assert {one["type"] for one in told} == {"aqueduct.audit"}
     assert found["resendEvent"].pop("address").startswith("127.0.0.1:")
-    assert found["resendEvent"] == {"operation": "resendEvent", "who": "loopback", "role": "operator", "via": "loopback", "object": "/events/nobody/resend", "status": 409, "outcome": "failed"}
+    assert found["resendEvent"] == {"operation": "resendEvent", "who": "loopback", "role": "operator", "via": "loopback", "object": "/events/nobody/resend", "status": 409, "outcome": "refused"}
     assert (found["makeLoginLink"]["status"], found["makeLoginLink"]["outcome"]) == (201, "done")
+
+
+def test_a_session_that_is_over_is_no_visitor_of_this_machine(local_bridge, receivers):
+    """After a restart whoever had one is told so, once, and does not go on as a viewer who wonders what became of the buttons."""
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin=f"127.0.0.1:{free_port()}", admin_more="api: true, loopback: viewer")
+    daemon = local_bridge.start()
+    _, made = asked_by_socket(local_bridge.folder / "data/control", "POST", "/api/v1/login-link")
+    api = Api(daemon)
+    api.ask("GET", made["path"], 303)
+    cookie = "; ".join(f"{name}={value}" for name, value in api.session.cookies.items())
+    assert api.get("/session")["via"] == "cookie"
+    daemon.stop()
+    daemon = local_bridge.start()
+    shown, other = {"Cookie": cookie}, Api(daemon)
+    for method, path in (("GET", "/session"), ("GET", "/status"), ("POST", "/login-link")):
+        over = other.ask(method, "/api/v1" + path, 401, headers=shown)
+        assert "your session is over" in over.json()["detail"] and "aqueduct console" in over.json()["detail"]
+        assert over.headers["Set-Cookie"].startswith(f"aqueduct-{daemon.admin}=; ") and "Max-Age=0" in over.headers["Set-Cookie"]
+    assert other.get("/session") == {"role": "viewer", "name": "loopback", "via": "loopback"}
+    _, made = asked_by_socket(local_bridge.folder / "data/control", "POST", "/api/v1/login-link")
+    other.ask("GET", made["path"], 303, headers=shown)      # it is no hindrance to another one
+    assert other.get("/session")["via"] == "cookie"
 
 
 def test_names_and_pages_of_others_are_refused(bridge, receivers):

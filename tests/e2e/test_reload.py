@@ -200,6 +200,31 @@ def test_a_refused_reload_leaves_everything_as_it_was(bridge, receivers):
     assert daemon.metric("aqueduct_config_reloads_total", result="refused") == 2      # the others the command itself refused
 
 
+def test_a_refused_reload_is_no_success(local_bridge, receivers):
+    """By status, body and audit; its plan is an answer."""
+    auditor, port = receivers(), free_port()
+    audited = sink("auditor", auditor.url).replace("$EVENTS", f"{local_bridge.name}-own.audit")
+    local_bridge.configure(text(port, audited), admin_more="api: true, loopback: operator, audit: true")
+    daemon = local_bridge.start()
+    base = f"http://127.0.0.1:{daemon.admin}/api/v1"
+    assert requests.post(base + "/config/plan", json={}, timeout=60).json()["ok"] is True
+    assert requests.post(base + "/reload", json={"dry_run": True}, timeout=60).status_code == 422
+    done = requests.post(base + "/reload", json={}, timeout=60)
+    assert (done.status_code, done.json()["applied"]) == (200, True)
+    local_bridge.config.write_text(local_bridge.config.read_text().replace("retry: [", "windw: 3, retry: ["))
+    plan = requests.post(base + "/config/plan", timeout=60)
+    assert (plan.status_code, plan.json()["ok"]) == (200, False)
+    no = requests.post(base + "/reload", timeout=60)
+    assert (no.status_code, no.headers["Content-Type"], no.json()["status"], no.json()["ok"]) == (409, "application/problem+json", 409, False)
+    assert "everything is as it was" in no.json()["detail"] and "windw" in no.json()["problems"][0]["text"] and no.json()["problems"] == plan.json()["problems"]
+    said = local_bridge.command("reload")
+    assert said.returncode == 1 and "windw" in said.stderr
+    told = [json.loads(request["body"])["data"] for request in auditor.arrived(3)]
+    assert sorted((one["operation"], one["status"], one["outcome"]) for one in told) == [
+        ("reload", 200, "done"), ("reload", 409, "refused"), ("reload", 422, "failed")]
+    assert "operation=reload who=loopback via=loopback role=operator object=/reload status=409" in daemon.log()
+
+
 def test_what_waits_for_a_sink_that_is_gone_goes_on_when_it_is_there_again(bridge, receivers):
     broken = [True]
     away, stays = receivers(lambda r: 503 if broken else 204), receivers()

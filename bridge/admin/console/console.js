@@ -77,7 +77,7 @@ const many = (n, one, more = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 
 
 class Problem extends Error {
   constructor(status, body) {
-    super(body?.detail || body?.title || `The bridge answered ${status}.`);
+    super(body?.problems?.map((one) => one.text).join("; ") || body?.detail || body?.title || `The bridge answered ${status}.`);
     this.status = status;
   }
 }
@@ -1049,8 +1049,7 @@ async function reload() {
     ...[one.detail ?? []].flat().map((text) => h("span", { class: "soft" }, text))))),
     restart > 0 && h("p", { class: "note" },
     `${many(restart, "change")} ${restart === 1 ? "takes" : "take"} effect at the next start only.`)], "Reload", async () => {
-    const said = await ask("/reload", { method: "POST" });
-    if (!said.ok) throw new Error((said.problems ?? []).map((one) => one.text).join("; ") || "It was not done.");
+    await ask("/reload", { method: "POST" });
     toast("The configuration is reloaded.");
     page.refresh();
   });
