@@ -683,7 +683,7 @@ async function openEndpoint(listed) {
           ["Pending", known(one.pending) ? `${count(one.pending)} in memory` : null],
           ["Waiting", known(one.sinkWaits) && one.sinkWaits + one.waiting > 0
           ? `${count(one.waiting)} in memory, ${count(one.sinkWaits)} of all endpoints of ${one.sink} on the broker` : null],
-          ["Dead", known(one.dead) ? count(one.dead) : null], ["Changed", one.since && age(one.since)],
+          ["Dead since start", known(one.dead) ? count(one.dead) : null], ["Changed", one.since && age(one.since)],
           ["Set in", one.at && h("span", { class: "mono" }, one.at)]])),
       one.read_only && h("p", { class: "small" }, "It is written in the configuration: change it there, and reload."),
       operator() && h("div", { class: "actions" }, button("Send a test event", () => testEndpoint(one)),
@@ -716,9 +716,8 @@ function endpointsPage(root, asked) {
     { title: "Sink", cell: (one) => one.sink },
     { title: "Gets", cell: (one) => chips(wanted(one), 3) },
     { title: "Rate", label: "rate", class: "num", cell: (one) => (known(one.rate) ? rate(one.rate) : "") },
-    { title: "Dead", label: "dead", class: "num",
-      cell: (one) => (known(one.dead) ? h("span", { class: one.dead > 0 ? "bad" : "soft", title: "since the daemon's start" },
-      count(one.dead)) : "") },
+    { title: "Dead since start", label: "dead", class: "num",
+      cell: (one) => (known(one.dead) ? h("span", { class: one.dead > 0 ? "bad" : "soft" }, count(one.dead)) : "") },
     { title: "Set in", class: "nowrap",
       cell: (one) => h("span", { class: "soft" }, one.origin === "yaml" ? one.at ?? "configuration" : "API") },
   ], openEndpoint, (one) => `${one.sink}/${one.name}`);
