@@ -7,7 +7,7 @@
 
 void around_machine(const struct config *c, finding_fn *each, void *ctx);
 /* Is it writable, with room, and how long does a write take until it is durable? The file that tells so is removed. */
-void around_folder(const char *folder, finding_fn *each, void *ctx);
+void around_folder(const char *path, finding_fn *each, void *ctx);
 /* `runs`: a daemon with this configuration does. */
 void around_port(const char *address, bool runs, finding_fn *each, void *ctx);
 /* PEM file of a listener: until when is it good? */

@@ -475,16 +475,15 @@ static void doing_tell_test(struct doing *d, const struct event *ev, const struc
                                             [VERDICT_RETRY] = "retry",
                                             [VERDICT_REJECT] = "reject",
                                             [VERDICT_UNTRIED] = "untried" };
-    struct str rest = buf_str(&k->sent), line, body = STR_ABSENT;
+    struct str rest = buf_str(&k->sent), line;
     json_t *headers = json_array();
     while (str_cut(&rest, '\n', &line) && line.n)
         json_array_append_new(headers, json_of_text(line));
-    body = rest;
     d->a->status = 200;
     d->a->json = json_pack("{s:o,s:s,s:i,s:I,s:s,s:o,s:o,s:o}", "event", json_of_text(ev->id), "verdict",
                            verdicts[k->result.verdict], "status", k->result.status, "ms", (json_int_t)k->result.took.ms,
                            "reason", k->result.why, "excerpt", json_of_text(k->result.answer), "headers", headers,
-                           "body", json_of_text(body));
+                           "body", json_of_text(rest));
 }
 
 static bool doing_begin_test(struct roster *r, bool begin)

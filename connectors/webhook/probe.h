@@ -4,5 +4,5 @@
 #include "bridge/connector.h"
 
 /* endpoint_ops.probe */
-void probe_endpoint(const struct sink *s, const struct endpoint *ep, struct duration limit, finding_fn *each,
+void probe_endpoint(const struct sink *s, const struct endpoint *base, struct duration limit, finding_fn *each,
                     void *ctx);
