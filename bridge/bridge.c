@@ -181,6 +181,12 @@ static void bridge_prepare(struct bridge *b, const struct bridge_files *files)
     bridge_watch(b);
 }
 
+/* The main thread waits for a thread that ends. */
+static void bridge_idle(void *ctx)
+{
+    admin_idle(ctx);
+}
+
 static int bridge_main_as(const struct config *config, const struct bridge_files *files, bool dry)
 {
     struct bridge b = { .config = config,
@@ -201,6 +207,8 @@ static int bridge_main_as(const struct config *config, const struct bridge_files
                             &e);
     if (b.admin && (dry || traces_new(&config->traces, &b.traces, &e))) {
         bridge_prepare(&b, files);
+        b.engines.workers.idle = bridge_idle;
+        b.engines.workers.ctx = b.admin;
         code = bridge_run(&b);
         admin_stop(b.admin);
         bridge_stop(&b);

@@ -9,8 +9,8 @@
  * What fails before it holds is undone: what was opened is closed, and what was stopped is opened once more as it was and
  * goes on where it stood. What stays is not touched: its threads, listeners and connections go on.
  *
- * Memory: versions of the configuration (version.h) live as long as something of them is used. Main thread, whose
- * pages and commands wait meanwhile, for `drain` at most where something stops. */
+ * Memory: versions of the configuration (version.h) live as long as something of them is used. Main thread, which may wait for
+ * `drain` where something stops: meanwhile /healthz is answered, other pages with 503, and commands wait. */
 #pragma once
 #include "bridge/admin/admin.h"
 #include "bridge/answers.h"

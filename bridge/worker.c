@@ -12,7 +12,10 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 
-enum { WORKER_ABANDON_MS = 5000 }; /* an engine that is abandoned ends within this */
+enum {
+    WORKER_ABANDON_MS = 5000, /* an engine that is abandoned ends within this */
+    WORKER_IDLE_MS = 100,     /* between two calls of idle() */
+};
 
 struct worker {
     struct worker *next;
@@ -91,13 +94,28 @@ static void worker_stop(struct worker *w, int64_t end_ms)
         w->ops->stop(w->engine);
 }
 
+/* Has the thread ended by then? */
+static bool worker_wait(const struct workers *ws, struct worker *w, int64_t end_ms)
+{
+    for (;;) {
+        int64_t left = end_ms - clock_mono_ms();
+        bool last = left <= WORKER_IDLE_MS;
+        if (thread_join(w->thread, (struct duration){ last ? left : WORKER_IDLE_MS }))
+            return true;
+        if (last)
+            return false;
+        if (ws->idle)
+            ws->idle(ws->ctx);
+    }
+}
+
 /* Waits until the thread ends; past end_ms its engine is abandoned. A thread that does not end even then is in a library
  * that hangs: the process leaves, which loses nothing. */
-static void worker_join(struct worker *w, int64_t end_ms)
+static void worker_join(const struct workers *ws, struct worker *w, int64_t end_ms)
 {
     if (!w->running)
         return;
-    if (!thread_join(w->thread, (struct duration){ end_ms - clock_mono_ms() })) {
+    if (!worker_wait(ws, w, end_ms)) {
         LOG(WARN, "the drain deadline passed; what is left is delivered after the next start",
             LOG_C(w->ops->kind, w->id));
         w->abandoned = true;
@@ -149,7 +167,7 @@ void workers_stop(struct workers *ws, const struct engine_ops *ops, const char *
     workers_tell(ws, ops, id, end_ms);
     for (struct worker *w = ws->first; w; w = w->next)
         if (worker_is(w, ops, id))
-            worker_join(w, end_ms);
+            worker_join(ws, w, end_ms);
 }
 
 static void worker_close_from(struct worker *w, const struct engine_ops *ops, const char *id)
@@ -207,5 +225,5 @@ void workers_free(struct workers *ws)
         next = w->next;
         worker_free(w);
     }
-    *ws = (struct workers){ 0 };
+    *ws = (struct workers){ .idle = ws->idle, .ctx = ws->ctx };
 }

@@ -13,6 +13,8 @@
 struct worker;
 struct workers {                      /* zeroed: none */
     struct worker *first, *abandoned; /* by the rank of their engines, then as they came */
+    void (*idle)(void *ctx);          /* called several times a second while a thread is waited for; NULL: nothing */
+    void *ctx;                        /* of idle */
 };
 
 /* Adds a worker without starting it. `id`: the source's or sink's name, borrowed. */

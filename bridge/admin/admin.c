@@ -31,6 +31,7 @@ struct admin {
     struct mailbox stored;
     const struct config *config; /* of the pages */
     unsigned opened;             /* how often they were */
+    bool idle;                   /* the main thread waits for something else (admin_idle) */
 };
 
 /* ---- control ---- */
@@ -119,16 +120,32 @@ static bool admin_control_head(void *ctx, const struct http_request *r, int64_t 
 
 /* ---- the pages, and the API ---- */
 
+/* Has it to be answered although the main thread waits for something else? False: it is answered, with 503. */
+static bool admin_may_now(struct admin *a, const struct http_request *r)
+{
+    if (!a->idle || str_eq(r->path, STR("/healthz")))
+        return true;
+    const struct header headers[] = { { STR("Content-Type"), STR("text/plain; charset=utf-8") },
+                                      { STR("Retry-After"), STR("1") } };
+    http_server_reply(a->pages.server, r->id, 503, headers, 2,
+                      STR("the bridge waits for what it stops: ask again in a moment\n"));
+    return false;
+}
+
 static bool admin_page_head(void *ctx, const struct http_request *r, int64_t *max_body)
 {
     struct admin *a = ctx;
     *max_body = 0;
+    if (!admin_may_now(a, r))
+        return false;
     return !a->access || !api_takes(a->api, r->path) || api_head(a->api, a->pages.server, r, false, max_body);
 }
 
 static void admin_page(void *ctx, const struct http_request *r)
 {
     struct admin *a = ctx;
+    if (!admin_may_now(a, r))
+        return;
     if (a->access && api_takes(a->api, r->path))
         api_request(a->api, a->pages.server, r, false);
     else
@@ -299,6 +316,14 @@ static void admin_remember(struct admin *a)
     history_take(a->history, account, now, clock_wall_ms());
     json_decref(account);
     buf_free(&out);
+}
+
+void admin_idle(struct admin *a)
+{
+    a->idle = true;
+    if (a->pages.server)
+        http_server_run(a->pages.server, -1, 0);
+    a->idle = false;
 }
 
 void admin_run(struct admin *a, int wake_fd, int wait_ms)

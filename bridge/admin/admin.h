@@ -26,6 +26,8 @@ bool admin_uses(const struct admin *a,
 /* The API is about this configuration from now on, borrowed. */
 void admin_follow(struct admin *a, const struct config *config);
 unsigned admin_opened(const struct admin *a); /* rises when the listener, and what it has not answered, is a new one */
+/* While the main thread waits for something else: answers /healthz; whoever asks for more is told to come again. */
+void admin_idle(struct admin *a);
 /* Ends what it does beside the main thread, before the broker is closed; then it is run no more. */
 void admin_stop(struct admin *a);
 void admin_free(struct admin *a);

@@ -284,6 +284,27 @@ def test_listeners_of_a_sink_that_stays_are_not_disturbed(local_bridge, receiver
     assert listener.code is None
 
 
+def test_health_is_told_while_a_reload_waits_for_a_receiver(local_bridge, receivers):
+    hangs, stays = receivers(lambda r: "hang"), receivers()
+    port, more = free_port(), "drain: 3s\n"
+    daemon = local_bridge.run(text(port, sink("stays", stays.url) + sink("hangs", hangs.url, more=", timeout: 60s"), more=more))
+    put(port, "event-that-hangs")
+    hangs.arrived(1)
+    local_bridge.configure(text(port, sink("stays", stays.url), more=more))
+    answers, metrics = [], []
+    reloading = threading.Thread(target=reload, args=(local_bridge,))
+    reloading.start()
+    while reloading.is_alive():
+        answers.append(daemon.page("/healthz").status_code)
+        metrics.append(daemon.page("/metrics"))
+    reloading.join()
+    assert set(answers) == {200}
+    busy = [m for m in metrics if m.status_code == 503]
+    assert busy and {m.headers["Retry-After"] for m in busy} == {"1"}
+    put(port, "event-after-that")
+    once(stays, ["event-that-hangs", "event-after-that"])
+
+
 def test_endpoints_that_were_made_at_run_time_stay(local_bridge, receivers):
     one, made, new = receivers(), receivers(), receivers()
     port = free_port()
