@@ -86,7 +86,7 @@ def test_a_letter_of_an_endpoint_that_is_gone_goes_to_no_other(bridge, receivers
     assert [(d["endpoint"], d["class"]) for d in bridge.dead("--sink", "partners", "--endpoint", "bad")] == [("bad", "orphaned")]
     assert bridge.command("dead", "list", "--endpoint", "nosuch").returncode == 2
     done = bridge.command("dead", "redrive", "--all")
-    assert done.returncode == 1 and ": the sink partners has no endpoint bad in this configuration; put it back" in done.stdout, done.stdout
+    assert done.returncode == 1 and ": the sink partners has no endpoint bad in this configuration, or none that a running daemon tells of; put it back" in done.stdout, done.stdout
     assert len(bridge.dead()) == 1
     daemon.stop()
     bridge.configure(with_bad)
