@@ -14,7 +14,7 @@
 #include "bridge/net/transport.h"
 
 METRIC_COUNTER(aqueduct_spans_exported_total, "Spans that the collector of traces took.", NULL);
-METRIC_COUNTER(aqueduct_spans_failed_total, "Spans that it refused, or that could not be sent to it.", NULL);
+METRIC_COUNTER(aqueduct_spans_failed_total, "Spans that are lost: it refused them, or all attempts failed.", NULL);
 
 enum {
     GATHER_MS = 1000,      /* so long spans are gathered */
@@ -34,6 +34,7 @@ struct traces {
     struct curl_slist *headers;
     struct buf answer;
     struct log_limit log_limit;
+    bool away; /* it did not take a batch, and that is logged */
     struct metric *exported, *failed;
     atomic_llong stop_by_ms; /* 0: it is not to stop */
     pthread_mutex_t lock;    /* of the pauses, which the stop ends */
@@ -139,6 +140,14 @@ static bool traces_rest(struct traces *t, int64_t ms)
     return !atomic_load(&t->stop_by_ms);
 }
 
+/* A collector that takes nothing is told of at its first refusal, and again only after it was there. */
+static void traces_heard(struct traces *t, enum sent is, const struct err *e)
+{
+    if (is == SENT_AGAIN && !t->away)
+        LOG(WARN, "the collector of traces takes no spans: they wait, and are sent again", LOG_C("reason", e->text));
+    t->away = is == SENT_AGAIN;
+}
+
 static void traces_deliver(struct traces *t, struct str body, int64_t count)
 {
     struct err e = { "" };
@@ -150,6 +159,7 @@ static void traces_deliver(struct traces *t, struct str body, int64_t count)
             break;
         wait *= i ? 2 : 1;
         is = traces_send(t, body, &after, &e);
+        traces_heard(t, is, &e);
     }
     int64_t lost = is == SENT_TAKEN ? traces_rejected(t) : count;
     lost = lost < count ? lost : count;
@@ -181,6 +191,16 @@ static void *traces_run(void *arg)
 }
 
 /* ---- start and end ---- */
+
+struct transport traces_way(const struct traces_config *c)
+{
+    return (struct transport){ .tls = strncmp(c->endpoint, "https:", 6) == 0,
+                               .ca_file = c->ca_file,
+                               .cert_file = c->cert_file,
+                               .key_file = c->key_file,
+                               .tls_min = TLS_MIN_1_2,
+                               .http = HTTP_1_1 };
+}
 
 static void traces_set_up(struct traces *t, const struct traces_config *c)
 {
@@ -225,12 +245,7 @@ bool traces_new(const struct traces_config *c, struct traces **out, struct err *
         if (!traces_is_header(c->headers.at[i].key, c->headers.at[i].value))
             return err_set(e, "traces.headers: \"%s\" is no name of a header, or its value has control characters",
                            c->headers.at[i].key);
-    struct transport way = { .tls = strncmp(c->endpoint, "https:", 6) == 0,
-                             .ca_file = c->ca_file,
-                             .cert_file = c->cert_file,
-                             .key_file = c->key_file,
-                             .tls_min = TLS_MIN_1_2,
-                             .http = HTTP_1_1 };
+    struct transport way = traces_way(c);
     if (!transport_check(&way, e))
         return err_prefix(e, "traces");
     struct traces *t = mem_alloc(sizeof *t);

@@ -126,5 +126,8 @@ def test_events_do_not_wait_for_a_collector(local_bridge, receiver):
     post_ok(daemon, *(event(f"e{i}") for i in range(20)))
     receiver.delivered({f"e{i}" for i in range(20)})
     assert daemon.metric("aqueduct_spans_total") == 60 and daemon.metric("aqueduct_spans_exported_total") == 0
+    wait_for(lambda: "the collector of traces takes no spans" in daemon.log())
+    assert daemon.metric("aqueduct_spans_failed_total") == 0            # it is tried again
     daemon.stop()
+    assert daemon.log().count("the collector of traces takes no spans") == 1
     assert PASSWORD not in daemon.log() and "the collector of traces did not take all spans" in daemon.log()
