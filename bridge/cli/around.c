@@ -21,6 +21,7 @@
 #include <sys/timex.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "bridge/admin/traces.h"
 #include "bridge/broker/broker.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/mem.h"
@@ -209,6 +210,36 @@ void around_port(const char *address, bool runs, finding_fn *each, void *ctx)
         each(ctx, FINDING_BROKEN, address, e.text, "choose another address");
     else
         each(ctx, FINDING_OK, address, "free", NULL);
+}
+
+void around_collector(const struct traces_config *t, struct duration limit, finding_fn *each, void *ctx)
+{
+    char why[CURL_ERROR_SIZE] = "", how[AROUND_TEXT];
+    curl_off_t us = 0;
+    struct err e = { "" };
+    struct transport way = traces_way(t);
+    if (!transport_check(&way, &e)) {
+        each(ctx, FINDING_BROKEN, "TLS", e.text, NULL);
+        return;
+    }
+    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    CURL *c = curl_easy_init();
+    CHECK(c);
+    transport_set_up(&way, c);
+    curl_easy_setopt(c, CURLOPT_URL, t->endpoint);
+    curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)limit.ms);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
+    CURLcode code = curl_easy_perform(c);
+    curl_easy_getinfo(c, CURLINFO_TOTAL_TIME_T, &us);
+    snprintf(how, sizeof how, "the collector of traces accepts connections, after %d ms", (int)(us / 1000));
+    if (code == CURLE_OK)
+        each(ctx, FINDING_OK, "connection", how, NULL);
+    else
+        each(ctx, FINDING_RISKY, "connection", *why ? why : curl_easy_strerror(code),
+             "is the collector up, and traces.endpoint right? events go on without it, and their spans are lost");
+    curl_easy_cleanup(c);
+    curl_global_cleanup();
 }
 
 void around_certificate(const char *file, finding_fn *each, void *ctx)

@@ -33,7 +33,7 @@ static const struct flag doctor_flags[] = {
 
 static const char doctor_notes[] =
     "Besides all that aqueduct check says: the broker and what it lets us do, databases, receivers (name, connection, TLS and\n"
-    "until when its certificate is good; no event is sent), folders with their room and how long a durable write takes,\n"
+    "until when its certificate is good; no event is sent), the collector of traces, folders with their room and how long a durable write takes,\n"
     "ports, clock, descriptors. Each line is ok, slow, risky or broken, with what to do. It may run beside the daemon.\n"
     "Exit code 1: something is broken.\n\n"
     "Examples:\n"
@@ -118,6 +118,11 @@ static void doctor_look_broker(struct doctor_job *job)
     around_broker(job->doctor->config, doctor_find, job);
 }
 
+static void doctor_look_collector(struct doctor_job *job)
+{
+    around_collector(&job->doctor->config->traces, job->doctor->limit, doctor_find, job);
+}
+
 static void doctor_look_source(struct doctor_job *job)
 {
     job->source->ops->probe(job->source, job->doctor->limit, doctor_find, job);
@@ -180,6 +185,8 @@ static void doctor_add_all(struct doctor *d)
     if (facts.own_folder)
         doctor_add(d, "broker", "", doctor_look_folder)->text = facts.own_folder;
     doctor_add(d, "broker", "", doctor_look_broker);
+    if (c->traces.endpoint && *c->traces.endpoint)
+        doctor_add(d, "traces", "endpoint", doctor_look_collector);
     config_each_listener(c, doctor_add_listener, d);
     for (size_t i = 0; i < c->source_count; i++)
         if (c->sources[i].source->ops->probe)

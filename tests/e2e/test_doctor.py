@@ -117,6 +117,19 @@ def test_the_end_of_a_certificate_is_said(doctor, days, finding):
     receiver.close()
 
 
+def test_the_collector_of_traces(doctor):
+    """Is asked for a connection alone; events do without it, so that it is no breakage."""
+    receiver, collector = Receiver(), Receiver()
+    doctor.configure(one=f"url: {receiver.url}")
+    text = (doctor.folder / "bridge.yaml").read_text()
+    for port, finding in ((collector.port, "ok"), (free_port(), "risky")):
+        (doctor.folder / "bridge.yaml").write_text(text + f"traces: {{endpoint: 'http://127.0.0.1:{port}/v1/traces'}}\n")
+        found = of(doctor(), "traces.endpoint", "connection")
+        assert found["finding"] == finding, found
+    assert str(port) in found["how"] and "traces.endpoint" in found["todo"]
+    assert collector.all() == []
+
+
 def test_beside_a_daemon_and_with_a_port_that_another_has(doctor, aqueduct):
     receiver = Receiver()
     doctor.configure(one=f"url: {receiver.url}")
