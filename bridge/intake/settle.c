@@ -10,7 +10,7 @@ static void settle_log(const struct intake *in, const struct event *ev, const ch
 {
     if (ev && log_shows(LOG_DEBUG))
         LOG(DEBUG, what, LOG_C("source", in->s->id), LOG_STR("event", ev->id), LOG_STR("event_source", ev->source),
-            LOG_C("why", why && *why ? why : "-"));
+            LOG_SOME("why", why && *why ? why : NULL));
 }
 
 void settle_event(struct intake *in, uint64_t tag, const struct event *ev, enum outcome o, const char *why)

@@ -91,8 +91,9 @@ static void webhook_end(struct webhook *w, struct transfer *t)
     if (log_shows(LOG_DEBUG))
         LOG(DEBUG, "answered", LOG_C("sink", w->shared.base.id),
             LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
-            LOG_INT("attempt", t->message.attempt), LOG_C("verdict", verdicts[t->result.verdict]),
-            LOG_INT("status", t->result.status), LOG_INT("ms", t->us / 1000), LOG_C("reason", t->result.why));
+            LOG_STR("event_source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
+            LOG_C("verdict", verdicts[t->result.verdict]), LOG_INT("status", t->result.status),
+            LOG_INT("ms", t->us / 1000), LOG_C("reason", t->result.why));
     t->next = NULL;
     *w->ended_tail = t;
     w->ended_tail = &t->next;
@@ -105,7 +106,7 @@ static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
         return;
     LOG(DEBUG, "sent", LOG_C("sink", w->shared.base.id),
         LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
-        LOG_STR("source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
+        LOG_STR("event_source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
         LOG_STR("webhook_id", t->batch ? parcel_id(t->batch, room) : request_id(&t->message, room)),
         LOG_INT("events", t->batch ? t->batch->last - t->batch->first : 1), LOG_INT("bytes", t->request.body.n));
 }

@@ -171,7 +171,7 @@ def test_a_debug_log_shows_each_attempt(setup, tmp_path):
     assert "sink=crm event=event-to-be-followed" in line and " status=204 " in line and " ms=" in line
     log = s.daemon.log()
     first = re.search(r".*msg=sent .*event=event-to-be-followed .*attempt=1 .*", log)[0]
-    assert "source=/e2e" in first and f"webhook_id={s.ledger()[0]['id']} " in first and " bytes=" in first
+    assert " event_source=/e2e " in first and " event_source=/e2e " in line and " source=" not in first and f"webhook_id={s.ledger()[0]['id']} " in first and " bytes=" in first
     refused = re.search(r".*msg=answered .*attempt=1 .*", log)[0]
     assert "verdict=retry status=503" in refused and "Service Unavailable" in refused
     assert log.count("msg=sent ") == log.count("msg=answered ") == len(s.ledger())
