@@ -405,6 +405,23 @@ static size_t help_endpoints(const struct connector_type *t, const char *key, FI
     return 1;
 }
 
+/* "An option of every sink", but of the types that have no use for it. */
+static void help_head_core(const struct connectors *connectors, const struct connector_kind *kind, const char *key,
+                           size_t size, char *heading)
+{
+    struct connector_type t;
+    const char *between = " but ";
+    struct buf out = buf_new(size - 1);
+    buf_printf(&out, "An option of every %s", kind->name);
+    for (size_t i = 0; kind->type(connectors, i, &t); i++)
+        if (sections_no_use(&t, key)) {
+            buf_printf(&out, "%s%s", between, t.type);
+            between = ", ";
+        }
+    snprintf(heading, size, "%s", buf_c(&out));
+    buf_free(&out);
+}
+
 static size_t help_print_key_of_connectors(const struct connectors *connectors, const char *owner,
                                            const struct help_key *want, FILE *out)
 {
@@ -423,7 +440,7 @@ static size_t help_print_key_of_connectors(const struct connectors *connectors, 
                          + (want->below ? 0 : help_endpoints(&t, want->key, out));
             core = core || (named && !sections_no_use(&t, want->key));
         }
-        snprintf(heading, sizeof heading, "An option of every %s", kind->name);
+        help_head_core(connectors, kind, want->key, sizeof heading, heading);
         if (core)
             found += help_print_key(heading, "", kind->core, want, out);
     }
