@@ -69,7 +69,7 @@ void around_machine(const struct config *c, finding_fn *each, void *ctx)
     bool few = limit < AROUND_DESCRIPTORS;
     each(ctx, few ? FINDING_RISKY : FINDING_OK, "descriptors", how,
          few ? "raise it (LimitNOFILE= of systemd, ulimit -n): each connection takes one" : NULL);
-    snprintf(how, sizeof how, "SQLite %s, librdkafka %s, %s, %s", sqlite3_libversion(), rd_kafka_version_str(),
+    snprintf(how, sizeof how, "SQLite %s, librdkafka %s, %s, libcurl %s", sqlite3_libversion(), rd_kafka_version_str(),
              OpenSSL_version(OPENSSL_VERSION), curl_version_info(CURLVERSION_NOW)->version);
     each(ctx, FINDING_OK, "libraries", how, NULL);
 }

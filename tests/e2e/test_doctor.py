@@ -2,6 +2,7 @@
 """`aqueduct doctor`: what is within reach and what is not, beside a daemon and without one."""
 import json
 import os
+import re
 import socket
 import sqlite3
 import ssl
@@ -70,6 +71,7 @@ def test_all_is_well(doctor, aqueduct):
     assert {"MiB free" in f["how"] or "durable write" in f["how"] for f in of(found, "broker") if f["what"] == "data"} >= {True}
     assert of(found, "sources.hooks")[0]["how"] == "free"
     assert {f["what"] for f in of(found, "machine")} == {"clock", "descriptors", "libraries"}
+    assert re.fullmatch(r"SQLite \S+, librdkafka \S+, OpenSSL .*, libcurl [\d.]+\S*", of(found, "machine", "libraries")["how"])
     assert receiver.all() == [], "a request was sent"
     assert sorted(p.name for p in doctor.folder.iterdir()) == ["app.db", "bridge.yaml"], "something was left"
     shown = subprocess.run([aqueduct, "doctor"], cwd=doctor.folder, capture_output=True, text=True, timeout=60)
