@@ -62,3 +62,10 @@ const struct option case_file_rows[] = {
       .doc = "One after the other." },
     { 0 },
 };
+
+json_t *case_whole_event(const json_t *given)
+{
+    json_t *whole = json_pack("{s:s, s:s, s:s}", "specversion", "1.0", "id", "test", "source", "/test");
+    json_object_update(whole, (json_t *)(uintptr_t)given);
+    return whole;
+}

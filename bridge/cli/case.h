@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a file of `aqueduct test` says: cases, each an event or a request and what is expected of it. */
 #pragma once
+#include <jansson.h>
 #include "bridge/lib/option.h"
 
 struct case_request { /* to a path of an HTTP source */
@@ -33,3 +34,6 @@ struct case_file {
     struct list cases; /* of struct test_case */
 };
 extern const struct option case_file_rows[];
+
+/* The event with specversion, id and source where it has none; the caller's. */
+json_t *case_whole_event(const json_t *given);

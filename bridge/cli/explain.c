@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct explain`: which routes, sinks and endpoints take an event, and because of which condition the others do not.
  *
- *   {"event", "type", "stored": "topic/partition@offset" or null, "routes": [{"route", "topic", "takes", "why"}],
- *    "sinks": [{"sink", "endpoint", "topic", "takes", "why"}]}
+ *   {"event", "type", "assumed": {what the file left out} or null, "stored": "topic/partition@offset" or null,
+ *    "routes": [{"route", "topic", "takes", "why"}], "sinks": [{"sink", "endpoint", "topic", "takes", "why"}]}
  *
  * It asks the configuration, and a running daemon for the endpoints that were made at run time; where none runs, what a sink
  * without others takes is not known (takes null). What became of a stored event is `aqueduct status --event`. With --connection it asks the
@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include "bridge/broker/broker.h"
+#include "bridge/cli/case.h"
 #include "bridge/cli/commands.h"
 #include "bridge/cli/explain_listener.h"
 #include "bridge/cli/status_print.h"
@@ -29,7 +30,7 @@ struct explain_flags {
 
 static const struct flag explain_flags[] = {
     FLAG(struct explain_flags, event, .name = "--event", .value = "ID",
-         .doc = "the newest stored event of this id, in place of a file"),
+         .doc = "the newest stored event of this whole id, in place of a file"),
     FLAG(struct explain_flags, connection, .name = "--connection", .value = "N", .min = 1, .max = UINT32_MAX,
          .doc = "with --event: why the live listener of this number got it, or not (aqueduct status --list listeners)"),
     FLAG(struct explain_flags, json, .name = "--json", .doc = "one JSON object"),
@@ -41,6 +42,7 @@ struct explain {
     const json_t *made; /* the daemon's list of endpoints; NULL: none tells */
     const struct event *event;
     struct str id;
+    json_t *assumed;                      /* members that the given event lacked: name to value; NULL: none */
     struct record *record;                /* where it is stored; NULL: it was given */
     struct target targets[ROUTE_TARGETS]; /* where the routes would put it */
     size_t target_count;
@@ -71,9 +73,29 @@ static bool explain_find(struct explain *x)
     if (!find_event_topics(x->config, explain_topic, x))
         return false;
     if (!x->record)
-        return err_set(x->e, "no topic of the configuration has an event with the id %.*s", STR_ARG(x->id));
+        return err_set(x->e, "no topic of the configuration has an event with the id %.*s%s", STR_ARG(x->id),
+                       find_event_hint(x->id));
     x->event = event_from_record(x->record, x->e);
     return x->event;
+}
+
+/* The event with what it lacks of specversion, id and source, as in a case of `aqueduct test`. */
+static const struct event *explain_assume(struct explain *x, struct str given)
+{
+    json_t *part = json_loadb(given.at, given.n, 0, NULL), *whole = case_whole_event(part);
+    char *text = json_dumps(whole, JSON_COMPACT);
+    struct err ignored;
+    const struct event *ev = json_is_object(part) ? event_from_json(str_of(text), &ignored) : NULL;
+    const char *name;
+    json_t *value;
+    if (ev)
+        x->assumed = json_object();
+    json_object_foreach(whole, name, value) if (ev && !json_object_get(part, name))
+        json_object_set(x->assumed, name, value);
+    free(text);
+    json_decref(whole);
+    json_decref(part);
+    return ev;
 }
 
 static bool explain_read(struct explain *x, const char *path)
@@ -85,9 +107,11 @@ static bool explain_read(struct explain *x, const char *path)
     if (ok)
         x->event = event_from_json(buf_str(&text), &why);
     if (ok && !x->event)
+        x->event = explain_assume(x, buf_str(&text));
+    if (ok && !x->event)
         err_set(
             x->e,
-            "this is no CloudEvent in JSON: %s. One has specversion, id, source and type; what becomes of something "
+            "this is no CloudEvent in JSON: %s. One has a type (specversion, id and source may be left out here); what becomes of something "
             "else that is posted, a case with `request:` says (aqueduct help test)",
             why.text);
     buf_free(&text);
@@ -206,8 +230,9 @@ static json_t *explain_all(struct explain *x)
     json_t *stored = x->record ? json_sprintf("%.*s/%" PRId32 "@%" PRId64, STR_ARG(x->record->topic),
                                               x->record->partition, x->record->offset)
                                : json_null();
-    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "event", json_of_text(x->event->id), "type", json_of_text(x->event->type),
-                     "stored", stored, "routes", explain_routes(x), "sinks", explain_sinks(x));
+    return json_pack("{s:o,s:o,s:O?,s:o,s:o,s:o}", "event", json_of_text(x->event->id), "type",
+                     json_of_text(x->event->type), "assumed", x->assumed, "stored", stored, "routes", explain_routes(x),
+                     "sinks", explain_sinks(x));
 }
 
 /* ---- what is said ---- */
@@ -221,14 +246,29 @@ static void explain_say(const char *name, const json_t *row)
     free(why);
 }
 
+static void explain_say_assumed(const json_t *assumed)
+{
+    const char *name, *between = "assumed, for the event does not say it: ";
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)assumed, name, value)
+    {
+        printf("%s%s %s", between, name, json_string_value(value));
+        between = ", ";
+    }
+    if (json_is_object(assumed))
+        putchar('\n');
+}
+
 static void explain_print(const json_t *all)
 {
     char name[512];
     const json_t *row;
     size_t i;
     char *id = status_print_text(all, "event"), *type = status_print_text(all, "type");
-    printf("%s (%s)%s%s\nroutes\n", id, type, json_is_string(json_object_get(all, "stored")) ? ", stored as " : "",
+    printf("%s (%s)%s%s\n", id, type, json_is_string(json_object_get(all, "stored")) ? ", stored as " : "",
            json_text(all, "stored"));
+    explain_say_assumed(json_object_get(all, "assumed"));
+    printf("routes\n");
     json_array_foreach(json_object_get(all, "routes"), i, row)
     {
         snprintf(name, sizeof name, "%zu %s", i + 1, json_text(row, "topic"));
@@ -285,6 +325,7 @@ static int explain_run(struct command_call *call)
     }
     event_unref(x.event);
     record_free(x.record);
+    json_decref(x.assumed);
     return code;
 }
 
@@ -293,15 +334,16 @@ const struct command command_explain = {
     .synopsis = "[-c FILE]... [FILE | --event ID [--connection N]] [--json]",
     .doc = "Say which routes, sinks and endpoints take an event, and why the others do not.",
     .notes =
-        "FILE, or standard input, is one CloudEvent as JSON. Exit code 0: some sink takes it; 1: none does.\n"
-        "It reads the configuration, and asks a running daemon for the endpoints that were made at run time; what became of a stored event: aqueduct status --event ID.\n"
+        "FILE, or standard input, is one CloudEvent as JSON (specversion, id and source may be left out). Exit code 0: some\n"
+        "sink takes it; 1: none does. It reads the configuration, and asks a running daemon for the endpoints that were made\n"
+        "at run time; what became of a stored event: aqueduct status --event ID.\n"
         "With --connection it asks the running daemon about one live listener: does it listen to the topic, do its filter\n"
         "and the claims of its token let the event be, does it stand behind it, and if not yet, what does it wait for. Exit\n"
         "code 0: it got it.\n\n"
         "Examples:\n"
         "  aqueduct explain event.json\n"
-        "  aqueduct explain --event 5f1c6c1e-0f4b --connection 17\n"
-        "  aqueduct explain --event 5f1c6c1e-0f4b --json | jq '.sinks[] | select(.takes | not)'\n",
+        "  aqueduct explain --event 5f1c6c1e-0f4b-4d0a-9c1d-2b7f3e8a6a11 --connection 17\n"
+        "  aqueduct explain --event \"$ID\" --json | jq '.sinks[] | select(.takes | not)'\n",
     .flags = explain_flags,
     .size = sizeof(struct explain_flags),
     .max_words = 1,

@@ -102,8 +102,7 @@ static void test_take_event(struct test *t)
 {
     struct err e;
     json_t *given = test_tree(&t->at->event);
-    json_t *whole = json_pack("{s:s, s:s, s:s}", "specversion", "1.0", "id", "test", "source", "/test");
-    json_object_update(whole, given);
+    json_t *whole = case_whole_event(given);
     char *text = json_dumps(whole, JSON_COMPACT);
     const struct event *ev = event_from_json(str_of(text), &e);
     if (ev)

@@ -3,6 +3,7 @@
 #include "bridge/delivery/find_event.h"
 #include <stdlib.h>
 #include "bridge/event/event.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/mem.h"
 
 bool find_event_is(const struct record *r, struct str id)
@@ -14,6 +15,11 @@ bool find_event_is(const struct record *r, struct str id)
     bool is = ev && str_eq(ev->id, id);
     event_unref(ev);
     return is;
+}
+
+const char *find_event_hint(struct str id)
+{
+    return id.n < UUID_TEXT - 1 ? " (a whole id is wanted)" : "";
 }
 
 bool find_event_is_own(const struct config *c, const char *topic)

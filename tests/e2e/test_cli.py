@@ -1180,6 +1180,12 @@ def test_explain_of_what_nobody_takes_and_of_what_is_no_event(run):
     write(run, "bridge.yaml", EXPLAINED)
     write(run, "event.json", json.dumps({"specversion": "1.0", "id": "7", "type": "user.login", "source": "/s"}))
     assert run("explain", "event.json").returncode == 1
+    write(run, "event.json", json.dumps({"type": "chat.edited", "id": "7", "data": {"collection": {"key": "hr"}}}))   # as in a case of `test`
+    shown = run("explain", "event.json")
+    assert shown.returncode == 0 and "\nassumed, for the event does not say it: specversion 1.0, source /test\n" in shown.stdout
+    assert json.loads(run("explain", "event.json", "--json").stdout)["assumed"] == {"specversion": "1.0", "source": "/test"}
+    write(run, "event.json", json.dumps({"type": "chat.edited", "id": 7}))
+    assert run("explain", "event.json").returncode == 1
     write(run, "event.json", "{}")
     done = run("explain", "event.json")
     assert done.returncode == 1 and done.stderr.startswith("aqueduct explain: this is no CloudEvent in JSON: ") and "aqueduct help test" in done.stderr
