@@ -4,6 +4,7 @@
 #include "bridge/admin/api_work.h"
 #include "bridge/admin/event_view.h"
 #include "bridge/config/known.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/delivery/place.h"
 #include "bridge/delivery/resend.h"
 
@@ -31,8 +32,9 @@ static bool events_search(struct api_work *w, const json_t *of, struct resend *s
     if (!found)
         api_work_fail(w, s->topic.at ? 404 : 503, "%s", e.text);
     else if (s->count == 0)
-        api_work_fail(w, s->whole ? 404 : 503, "there is no event with this id; looked at %.*s%s",
-                      STR_ARG(buf_str(&s->looked)), s->whole ? "" : ", and stopped there: say topic or since");
+        api_work_fail(w, s->whole ? 404 : 503, "there is no event with this id%s; looked at %.*s%s",
+                      find_event_hint(s->id), STR_ARG(buf_str(&s->looked)),
+                      s->whole ? "" : ", and stopped there: say topic or since");
     return found && s->count > 0;
 }
 

@@ -29,7 +29,8 @@ static const struct flag log_flags[] = {
     FLAG(struct log_flags, sink, .name = "--sink", .value = "NAME", .group = "filter", .doc = "attempts of this sink"),
     FLAG(struct log_flags, endpoint, .name = "--endpoint", .value = "NAME",
          .doc = "attempts at this endpoint of a sink"),
-    FLAG(struct log_flags, event, .name = "--event", .value = "ID", .doc = "attempts to deliver this event"),
+    FLAG(struct log_flags, event, .name = "--event", .value = "ID",
+         .doc = "attempts to deliver the event of this whole id"),
     FLAG(struct log_flags, since, .name = "--since", .value = "TIME",
          .doc = "since: 2026-11-20T10:00:00Z, or a time ago: 90s 30m 2h 1d"),
     FLAG(struct log_flags, failures, .name = "--failures", .doc = "only those that failed"),
@@ -45,7 +46,7 @@ static const char log_notes[] =
     "three days as events on the topic <prefix>attempts, which sinks can read as well.\n\n"
     "Examples:\n"
     "  aqueduct log --failures --since 1h          what failed in the last hour\n"
-    "  aqueduct log --event 4f1c2d                 each attempt to deliver one event, at every sink\n"
+    "  aqueduct log --event 5f1c6c1e-0f4b-4d0a-9c1d-2b7f3e8a6a11   one event's attempts, at every sink\n"
     "  aqueduct log --sink crm -f                  the attempts of one sink as they come\n"
     "  aqueduct log --json | jq -r .reason         for programs\n";
 

@@ -6,6 +6,7 @@
 #include "bridge/broker/broker.h"
 #include "bridge/cli/commands.h"
 #include "bridge/cli/usage.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/delivery/resend.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/buf.h"
@@ -97,9 +98,9 @@ static int resend_to(const struct resend_call *c, const struct command_place *to
     char *place = str_dup(c->flags->to);
     int code = COMMAND_FAILED;
     if (s->count == 0)
-        fprintf(stderr, "aqueduct resend: there is no event with this id%s; looked at %.*s%s%s\n",
-                c->flags->source.at ? " and source" : "", STR_ARG(buf_str(&s->looked)), s->looked.failed ? ", ..." : "",
-                s->since_ms ? ", as far back as --since says" : "");
+        fprintf(stderr, "aqueduct resend: there is no event with this id%s%s; looked at %.*s%s%s\n",
+                c->flags->source.at ? " and source" : "", find_event_hint(s->id), STR_ARG(buf_str(&s->looked)),
+                s->looked.failed ? ", ..." : "", s->since_ms ? ", as far back as --since says" : "");
     else if (s->count > 1) {
         for (size_t i = 0; i < s->count; i++)
             resend_say(c, "found", s->found[i], NULL);
@@ -154,8 +155,8 @@ static const char resend_notes
          "event. aqueduct status --event ID says what became of it. What is dead: aqueduct dead redrive.\n"
          "\n"
          "Examples:\n"
-         "  aqueduct resend 4f1c2d --to crm\n"
-         "  aqueduct resend 4f1c2d --to partners/billing --topic ai.events --since 2d\n"
+         "  aqueduct resend 5f1c6c1e-0f4b-4d0a-9c1d-2b7f3e8a6a11 --to crm\n"
+         "  aqueduct resend \"$ID\" --to partners/billing --topic ai.events --since 2d\n"
          "\n"
          "Keys of --json: result (resent, would resend; found, one line each, when several have the id), id,\n"
          "type, source, topic, partition, offset, time, to.\n"

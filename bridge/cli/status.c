@@ -10,6 +10,7 @@
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
 #include "bridge/delivery/account.h"
+#include "bridge/delivery/find_event.h"
 #include "bridge/lib/mem.h"
 
 enum { STATUS_BYTES = 64 << 20 };
@@ -189,9 +190,11 @@ static int status_of_event(const struct command_call *call, const struct status_
         status_event_print(event, stdout);
     json_decref(event);
     if (!found)
-        fputs("aqueduct status: the log has no event with this id (looked at: the newest million records of each topic"
-              ", as far back as --since says)\n",
-              stderr);
+        fprintf(
+            stderr,
+            "aqueduct status: the log has no event with this id%s (looked at: the newest million records of each topic"
+            ", as far back as --since says)\n",
+            find_event_hint(flags->event));
     return found ? COMMAND_DONE : COMMAND_FAILED;
 }
 
@@ -247,7 +250,7 @@ static const char status_notes[] =
     "\n"
     "  aqueduct status                      # every sink: what is pending, since when, what fails and why\n"
     "  aqueduct status --sink crm --list waiting --limit 5\n"
-    "  aqueduct status --event 5f1c6c1e-0f4b --since 2d\n"
+    "  aqueduct status --event 5f1c6c1e-0f4b-4d0a-9c1d-2b7f3e8a6a11 --since 2d\n"
     "  aqueduct status --json | jq '.sinks[] | select(.destinations[0].failing)'\n"
     "\n"
     "Keys of --json; what is not known or does not apply is null:\n"

@@ -278,7 +278,7 @@ def test_an_event_that_is_resent(bridge, receivers):
     assert (done.returncode, done.stdout.count("found thing.happened from /e2e/"), "choose one by --topic or --source" in done.stderr) == (1, 2, True)
     assert bridge.command("resend", "two", "--to", "crm", "--source", "/e2e/b", "--dry-run").stdout.startswith("would resend thing.happened from /e2e/b ")
     done = bridge.command("resend", "nobody", "--to", "crm")
-    assert (done.returncode, done.stderr) == (1, "aqueduct resend: there is no event with this id; looked at "
+    assert (done.returncode, done.stderr) == (1, "aqueduct resend: there is no event with this id (a whole id is wanted); looked at "
                                               f"{bridge.topic('nothing')} (0 records), {bridge.topic('events')} (3 records)\n")
     for wrong in (["--to", "crn"], ["--to", "many"], [], ["--to", "crm", "--since", "soon"]):
         assert bridge.command("resend", "one", *wrong).returncode == 2
