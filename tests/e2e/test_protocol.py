@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The subprotocols aqueduct.v1+json and +cbor, spoken by independent clients."""
 import json
+import re
+import subprocess
+import sys
 
 import cbor2
 import requests
 
-from conftest import HTTP_SOURCE, Listener, SseListener, event, free_port, post_ok, wait_for
+from conftest import HTTP_SOURCE, ROOT, Listener, SseListener, event, free_port, post_ok, wait_for
 
 LIVE = HTTP_SOURCE + """
 sinks:
@@ -171,3 +174,24 @@ def test_explain_says_why_a_listener_got_an_event_or_not(local_bridge):
     daemon.stop()
     nobody = local_bridge.command("explain", "--event", "e2", "--connection", "1")
     assert nobody.returncode == 1 and "no daemon answers" in nobody.stderr
+
+
+def test_the_guides_example_in_python_reads_and_acknowledges(local_bridge, tmp_path):
+    """What it acknowledged does not come again when it is started again."""
+    port = free_port()
+    daemon = local_bridge.run(LIVE % port)
+    example, = re.findall(r"^```python\n(.*?)^```", (ROOT / "connectors/websocket/README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert "localhost:8081" in example and '"ai.chats"' in example
+    (tmp_path / "listen.py").write_text(example.replace("localhost:8081", f"127.0.0.1:{port}").replace("ai.chats", local_bridge.topic("events")))
+    positions = f"http://127.0.0.1:{port}/events/positions"
+    for ids in (["1", "2"], ["3"]):
+        post_ok(daemon, *(event(i, "chat.message") for i in ids))
+        before = requests.get(positions, timeout=30).text
+        reader = subprocess.Popen([sys.executable, "listen.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        try:
+            assert [reader.stdout.readline() for _ in ids] == [f"{i} chat.message\n" for i in ids]
+            wait_for(lambda: daemon.metric("aqueduct_listeners", sink="live") == 1 and requests.get(positions, timeout=30).text != before)
+        finally:
+            reader.kill()
+            reader.wait()
+            reader.stdout.close()
