@@ -159,7 +159,10 @@ void init_write(const struct init_plan *p, struct buf *out)
     buf_add_c(
         out,
         "# Written by `aqueduct init`. What a key means: aqueduct help KEY; what events come: aqueduct help events.\n"
-        "# After a change: aqueduct check.\n\n");
+        "# After a change: aqueduct check, then: aqueduct reload. How it goes: aqueduct status, or /status and /metrics at\n"
+        "# http://127.0.0.1:9464/; with the console in a browser there: admin: {console: true}.\n");
+    buf_add_c(out,
+              p->kafka ? "# With Kafka, reload needs a socket: admin: {control: /run/aqueduct/control}.\n\n" : "\n");
     init_write_broker(p, out);
     init_write_sources(p, out);
     buf_add_c(out, "sinks:\n");

@@ -252,7 +252,10 @@ const struct option config_options[] = {
            .doc = "Which events go to which topics; the first match wins."),
     OPTION(struct config, unrouted, .fallback = "error", .values = unrouted_values,
            .doc = "What happens to an event that no route takes: refused as an error, or counted and dropped."),
-    OPTION_GROUP(struct config, admin, admin_options, .doc = "The listener for metrics and health."),
+    OPTION_GROUP(
+        struct config, admin, admin_options,
+        .doc =
+            "The listener for metrics, status and health, and, if asked for, the JSON API, the console and the audit of changes."),
     OPTION_GROUP(struct config, log, log_options, .doc = "The log on standard error."),
     OPTION_GROUP(struct config, traces, traces_options, .doc = "Traces of what happens to events, for OpenTelemetry."),
     OPTION(struct config, drain, .fallback = "10s", .max = HOUR_MS,
