@@ -24,10 +24,11 @@ static const struct flag plan_flags_of[] = {
     { 0 },
 };
 
-#define RELOAD_LINES                                                                                                   \
-    "A line begins with + for what comes, - for what goes, ~ for what changes, and tells the keys that differ.\n"      \
-    "A source or sink of which more than endpoints differ stops, when it has finished what it has begun, and begins\n" \
-    "anew where it stood; what has no line goes on untouched.\n"
+#define RELOAD_LINES                                                                                                       \
+    "A line begins with + for what comes, - for what goes, ~ for what changes, and tells the keys that differ.\n"          \
+    "A source or sink of which more than endpoints differ stops, when it has finished what it has begun, and begins\n"     \
+    "anew where it stood, and its listeners have to connect again, also if the reload is then refused; what has no line\n" \
+    "goes on untouched.\n"
 
 static const char reload_notes[] =
     "The daemon reads the files that it was started with, checks them as a whole, and either becomes what they say or\n"
@@ -37,7 +38,8 @@ static const char reload_notes[] =
 
 static const char plan_notes[] =
     "The running daemon says what `aqueduct reload` would do, and changes nothing; with --from no daemon is asked. The\n"
-    "exit code is 1 when it would be refused, and the problems are said.\n\n" RELOAD_LINES
+    "exit code is 1 when it would be refused, and the problems are said. What a source or sink has to open (a port, a\n"
+    "database, a file) only the reload tries: where that fails it is refused, and what had stopped goes on as it was.\n\n" RELOAD_LINES
     "\nExamples:\n  aqueduct plan -c bridge.yaml\n  aqueduct plan -c new.yaml --from bridge.yaml\n";
 
 /* ---- what is said ---- */
@@ -73,6 +75,16 @@ static int reload_print(json_t *answer, const struct reload_flags *flags)
 
 /* ---- a daemon is asked ---- */
 
+/* The files may say where it will be, and not where it is. */
+static void reload_nobody(struct err *e)
+{
+    struct err why = *e;
+    err_set(e,
+            "%s. It is looked for where these files say: one that runs with another broker.path, admin.control or "
+            "admin.listen is not found (plan --from OLD.yaml compares without it)",
+            why.text);
+}
+
 /* What the daemon says; NULL with *e. */
 static json_t *reload_call(const struct config *c, bool apply, struct err *e)
 {
@@ -83,6 +95,8 @@ static json_t *reload_call(const struct config *c, bool apply, struct err *e)
     long status = 0;
     bool nobody;
     bool called = control_call(c, &call, &status, &reply, &nobody, e);
+    if (!called && nobody)
+        reload_nobody(e);
     json_t *answer = called ? json_loadb(reply.at, reply.n, 0, NULL) : NULL;
     bool said = status == 200 || json_object_get(answer, "ok"); /* of one that is refused, too */
     if (called && (!said || !answer))

@@ -355,3 +355,14 @@ def test_plan_between_two_files(local_bridge):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["~ sink a: secrets", "+ sink b"]
     assert "another-secret" not in done.stdout + done.stderr
+
+
+def test_a_daemon_that_runs_elsewhere_is_not_found_and_it_is_said_why(local_bridge, tmp_path):
+    port = free_port()
+    daemon = local_bridge.run(text(port, sink("a", "http://127.0.0.1:9/x")))
+    path = local_bridge.configure(text(port, sink("a", "http://127.0.0.1:9/x")))
+    path.write_text(path.read_text().replace(f"control: {local_bridge.folder}/control", f"control: {tmp_path}/elsewhere"))
+    for command in ("plan", "reload"):
+        done = local_bridge.command(command)
+        assert done.returncode == 1 and f"no answer on {tmp_path}/elsewhere" in done.stderr and "another broker.path, admin.control" in done.stderr
+    assert daemon.page("/healthz").status_code == 200
