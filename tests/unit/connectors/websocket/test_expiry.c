@@ -141,7 +141,7 @@ TEST(a_later_token_comes_from_the_whole_address)
 {
     live_open("trusted_proxies: [unix]\nverify: {all: [{scheme: address, allow: [\"2001:db8::7\"]}, {scheme: jwt, jwt: "
               "{secrets: [" LIVE_SECRET "], needs_exp: false}}]}");
-    char request[8192];
+    char request[9000];
     snprintf(request, sizeof request, "X-Forwarded-For: 2001:db8::7\r\n%s", with_token(TALK, ANNA));
     struct client c = live_listener("/", request, 101);
     expect_begin(&c, "{\"op\":\"welcome\"");
