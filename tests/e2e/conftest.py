@@ -365,6 +365,14 @@ def receiver(receivers):
 
 # ---- listeners ----
 
+def certificate(folder, name="tls"):
+    """A certificate of 127.0.0.1 that signs itself, and its key: files NAME.crt and NAME.key."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key", "-out", f"{name}.crt"], cwd=folder, check=True, capture_output=True)
+    os.chmod(folder / f"{name}.key", 0o600)
+    return folder / f"{name}.crt", folder / f"{name}.key"
+
+
 class Listener:
     """A WebSocket listener in a thread of its own. When it has ended, `code` and `reason` say how, or `refused` the HTTP status."""
 
@@ -373,7 +381,7 @@ class Listener:
     def __init__(self, port, query="", headers=None, **more):
         self.events, self.code, self.reason, self.refused, self.protocol = [], None, None, None, None
         self.opened, self.ended = threading.Event(), threading.Event()
-        self.url = f"ws://127.0.0.1:{port}/{query}"
+        self.url = f"{'wss' if 'ssl' in more else 'ws'}://127.0.0.1:{port}/{query}"
         self.more = dict(more, extra_headers=headers, max_size=None, open_timeout=30)
         threading.Thread(target=lambda: asyncio.run(self.listen()), daemon=True).start()
         wait_for(lambda: self.opened.is_set() or self.ended.is_set())

@@ -10,7 +10,7 @@ import uuid
 
 import requests
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, event, free_port, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, TOKEN, certificate, event, free_port, post_ok, wait_for, webhook_sink
 
 OPERATOR = "api: true, loopback: operator"
 
@@ -232,6 +232,22 @@ def test_live_tails(bridge, receivers):
     assert api.ask("GET", "/api/v1/tail", 429).headers["Retry-After"] == "1"
     more[0].answer.close()
     wait_for(lambda: (answer := api.session.get(api.base + "/api/v1/tail", stream=True, timeout=60)).status_code == 200 and not answer.close())
+
+
+def test_a_session_over_tls(local_bridge, receivers):
+    chain, key = certificate(local_bridge.folder)
+    tokens = local_bridge.folder / "tokens"
+    tokens.write_text("operator anna a-token-of-anna-45678\n")
+    tokens.chmod(0o600)
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url),
+                           admin_more=f"api: true, token_file: {tokens}, tls_certificate: {chain}, tls_key: {key}")
+    api = Api(local_bridge.start(ready=False))
+    api.base = api.base.replace("http:", "https:")
+    api.session.trust_env, api.session.verify = False, str(chain)
+    assert "Secure" in api.post("/session", {"token": "a-token-of-anna-45678"}).headers["Set-Cookie"]
+    assert api.get("/session")["via"] == "cookie"
+    api.ask("POST", "/api/v1/login-link", 403, headers={"Origin": "https://127.0.0.1:1"})
+    api.ask("POST", "/api/v1/login-link", 201, headers={"Origin": api.base})
 
 
 def test_who_may(local_bridge, receivers):

@@ -5,12 +5,13 @@ import json
 import random
 import re
 import socket
+import ssl
 import subprocess
 
 import pytest
 import requests
 
-from conftest import HTTP_SOURCE, TOKEN, Listener, SseListener, event, post, post_ok, wait_for
+from conftest import HTTP_SOURCE, TOKEN, Listener, SseListener, certificate, event, post, post_ok, wait_for
 
 LIVE = HTTP_SOURCE.replace("routes: [{topic: $EVENTS}]", "routes: [{filter: {prefix: {type: chat.}}, topic: $T_chats}, {topic: $EVENTS}]") + """
 sinks:
@@ -288,6 +289,23 @@ def curl(url, *more):
     assert done.returncode == 0, done.stderr
     body, _, status = done.stdout.rpartition("\n")
     return int(status), body
+
+
+def test_listening_over_tls(local_bridge):
+    chain, key = certificate(local_bridge.folder)
+    daemon = local_bridge.run(LIVE % f", tls_certificate: {chain}, tls_key: {key}")
+    port, trusting = daemon.port("live"), ssl.create_default_context(cafile=str(chain))
+    both = [Listener(port, ssl=trusting), Listener(port, ssl=trusting, subprotocols=["aqueduct.v1+json"])]
+    both[1].say({"op": "sub", "id": 1, "sub": "a"})
+    wait_for(lambda: any(e["op"] == "ok" for e in both[1].events))
+    listening(daemon, 2)
+    ids = [f"event-number-{i}" for i in range(50)]
+    post_ok(daemon, *(event(i, data={"text": "x" * 20000}) for i in ids))
+    both[0].heard(ids)
+    assert both[0].ids() == ids
+    wait_for(lambda: [d["id"] for e in both[1].events if e["op"] == "ev" for d in e["d"]] == ids, why=lambda: both[1].events[-1:])
+    distrusting = Listener(port, ssl=ssl.create_default_context())
+    assert distrusting.ended.wait(30) and not distrusting.opened.is_set()
 
 
 def test_users_keys_and_addresses_for_all_who_come(local_bridge):
