@@ -15,6 +15,7 @@ import pathlib
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -400,6 +401,8 @@ class Listener:
             self.refused = e.status_code
         except websockets.ConnectionClosed:
             pass
+        except ssl.SSLError as e:
+            self.refused = e.reason
         finally:
             self.ended.set()
 
