@@ -83,7 +83,7 @@ def digest(data):
 def own(type, text):
     """The data of a row's event without what is joined to it: that is as it is when the row is read, so what a kill makes come again may tell it otherwise."""
     data = json.loads(text)
-    for thing in {"collection", "user"} - {type.split(".")[0]}:
+    for thing in {"actor", "collection", "user"} - {type.split(".")[0]}:
         if isinstance(data.get(thing), dict):
             data[thing] = {"id": data[thing].get("id")}
     return data
