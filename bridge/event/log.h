@@ -64,7 +64,8 @@ struct log_ops {
     bool (*time_of)(struct log *, struct topic_partition p, int64_t offset, int64_t *out);
     /* From here on records come through send(): all that are stored at this offset or later, and none before it. It moves
      * when send() is called (to the record's offset + 1, as seen inside of it) and over records that the sink's filter
-     * leaves out, never between. False: not yet (the sink's start, a partition that was just made). */
+     * leaves out, never between; back only where a topic is made anew. False: not yet (the sink's start, a partition that
+     * was just made). */
     bool (*live)(struct log *, struct topic_partition p, int64_t *out);
     /* Does the sink's `filter` take it? send() brings no other; read() hands out all. */
     bool (*wanted)(struct log *, const struct event *ev);
