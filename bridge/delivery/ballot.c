@@ -59,18 +59,12 @@ static void ballot_drop(struct vote *v)
     free((char *)(uintptr_t)v->value.at);
 }
 
-static int ballot_order(struct str a, struct str b)
-{
-    int order = memcmp(a.at, b.at, a.n < b.n ? a.n : b.n);
-    return order ? order : (a.n > b.n) - (a.n < b.n);
-}
-
 static size_t ballot_place(const struct ballot_things *t, struct str thing)
 {
     size_t low = 0, high = t->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (ballot_order(t->at[middle].thing, thing) < 0)
+        if (str_order(t->at[middle].thing, thing) < 0)
             low = middle + 1;
         else
             high = middle;

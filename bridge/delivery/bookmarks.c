@@ -96,19 +96,13 @@ static void bookmarks_drop(struct str s)
     free((char *)(uintptr_t)s.at);
 }
 
-static int marks_order(struct str a, struct str b)
-{
-    int order = memcmp(a.at, b.at, a.n < b.n ? a.n : b.n);
-    return order ? order : (a.n > b.n) - (a.n < b.n);
-}
-
 /* The place of the key, or where it would be. */
 static size_t marks_place(const struct marks *m, struct str key)
 {
     size_t low = 0, high = m->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (marks_order(m->at[middle].key, key) < 0)
+        if (str_order(m->at[middle].key, key) < 0)
             low = middle + 1;
         else
             high = middle;

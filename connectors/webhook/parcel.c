@@ -51,18 +51,12 @@ struct str parcel_body(struct parcel *b)
     return (struct str){ b->json.at + begin, end + 1 - begin };
 }
 
-static int parcel_compare(struct str a, struct str b)
-{
-    int order = memcmp(a.at, b.at, a.n < b.n ? a.n : b.n);
-    return order ? order : (a.n > b.n) - (a.n < b.n);
-}
-
 static int parcel_by_id(const void *a, const void *b)
 {
     const struct event *one = (*(const struct parcel_event *const *)a)->message.event,
                        *other = (*(const struct parcel_event *const *)b)->message.event;
-    int order = parcel_compare(one->id, other->id);
-    return order ? order : parcel_compare(one->source, other->source);
+    int order = str_order(one->id, other->id);
+    return order ? order : str_order(one->source, other->source);
 }
 
 struct str parcel_id(const struct parcel *b, char out[REQUEST_ID + 1])
