@@ -76,7 +76,7 @@ static void tail_block(struct buf *out, const struct record *r)
     char stored[CLOCK_TEXT];
     json_t *j = event_view_json(r, TAILS_EXCERPT);
     char *text = json_dumps(j, JSON_COMPACT);
-    clock_text(r->timestamp_ms, stored);
+    clock_text(r->stored_ms, stored);
     buf_printf(out, "id: %s\nevent: event\ndata: ", stored);
     buf_add_c(out, text);
     buf_add_c(out, "\n\n");

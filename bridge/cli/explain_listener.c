@@ -49,7 +49,7 @@ static bool explain_passed(const struct explained *x, const json_t *row, struct 
     const char *slow = json_text(row, "slow");
     int64_t since = 0;
     clock_parse(str_of(json_text(row, "since")), &since);
-    if (x->record->timestamp_ms < since) {
+    if (x->record->stored_ms < since) {
         buf_add_c(why,
                   "it is behind it, and came after it was stored: it got it only if it began that far back (from)");
         return false;

@@ -99,7 +99,7 @@ static void tail_topics_keep(struct tail_topics *t, const struct record *r)
 {
     size_t most = (size_t)t->tail->from.last;
     struct tail_place *place = tail_from_place(&t->tail->from, r->topic, r->partition);
-    place->newest_ms = r->timestamp_ms > place->newest_ms ? r->timestamp_ms : place->newest_ms;
+    place->newest_ms = r->stored_ms > place->newest_ms ? r->stored_ms : place->newest_ms;
     if (!t->kept)
         t->kept = mem_alloc(2 * most * sizeof *t->kept);
     t->kept[t->kept_count++] = (struct tail_kept){ .record = record_ref((struct record *)(uintptr_t)r),

@@ -6,7 +6,7 @@
  *     while (!cursor_place(c, log, (struct cursor_start){ CURSOR_RESUME }))     "not yet": in work(), after wake_fd
  *         return;
  *     c->verdict, c->lost, c->topics[i].parts[p].next                  then readers from there (event/log.h)
- *     cursor_move(c, i, r->partition, r->offset + 1, r->timestamp_ms)  each record on its way to the client
+ *     cursor_move(c, i, r->partition, r->offset + 1, r->stored_ms)  each record on its way to the client
  *     cursor_write(c, hmac, &buf)                                      the text, with this or a later record
  *
  * The text is base64url of: version 1 | varint: time of the newest record, ms | varint: topics | for each: 4 bytes of its name's

@@ -22,8 +22,10 @@ struct record {
     int32_t partition;    /* -1 on the way out: chosen by the key's hash, or spread when there is no key */
     int64_t offset;       /* way in only */
     int64_t timestamp_ms; /* wall clock; 0 on the way out means now */
-    struct str key;       /* absent: no key */
-    struct str value;     /* absent: a null value (tombstone) */
+    int64_t stored_ms; /* way in only: when it was stored by the broker's own clock, which need not be the wall's: what
+                             "stored since" is compared with (broker.h: since_ms, offset_at) */
+    struct str key;    /* absent: no key */
+    struct str value;  /* absent: a null value (tombstone) */
     const struct header *headers;
     size_t header_count;
     struct record_share *share;        /* set by the broker that made it, as is release; NULL on the way out */

@@ -248,9 +248,9 @@ static void chunk_take(struct chunk_maker *m, struct chunk *k, uint32_t i, struc
     const struct event *ev = event_of_record(r, NULL);
     k->filling->next[i] = r->offset + 1;
     k->filling->scanned++;
-    if (r->timestamp_ms > k->filling->newest_ms)
-        k->filling->newest_ms = r->timestamp_ms;
-    lane->time_ms = r->timestamp_ms;
+    if (r->stored_ms > k->filling->newest_ms)
+        k->filling->newest_ms = r->stored_ms;
+    lane->time_ms = r->stored_ms;
     if (ev && m->places->log->ops->wanted(m->places->log, ev)
         && subscription_has_topic(&k->cohort->subscription, r->topic)
         && filter_match(k->cohort->subscription.filter, ev))

@@ -107,7 +107,7 @@ static void pull_take(struct pulling *p, struct websocket_sink *s, const struct 
     if (ev && s->base.log->ops->wanted(s->base.log, ev) && filter_match(p->wanted.filter, ev))
         pull_add(p, ev);
     event_unref(ev);
-    cursor_move(p->cursor, at->topic, at->at.partition, r->offset + 1, r->timestamp_ms);
+    cursor_move(p->cursor, at->topic, at->at.partition, r->offset + 1, r->stored_ms);
     record_free(r);
 }
 

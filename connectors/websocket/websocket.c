@@ -143,7 +143,7 @@ static struct str websocket_position(struct offer *o, struct cohort *c)
         return STR("");
     int64_t *now = &s->places.at[o->place].now, before = *now;
     *now = r->offset + 1;
-    position_add(&c->position, &s->places, &c->subscription, NULL, 0, r->timestamp_ms, &s->cursor);
+    position_add(&c->position, &s->places, &c->subscription, NULL, 0, r->stored_ms, &s->cursor);
     *now = before; /* until all cohorts have it */
     return buf_str(&s->cursor);
 }

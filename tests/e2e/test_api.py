@@ -182,7 +182,7 @@ class Tail:
 
     def __init__(self, api, **query):
         headers = {"Last-Event-ID": query.pop("last")} if "last" in query else {}
-        self.events, self.missed, self.ids = [], 0, []
+        self.events, self.missed, self.ids, self.ended = [], 0, [], None
         self.answer = api.session.get(api.base + "/api/v1/tail", params=query, headers=headers, stream=True, timeout=60)
         assert self.answer.status_code == 200, self.answer.text
         assert self.answer.headers["Content-Type"] == "text/event-stream"
@@ -202,11 +202,14 @@ class Tail:
                     self.events.append(json.loads(value))
                 elif name == "data":
                     self.missed += json.loads(value)["events"]
-        except (requests.exceptions.RequestException, AttributeError, ValueError):
-            pass
+        except (requests.exceptions.RequestException, AttributeError, ValueError) as e:
+            self.ended = e
+
+    def said(self):
+        return f"events {self.events}, ids {self.ids}, missed {self.missed}, ended by {self.ended!r}, asked {self.answer.request.headers}"
 
     def heard(self, ids):
-        wait_for(lambda: {e["id"] for e in self.events} >= set(ids), why=lambda: str(self.events))
+        wait_for(lambda: {e["id"] for e in self.events} >= set(ids), why=self.said)
         assert {e["id"] for e in self.events} == set(ids)
 
 
@@ -223,7 +226,7 @@ def test_live_tails(bridge, receivers):
     assert (of(every), of(filtered)) == ([f"e{i}" for i in range(6)], ["e1", "e3", "e5"])
     assert json.loads(every.events[-1]["data"]) == {"n": 5} and every.events[-1]["topic"] == bridge.topic("events")
     again = Tail(api, last=every.ids[-1])                        # a client that comes back
-    wait_for(lambda: "e5" in {e["id"] for e in again.events})
+    wait_for(lambda: "e5" in {e["id"] for e in again.events}, why=again.said)
     assert "did you mean" in api.ask("GET", f"/api/v1/tail?topic={bridge.topic('event')}", 404).json()["detail"]
     api.ask("GET", f"/api/v1/tail?topic={bridge.name}-own.attempts", 404)
     assert "filter:" in api.ask("GET", "/api/v1/tail?filter={exat: {type: odd}}", 400).json()["detail"]

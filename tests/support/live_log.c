@@ -55,7 +55,7 @@ static bool log_on_offset_at(struct log *l, struct topic_partition p, int64_t ms
     (void)l;
     const struct log_place *at = &log_places[log_place_of(p)];
     *out = at->start;
-    while (*out < at->end && at->at[*out]->timestamp_ms < ms)
+    while (*out < at->end && at->at[*out]->stored_ms < ms)
         ++*out;
     return !log_is_slow();
 }
@@ -173,6 +173,7 @@ void log_store(int place, int count)
                                   .partition = place == 3 ? 0 : place,
                                   .offset = at->end,
                                   .timestamp_ms = clock_wall_ms(),
+                                  .stored_ms = clock_wall_ms(),
                                   .value = { str_dup(buf_str(&json)), json.n },
                                   .headers = &one->type,
                                   .header_count = 1,

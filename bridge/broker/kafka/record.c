@@ -75,6 +75,7 @@ struct record *kafka_record(rd_kafka_message_t *m)
     *r = (struct record){ .partition = m->partition,
                           .offset = m->offset,
                           .timestamp_ms = when > 0 ? when : 0,
+                          .stored_ms = when > 0 ? when : 0,
                           .topic = record_copy(&room, topic, strlen(topic)),
                           .key = record_copy(&room, m->key, m->key_len),
                           .value = record_copy(&room, m->payload, m->len),

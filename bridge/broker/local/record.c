@@ -198,6 +198,7 @@ struct record *local_record_decode(struct str blob, struct str topic, int32_t pa
                             .partition = partition,
                             .offset = offset,
                             .timestamp_ms = (int64_t)record_fixed_get((const unsigned char *)copy + 2, 8),
+                            .stored_ms = stored,
                             .key = key,
                             .value = copy[1] & HAS_VALUE ? value : STR_ABSENT,
                             .headers = o->headers,
