@@ -6,9 +6,10 @@
         kafka.pause(); kafka.resume()   # SIGSTOP, SIGCONT
         kafka.kill(); kafka.start()     # kill -9, then the same data on the same ports
 
-    with rig.Kafka(secure=True) as kafka:
-        kafka.sasl, kafka.tls       # two more listeners: PLAIN and SCRAM-SHA-256 for USER and PASSWORD; TLS by kafka.dir/tls.pem
-        # An authorizer denies USER everything until an ACL allows it; whoever comes without a login, by `servers`, may all.
+    with rig.Kafka(secure=True) as kafka:       # the listeners and files of secure.py, one for each way to log in
+        kafka.sasl, kafka.tls, kafka.at("mtls")
+        kafka.allow("User:alice", "topic", "orders", "write")
+        # An authorizer denies everybody everything until an ACL allows it; whoever comes without a login, by `servers`, may all.
 
 Everything about one broker stands in <dir>/rig.json, so a different process (the command line `rig`) can act on it too.
 Only processes that this module started are signalled: by pid, after a look at their command line."""
@@ -31,6 +32,7 @@ import uuid
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "support"))
 from aqueduct import free_port  # noqa: E402
+import secure as security  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("AQUEDUCT_KAFKA_BUILD", HERE.parent.parent / "build" / "kafka"))
 
@@ -63,23 +65,7 @@ log.cleaner.dedupe.buffer.size=8388608
 """
 
 
-# What a secure broker has besides. ACLs are set through the plain listener: nobody logs in there, and nobody may do all.
-USER, PASSWORD = "alice", "alice-secret"
-SECURE = """\
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{tls}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
-listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
-listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
-listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.ssl.ssl.keystore.type=PEM
-listener.name.ssl.ssl.keystore.location={dir}/tls-both.pem
-"""
-
-
-KNOWN = ["port", "controller", "sasl_port", "tls_port", "pid", "heap"]      # in rig.json
+KNOWN = ["port", "controller", "ports", "pid", "heap"]      # in rig.json
 
 
 class RigError(Exception):
@@ -161,17 +147,17 @@ class Kafka:
             self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kafka-", dir=BUILD / "run"))
         self.heap, self.pid = heap, 0
         self.port, self.controller = free_port(), free_port()
-        self.sasl_port, self.tls_port = (free_port(), free_port()) if secure else (0, 0)
+        self.ports = {name: free_port() for name in security.LISTENERS} if secure else {}
         extra = "".join(f"{k}={v}\n" for k, v in (properties or {}).items())
         (self.dir / "server.properties").write_text(self._properties() + extra)
         self._save()
         try:
             if secure:
-                self._certificate()
-            scram = ["--add-scram", f"SCRAM-SHA-256=[name={USER},password={PASSWORD}]"] if secure else []
+                security.files(self.dir)
+            scram = security.SCRAM if secure else []
             self._java("kafka.tools.StorageTool", "format", "-t", cluster_id(),
                        "-c", str(self.dir / "server.properties"), *scram)
-        except RigError:
+        except (RigError, subprocess.CalledProcessError):
             shutil.rmtree(self.dir, ignore_errors=True)
             raise
 
@@ -179,20 +165,22 @@ class Kafka:
     def servers(self):
         return f"127.0.0.1:{self.port}"
 
+    def at(self, listener):
+        """The address of one of a secure broker's listeners."""
+        return f"127.0.0.1:{self.ports[listener]}"
+
     @property
     def sasl(self):
-        return f"127.0.0.1:{self.sasl_port}"
+        return self.at("sasl")
 
     @property
     def tls(self):
-        return f"127.0.0.1:{self.tls_port}"
+        return self.at("tls")
 
     def environment(self):
         """For a test program."""
         names = {"AQUEDUCT_TEST_KAFKA": self.servers, "AQUEDUCT_TEST_KAFKA_DIR": str(self.dir)}
-        if self.sasl_port:
-            names |= {"AQUEDUCT_TEST_KAFKA_SASL": self.sasl, "AQUEDUCT_TEST_KAFKA_TLS": self.tls}
-        return names
+        return names | {f"AQUEDUCT_TEST_KAFKA_{name.upper()}": self.at(name) for name in self.ports}
 
     def start(self, timeout=90, orphan=False):
         """Starts it on its data and ports, and waits until it answers. Unless it is to be an orphan, it dies with this process."""
@@ -287,25 +275,35 @@ class Kafka:
             time.sleep(0.05)
         raise RigError(f"{topic} was not made anew: error {error}")
 
+    def allow(self, principal, kind, name, *operations, pattern="literal"):
+        """Adds ACLs: `kind` is topic, group, cluster or transactional-id, an operation as kafka-acls.sh has it."""
+        rows = [security.acl(kind, name, pattern, principal, one) for one in operations]
+        answer = ask(self.port, 30, 1, struct.pack(">i", len(rows)) + b"".join(rows))
+        self._acl_answer(answer[8:10])
+
+    def forbid(self, principal, kind=None, name=None, operation=None, pattern="any"):
+        """Removes the ACLs that fit; what is not said fits any."""
+        answer = ask(self.port, 31, 1, struct.pack(">i", 1) + security.acl(kind, name, pattern, principal, operation))
+        self._acl_answer(answer[8:10])
+
+    @staticmethod
+    def _acl_answer(code):
+        if code != b"\0\0":
+            raise RigError(f"the ACLs were not taken: error {struct.unpack('>h', code)[0]}")
+
+    def run_tool(self, name, *arguments):
+        """One of Kafka's command line tools, kafka-acls.sh or another, against the plain listener."""
+        tools = {"kafka-acls.sh": "kafka.admin.AclCommand", "kafka-configs.sh": "kafka.admin.ConfigCommand"}
+        return self._java(tools[name], *arguments)
+
     def _properties(self):
         """Of a key that stands twice, Kafka takes the last."""
-        text = PROPERTIES + (SECURE if self.sasl_port else "")
-        return text.format(port=self.port, controller=self.controller, sasl=self.sasl_port, tls=self.tls_port, dir=self.dir,
-                           user=USER, password=PASSWORD)
-
-    def _certificate(self):
-        """tls.pem: the certificate, signed by itself; tls-both.pem: its key and it."""
-        key, certificate = self.dir / "tls-key.pem", self.dir / "tls.pem"
-        done = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-                               "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode != 0:
-            raise RigError(f"openssl made no certificate:\n{done.stdout}")
-        (self.dir / "tls-both.pem").write_text(key.read_text() + certificate.read_text())
+        text = PROPERTIES.format(port=self.port, controller=self.controller, dir=self.dir)
+        return text + (security.properties(self.dir, self.port, self.controller, self.ports) if self.ports else "")
 
     def _command(self, *arguments):
         return ["java", "-Xms128m", f"-Xmx{self.heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-                f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "-cp", f"{jars()}/*", *arguments]
+                f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", *(security.java(self.dir) if self.ports else []), "-cp", f"{jars()}/*", *arguments]
 
     def _java(self, *arguments):
         done = subprocess.run(self._command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
