@@ -7,6 +7,7 @@
 
 enum {
     POLL_MOST = 256, /* records of one turn */
+    POLL_BUSY_MS = 1000,
 };
 
 /* Makes an entry ready, or puts it behind an earlier one of its key. */
@@ -62,6 +63,13 @@ static struct partition *poll_partition(struct delivery *d, const struct record 
     return poll_partition_of(d, r);
 }
 
+/* Would more for it only wait? Who had nothing until now gets a moment to deliver the first of many that come at once. */
+static bool poll_is_stuck(const struct delivery *d, const struct destination *to)
+{
+    int64_t now = clock_mono_ms();
+    return moves_is_stuck(d, to) && (gates_due(to) > now || now - to->busy_ms > POLL_BUSY_MS);
+}
+
 /* A record of a retry or redrive topic, or of the waiter, goes on where its trail says. What an earlier version left in a
  * retry topic before its time waits with all others. One without an endpoint
  * is of a time when the sink had none: it goes where a new one would. */
@@ -86,7 +94,7 @@ static void poll_resume(struct delivery *d, struct taken *t)
         poll_enter(d, en);
     } else if (trail.due_ms > now)
         moves_wait(d, en, trail.due_ms - now);
-    else if (moves_is_stuck(d, to))
+    else if (poll_is_stuck(d, to))
         moves_aside(d, en, gates_aside_ms(to));
     else
         poll_enter(d, en);

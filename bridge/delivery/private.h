@@ -151,6 +151,7 @@ struct destination {       /* one receiver of the sink */
     size_t open;            /* entries */
     size_t keys;            /* blocked ones */
     size_t flying, storing; /* those that the sink has, and those that are being moved */
+    int64_t busy_ms;        /* of an endpoint: since when it has entries, clock_mono_ms() */
     int64_t delivered_ms;   /* when it took the last one, clock_mono_ms(); 0: never */
     struct rate rate;       /* of its attempts */
     struct circuit circuit;

@@ -98,7 +98,8 @@ struct entry *window_add(struct delivery *d, struct taken *t, struct destination
     struct entry *en = d->entries[d->free[--d->free_count]];
     *en = (struct entry){ .index = en->index, .generation = en->generation + 1, .of = t, .to = to };
     t->open++;
-    to->open++;
+    if (to->open++ == 0 && to->name)
+        to->busy_ms = clock_mono_ms();
     metric_add(to->count.consumed, 1);
     metric_add(to->count.pending, 1);
     return en;

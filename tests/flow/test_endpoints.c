@@ -539,6 +539,23 @@ TEST(a_redriven_event_goes_to_its_endpoint_alone)
     reconciles();
 }
 
+TEST(many_redriven_at_once_do_not_wait_at_an_endpoint_that_had_nothing)
+{
+    endpoint(0, NULL);
+    endpoint(1, NULL);
+    start();
+    clock_fake_advance(5000);
+    for (int i = 0; i < 120; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "r%d", i);
+        redrive(name, "e1", NULL);
+    }
+    turn(40);
+    assert_int_equal(times_sent("e1", NULL), 120);
+    assert_int_equal(count("moved_total", "e1"), 0);
+    reconciles();
+}
+
 static void redrive_keys(int from, int to)
 {
     for (int i = from; i < to; i++) {
@@ -844,6 +861,7 @@ int main(void)
         FLOW(dead_letters_name_the_endpoint),
         FLOW(a_long_wait_is_one_endpoints_alone),
         FLOW(a_redriven_event_goes_to_its_endpoint_alone),
+        FLOW(many_redriven_at_once_do_not_wait_at_an_endpoint_that_had_nothing),
         FLOW(redriven_events_of_an_ordered_endpoint_that_hangs_hold_up_nobody),
         FLOW(what_waits_for_an_endpoint_that_is_gone_becomes_a_dead_letter),
         FLOW(limits_are_kept_and_the_endpoints_take_turns),
