@@ -87,6 +87,11 @@ enum outcome publisher_put(struct publisher *p, const struct record *records, si
     return o != OUTCOME_STORED && nobody ? publish_directly(p, records, count, e) : o;
 }
 
+bool publisher_topic(struct publisher *p, const struct topic_config *topic, struct err *e)
+{
+    return broker_facts(&p->config->broker).own_folder || (publish_open(p, e) && broker_topic(p->broker, topic, e));
+}
+
 bool publisher_forget(struct publisher *p, const char *group, const char *topic, struct err *e)
 {
     bool nobody = true;

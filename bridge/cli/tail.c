@@ -3,6 +3,7 @@
 #include "bridge/cli/tail_private.h"
 #include <stdlib.h>
 #include "bridge/cli/commands.h"
+#include "bridge/cli/conditions.h"
 #include "bridge/cli/usage.h"
 #include "bridge/lib/interrupt.h"
 
@@ -50,39 +51,17 @@ static const char tail_notes
          "The daemon may run or not. With --url a connection that breaks comes back at its position.\n"
          "Exit codes: 0 done, or Ctrl-C; 1 no log, no topic, no connection, or refused; 2 wrong usage.\n";
 
-/* chat.* is a prefix. */
-static void tail_add_attribute(json_t *conditions, const char *name, struct str value)
-{
-    bool prefix = value.n && value.at[value.n - 1] == '*';
-    size_t n = prefix ? value.n - 1 : value.n;
-    if (value.at && !(prefix && n == 0))
-        json_array_append_new(conditions, json_pack("{s:{s:s%}}", prefix ? "prefix" : "exact", name, value.at, n));
-}
-
-static bool tail_add_filter(json_t *conditions, struct str text, struct err *e)
-{
-    json_t *json = text.at ? config_json(text, e) : NULL;
-    if (text.at && !json)
-        return err_prefix(e, "--filter");
-    if (json_is_array(json))
-        json_array_extend(conditions, json);
-    else if (json)
-        json_array_append(conditions, json);
-    json_decref(json);
-    return true;
-}
-
 /* The conditions of all flags, and a filter of them. Over a URL each of the short forms is a parameter of its own. */
 static bool tail_make_filter(struct tail *t, struct err *e)
 {
     const struct tail_flags *f = t->flags;
     t->conditions = json_array();
-    if (!tail_add_filter(t->conditions, f->filter, e))
+    if (!conditions_add_filter(t->conditions, f->filter, e))
         return false;
     if (!f->url.at) {
-        tail_add_attribute(t->conditions, "type", f->type);
-        tail_add_attribute(t->conditions, "subject", f->subject);
-        tail_add_attribute(t->conditions, "source", f->source);
+        conditions_add_attribute(t->conditions, "type", f->type);
+        conditions_add_attribute(t->conditions, "subject", f->subject);
+        conditions_add_attribute(t->conditions, "source", f->source);
     }
     if (json_array_size(t->conditions) == 0)
         return true;

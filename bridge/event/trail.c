@@ -11,7 +11,7 @@ char *topic_name(const char *prefix, enum topic_kind kind, const char *id)
     static const char *const words[] = {
         [TOPIC_DEAD_LETTER] = "dead-letter", [TOPIC_STATE] = "state",  [TOPIC_WAITING] = "waiting.",
         [TOPIC_ATTEMPTS] = "attempts",       [TOPIC_RETRY] = "retry.", [TOPIC_REDRIVE] = "redrive.",
-        [TOPIC_BLOCKED] = "blocked.",        [TOPIC_AUDIT] = "audit",
+        [TOPIC_BLOCKED] = "blocked.",        [TOPIC_AUDIT] = "audit",  [TOPIC_REPLAYS] = "replays",
     };
     return str_join(prefix, words[kind], id ? id : "");
 }

@@ -17,10 +17,10 @@
  *   <prefix>dead-letter          `aqueduct dead redrive` sink, endpoint, state: redriven, to, last, origin; the event's headers, no value: "no longer
  *                                                     dead since that last attempt" (a later failure of the same event stays dead)
  *   <prefix>dead-letter          `aqueduct dead discard` sink and endpoint (or source), state: discarded, letter, last, origin; likewise
- *   <prefix>dead-letter          `aqueduct resend`, `aqueduct dead redrive --to`  sink, endpoint, state: resent, last (when it was), origin; the
+ *   <prefix>dead-letter          `aqueduct resend`, `aqueduct replay`, `aqueduct dead redrive --to`  sink, endpoint, state: resent, last (when it was), origin; the
  *                                                     event's headers, no value: the sink got the event once more; of no letter
  *   <prefix>redrive.<sink>       `aqueduct dead redrive` endpoint, origin
- *   <prefix>redrive.<sink>       `aqueduct resend`       endpoint, state: resent, origin
+ *   <prefix>redrive.<sink>       `aqueduct resend`, `aqueduct replay`  endpoint, state: resent, origin
  *   <prefix>attempts             delivery                nothing: events of its own
  */
 #pragma once
@@ -62,6 +62,7 @@ enum topic_kind {
     TOPIC_WAITING,     /* <prefix>waiting.<step> */
     TOPIC_RETRY,       /* <prefix>retry.<sink>.<wait> of earlier versions; `id` is "<sink>.<wait>" */
     TOPIC_REDRIVE,     /* <prefix>redrive.<sink> */
+    TOPIC_REPLAYS,     /* <prefix>replays: how far each `aqueduct replay` is (cli/replay_kept.h) */
     TOPIC_BLOCKED,     /* <prefix>blocked.<sink>.<topic>; `id` is "<sink>.<topic>" */
 };
 /* Its name; `id` NULL: nothing behind the kind. free() it. */

@@ -203,8 +203,8 @@ static bool peek_read(struct kafka_look *l, bool (*each)(void *, const struct re
     while (ok && l->open > 0 && !l->enough) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(l->rk, 100);
         if (m) {
-            until = m->err ? until : clock_mono_ms() + PEEK_SILENCE_MS;
             ok = peek_message(l, m, each, ctx, e);
+            until = m->err ? until : clock_mono_ms() + PEEK_SILENCE_MS; /* each() may take its time */
             rd_kafka_message_destroy(m);
         }
         if (ok && clock_mono_ms() > until)
