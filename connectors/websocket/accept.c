@@ -258,9 +258,6 @@ static struct listener *accept_enter(struct websocket_sink *s, const struct http
         return NULL;
     }
     struct listener *l = mem_alloc(sizeof *l);
-    static _Atomic uint32_t connections;
-    l->number = atomic_fetch_add(&connections, 1) + 1;
-    l->came_ms = clock_wall_ms();
     l->peer = peer;
     l->user = user;
     ticket_give(&s->tickets, l, &in->rights);

@@ -76,8 +76,6 @@ struct listener {
     struct seat *seats;         /* all of them, the latest first */
     struct seat *unfinished;    /* a frame of this one went out in part; NULL: the next byte begins a frame */
     struct seat first;
-    uint32_t number;  /* of the process, as people see it; it may come again after 2^32 */
-    int64_t came_ms;  /* wall clock */
     uint32_t moved_s; /* blocked: when the kernel last took something (clock_mono_ms() / 1000) */
     bool blocked;     /* the kernel takes no more for now, or nothing more is given to it */
     bool finishing;   /* inside of listener_finish */

@@ -59,7 +59,7 @@ void refuse_audit(const struct websocket_sink *s, const struct listener *l, cons
     if (s->audit)
         LOG(INFO, what, LOG_C("sink", s->base.id), LOG_STR("peer", l->peer->name),
             LOG_STR("user", l->user == l->peer ? STR("-") : l->user->name), LOG_C("what", *more ? more : "-"),
-            LOG_INT("connection", l->number));
+            LOG_INT("connection", http_stream_number(l->stream)));
 }
 
 void refuse_request(struct websocket_sink *s, const struct http_request *r, int status, const char *detail)

@@ -59,17 +59,19 @@ static void roll_listener(const struct roll *r, const struct listener *l)
 {
     const char *kind = http_stream_is_websocket(l->stream) ? "websocket" : "sse";
     const char *protocol = !l->talk ? NULL : l->talk->cbor ? "aqueduct.v1+cbor" : "aqueduct.v1+json";
-    buf_printf(r->out, "%s{\"connection\":%u,\"kind\":\"%s\"", r->count ? "," : "", l->number, kind);
+    buf_printf(r->out, "%s{\"connection\":%u,\"kind\":\"%s\"", r->count ? "," : "", http_stream_number(l->stream),
+               kind);
     json_add_text(r->out, "protocol", protocol ? str_of(protocol) : STR_ABSENT);
     json_add_text(r->out, "address", l->peer->name);
     json_add_text(r->out, "user", l->user == l->peer ? STR_ABSENT : l->user->name);
-    json_add_moment(r->out, "since", l->came_ms);
+    json_add_moment(r->out, "since", http_stream_since(l->stream));
     buf_printf(r->out, ",\"token_expired\":%s", l->ticket && l->ticket->paused ? "true" : "false");
 }
 
 static bool roll_is_wanted(const struct roll *r, const struct listener *l)
 {
-    return r->count < r->question->most && (!r->question->connection || r->question->connection == l->number);
+    return r->count < r->question->most
+           && (!r->question->connection || r->question->connection == http_stream_number(l->stream));
 }
 
 /* A row for each subscription; one without any says so of the connection. */

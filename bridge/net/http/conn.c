@@ -154,7 +154,7 @@ void http_conn_new(struct http_server *s, int fd, const char *peer, struct str n
 {
     char own[LISTEN_NETWORK] = "";
     size_t peer_n = strlen(peer) + 1;
-    struct http_conn *c = mem_alloc(sizeof *c + (s->o.proxy_protocol ? LISTEN_PEER : peer_n));
+    struct http_conn *c = mem_alloc(offsetof(struct http_conn, peer) + (s->o.proxy_protocol ? LISTEN_PEER : peer_n));
     memcpy(c->peer, peer, peer_n);
     c->from_proxy = http_client_is_proxy(s, peer, own);
     c->proxying = c->from_proxy && s->o.proxy_protocol;

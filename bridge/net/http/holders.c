@@ -67,9 +67,10 @@ void http_holders_hold(struct http_conn *c, size_t held)
 {
     if (!c->holder)
         return;
+    held = held < UINT32_MAX ? held : UINT32_MAX; /* far beyond what is allowed */
     c->s->held += held - c->held;
     c->holder->held += held - c->held;
-    c->held = held;
+    c->held = (uint32_t)held;
 }
 
 struct http_holder *http_holders_largest(struct http_server *s, bool by_bytes)

@@ -101,6 +101,9 @@ struct http_stream *http_server_stream(struct http_server *s, const struct http_
                                        const struct header *headers, size_t count, void *user);
 void *http_stream_user(const struct http_stream *st);
 bool http_stream_is_websocket(const struct http_stream *st);
+uint32_t http_stream_number(
+    const struct http_stream *st); /* of the process, as people see it; may come again after 2^32 */
+int64_t http_stream_since(const struct http_stream *st); /* when it was taken over: ms of the wall clock */
 /* Gives wire bytes (whole frames or SSE blocks, or the rest of such) to the kernel; returns how many it took, 0 when
  * it takes none now (writable() will follow), -1 when the stream is gone (closed() will follow). `boundary` says
  * that the byte after `bytes` begins a new frame, so that a waiting control frame (pong, close) may go there. */

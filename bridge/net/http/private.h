@@ -127,6 +127,7 @@ struct http_protocol {
     void (*end)(struct http_conn *c);
 };
 
+/* Thousands of them idle: their size with a peer's name of 16 bytes is that of one of malloc's chunks. */
 struct http_conn {
     struct conn io; /* first: the loop's handler is its first member */
     struct http_server *s;
@@ -142,10 +143,14 @@ struct http_conn {
     struct http_conn *next_later;
     struct http_holder *holder;      /* NULL: dead */
     struct http_conn *older, *newer; /* of the holder */
-    size_t held;                     /* bytes of incomplete requests, as counted in the holder's and the server's */
     int64_t due_ms;
-    uint32_t slot, drained;
-    uint8_t state, due, request;                 /* enum http_state, enum http_due, enum http_request_state */
+    uint32_t slot;
+    uint32_t held; /* bytes of incomplete requests, as counted in the holder's and the server's */
+    union {
+        uint32_t since_s; /* of a stream: wall clock; stream.c has the rest */
+        uint32_t drained; /* HTTP_LINGER: what was thrown away */
+    };
+    unsigned state : 2, due : 4, request : 2;    /* enum http_state, enum http_due, enum http_request_state */
     bool is_later : 1;                           /* on the server's `later` list */
     bool readable : 1;                           /* the kernel may have more for us */
     bool ended : 1;                              /* the peer shut its side: read until 0 */

@@ -67,7 +67,7 @@ static void request_tidy(struct http_conn *c)
 
 static void request_set_state(struct http_conn *c, enum http_request_state state)
 {
-    c->request = (uint8_t)state;
+    c->request = state & 3u;
     c->paused = state == REQUEST_WAITING || state == REQUEST_ANSWER;
 }
 

@@ -21,7 +21,7 @@ void http_schedule_due(struct http_conn *c, enum http_due kind)
     if (kind == DUE_NEVER)
         return;
     struct http_queue *q = &c->s->queues[kind];
-    c->due = (uint8_t)kind;
+    c->due = kind & 15u;
     c->due_ms = c->s->now_ms + c->s->lasts[kind];
     c->before = q->last;
     c->after = NULL;

@@ -24,11 +24,15 @@ struct stream_cut {
 struct http_stream {
     struct http_conn *c;
     void *user;
-    struct ws_parser *parser;  /* of a message that has begun; NULL: the server's parser serves it */
-    struct stream_cut *cut;    /* NULL: at a boundary, and no control frame waits */
-    bool websocket, deflate;   /* deflate: messages may come deflated */
-    bool blocked;              /* writable() is owed */
-    bool closing, peer_closed; /* we sent (or hold) a close frame; nothing more is expected from the peer */
+    struct ws_parser *parser; /* of a message that has begun; NULL: the server's parser serves it */
+    struct stream_cut *cut;   /* NULL: at a boundary, and no control frame waits */
+    uint32_t number;          /* of the process */
+    unsigned since_ms : 10;   /* after c->since_s */
+    bool websocket : 1;
+    bool deflate : 1;     /* messages may come deflated */
+    bool blocked : 1;     /* writable() is owed */
+    bool closing : 1;     /* we sent (or hold) a close frame */
+    bool peer_closed : 1; /* nothing more is expected from the peer */
 };
 
 /* closed() is owed: nothing is written or handed to the user any more. */
@@ -400,10 +404,15 @@ static const struct http_protocol stream_protocol = {
 
 static struct http_stream *stream_take_over(struct http_conn *c, void *user, struct buf *answer)
 {
+    static _Atomic uint32_t streams;
+    uint64_t now = (uint64_t)clock_wall_ms();
     struct http_stream *st = mem_alloc(sizeof *st);
     buf_add_str(answer, STR("\r\n"));
     CHECK(!answer->failed);
-    *st = (struct http_stream){ .c = c, .user = user };
+    *st = (struct http_stream){
+        .c = c, .user = user, .number = atomic_fetch_add(&streams, 1) + 1, .since_ms = now % 1000 & 1023u
+    };
+    c->since_s = (uint32_t)(now / 1000);
     c->id = 0;
     c->stream = st;
     c->protocol = &stream_protocol;
@@ -521,6 +530,16 @@ struct http_stream *http_server_stream(struct http_server *s, const struct http_
 void *http_stream_user(const struct http_stream *st)
 {
     return st->user;
+}
+
+uint32_t http_stream_number(const struct http_stream *st)
+{
+    return st->number;
+}
+
+int64_t http_stream_since(const struct http_stream *st)
+{
+    return (int64_t)st->c->since_s * 1000 + st->since_ms;
 }
 
 bool http_stream_is_websocket(const struct http_stream *st)

@@ -45,6 +45,7 @@ static void wire_linger(struct http_conn *c)
 {
     conn_end_write(&c->io);
     c->state = HTTP_LINGER;
+    c->drained = 0;
     http_schedule_due(c, DUE_LINGER);
 }
 
