@@ -11,6 +11,7 @@
 #include "bridge/dry.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/log.h"
+#include "bridge/lib/notify.h"
 #include "bridge/lib/watch.h"
 #include "bridge/reload.h"
 #include "bridge/signals.h"
@@ -51,6 +52,7 @@ static bool bridge_start(struct bridge *b, struct err *e)
     b->answers.not_ready[0] = '\0';
     LOG(INFO, "running", LOG_INT("sources", b->config->source_count), LOG_INT("sinks", b->config->sink_count),
         LOG_C("broker", broker_facts(&b->config->broker).type));
+    notify_say("READY=1\nSTATUS=running");
     return true;
 }
 
@@ -72,6 +74,16 @@ static void bridge_stop(struct bridge *b)
 
 /* ---- main thread ---- */
 
+/* To the service manager: one line. */
+static void bridge_say_status(const char *text)
+{
+    char line[sizeof((struct err *)0)->text + 16];
+    int n = snprintf(line, sizeof line, "STATUS=%s", text);
+    for (int i = 0; i < n && line[i]; i++)
+        line[i] = line[i] == '\n' ? ' ' : line[i];
+    notify_say(line);
+}
+
 /* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a
  * person to mend. */
 static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
@@ -82,6 +94,7 @@ static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
     if (bridge_start(b, &e))
         return true;
     snprintf(b->answers.not_ready, sizeof b->answers.not_ready, "%s", e.text);
+    bridge_say_status(e.text);
     LOG(ERROR, "cannot start", LOG_C("reason", e.text));
     if (workers_run(&b->engines.workers))
         return false;
@@ -122,9 +135,15 @@ static void bridge_reload(struct bridge *b, bool by_itself)
     json_t *answer;
     bool asked = b->answers.asked.is;
     unsigned opened = admin_opened(b->admin);
+    bool apply = by_itself || b->answers.asked.apply;
     b->answers.asked.is = false;
     watch_begin(&b->watch);
-    bool taken = reload_run(&b->reload, by_itself || b->answers.asked.apply, &answer);
+    if (apply && b->answers.started)
+        notify_reloading();
+    bool taken = reload_run(&b->reload, apply, &answer);
+    if (apply && b->answers.started)
+        notify_say(taken ? "READY=1\nSTATUS=running"
+                         : "READY=1\nSTATUS=running; the last reload was refused: see the log");
     if (taken)
         bridge_watch(b);
     const struct api_ticket *t = &b->answers.asked.ticket;
@@ -141,6 +160,7 @@ static int bridge_run(struct bridge *b)
     for (;;) {
         if (!b->answers.started && !bridge_start_or_wait(b, &again_ms))
             return 1;
+        notify_turn();
         admin_run(b->admin, b->signal_fd, LOOK_MS);
         int sig = signals_take();
         if (sig == SIGHUP)
@@ -151,6 +171,7 @@ static int bridge_run(struct bridge *b)
             bridge_reload(b, news);
         else if (sig) {
             LOG(INFO, "stopping", LOG_INT("signal", sig), LOG_INT("drain_ms", b->answers.config->drain.ms));
+            notify_say("STOPPING=1\nSTATUS=stopping");
             return 0;
         }
         struct err why = { "" };
@@ -181,9 +202,10 @@ static void bridge_prepare(struct bridge *b, const struct bridge_files *files)
     bridge_watch(b);
 }
 
-/* The main thread waits for a thread that ends. */
+/* The main thread waits for a thread that ends, no longer than a deadline. */
 static void bridge_idle(void *ctx)
 {
+    notify_turn();
     admin_idle(ctx);
 }
 
@@ -193,6 +215,7 @@ static int bridge_main_as(const struct config *config, const struct bridge_files
                         .answers = { .config = config, .engines = &b.engines, .not_ready = "starting" } };
     struct err e = { "" };
     int code = 1;
+    notify_open();
     descriptors_raise();
     descriptors_reserve(engines_descriptors(config));
     b.signal_fd = signals_open();

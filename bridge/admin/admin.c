@@ -82,12 +82,14 @@ static void admin_control(void *ctx, const struct http_request *r)
         api_request(a->api, a->control, r, true);
     else if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/status")))
         pages_status(&a->pages, a->control, r);
+    else if (str_eq(r->method, STR("GET")) && str_eq(r->path, STR("/readyz")))
+        pages_ready(&a->pages, a->control, r);
     else if (post && str_eq(r->path, STR("/publish")))
         admin_publish(a, r);
     else if (post && str_eq(r->path, STR("/forget")))
         admin_forget(a, r);
     else
-        admin_refuse(a, r, 404, STR("there are POST /publish, POST /forget and GET /status\n"));
+        admin_refuse(a, r, 404, STR("there are POST /publish, POST /forget, GET /status and GET /readyz\n"));
 }
 
 /* The HTTP status for what became of a publication. */

@@ -5,7 +5,7 @@
  *                           when the bridge is not ready), /status (the account of all sinks, JSON); with admin.api the
  *                           JSON API (api.h), with admin.console the console (console.h)
  *   <broker.path>/control,  unix socket, for this user only: POST /publish (records as in wire.h, one publication; 422: they can
- *   or admin.control        never be stored), POST /forget (what a group is owed, as in wire.h), GET /status, and the JSON API;
+ *   or admin.control        never be stored), POST /forget (what a group is owed, as in wire.h), GET /status and /readyz, and the JSON API;
  *                           through it the command line reaches a running daemon, and the log that it owns (local
  *                           broker); its other side is control_client.h */
 #pragma once

@@ -14,6 +14,7 @@
 
 enum {
     CONTROL_WAIT_MS = 30000,
+    CONTROL_READY_MS = 5000,
     SHOWN_BYTES = 4096,
 };
 
@@ -226,4 +227,20 @@ bool control_status(const struct config *config, const char *query, struct buf *
     if (!config->admin.listen[0])
         return err_set(e, "admin.listen is empty");
     return control_get(config, NULL, query, out, nobody, e);
+}
+
+bool control_ready(const struct config *config, bool *is, struct buf *out, struct err *e)
+{
+    const struct control_call call = { .method = "GET", .path = "/readyz", .wait_ms = CONTROL_READY_MS };
+    char path[WIRE_PATH];
+    long status = 0;
+    bool nobody, socket = wire_path(config, path);
+    if (!socket && !config->admin.listen[0])
+        return err_set(e, "admin.listen is empty, and there is no control socket");
+    if (!control_ask(config, socket ? path + sizeof "unix:" - 1 : NULL, &call, &status, out, &nobody, e))
+        return false;
+    *is = status == 200;
+    return *is || status == 503
+           || err_set(e, "the daemon answered %ld: %.*s", status, (int)(out->n < 200 ? out->n : 200),
+                      out->at ? out->at : "");
 }

@@ -15,6 +15,10 @@ bool control_forget(const struct config *config, const char *group, const char *
  * what follows /status. False with *e; *nobody says that no daemon listens there. */
 bool control_status(const struct config *config, const char *query, struct buf *out, bool *nobody, struct err *e);
 
+/* Asks the running daemon in the same way whether it is ready; what it answers goes to `out`: "ready", or "not ready: " and why. False
+ * with *e: it did not answer within 5 s, or something else. */
+bool control_ready(const struct config *config, bool *is, struct buf *out, struct err *e);
+
 struct control_call {          /* of the JSON API (api.h) */
     const char *method, *path; /* "POST", "/api/v1/..." */
     const char *body;          /* JSON; NULL: none */

@@ -37,13 +37,13 @@ static void pages_metrics(const struct pages *p, const struct http_request *r)
     buf_free(&page);
 }
 
-static void pages_ready(const struct pages *p, const struct http_request *r)
+void pages_ready(const struct pages *p, struct http_server *server, const struct http_request *r)
 {
     struct err why = { "" };
     bool ready = p->ready(p->ctx, &why);
     char text[sizeof why.text + 16];
     snprintf(text, sizeof text, "%s%s\n", ready ? "ready" : "not ready: ", ready ? "" : why.text);
-    pages_reply(p, r, ready ? 200 : 503, "text/plain; charset=utf-8", str_of(text));
+    pages_send(server, r, ready ? 200 : 503, "text/plain; charset=utf-8", str_of(text));
 }
 
 /* %XX in what a query says; what is no such thing stands for itself. */
@@ -165,7 +165,7 @@ void pages_answer(void *ctx, const struct http_request *r)
     else if (str_eq(r->path, STR("/metrics")))
         pages_metrics(p, r);
     else if (str_eq(r->path, STR("/readyz")))
-        pages_ready(p, r);
+        pages_ready(p, p->server, r);
     else if (str_eq(r->path, STR("/status")))
         pages_status(p, p->server, r);
     else if (str_eq(r->path, STR("/healthz")))

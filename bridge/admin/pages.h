@@ -27,6 +27,8 @@ struct pages {
 
 /* The server's `request` callback; ctx: the pages. */
 void pages_answer(void *ctx, const struct http_request *r);
+/* GET /readyz: answers 200 "ready", or 503 "not ready: " and why; the control socket has it as well. */
+void pages_ready(const struct pages *p, struct http_server *server, const struct http_request *r);
 /* GET /status[?events=N&id=ID]: answers with the account; the control socket has it as well. Query not decoded but for
  * %XX in the id. */
 void pages_status(const struct pages *p, struct http_server *server, const struct http_request *r);

@@ -13,16 +13,18 @@
 #include "bridge/delivery/find_event.h"
 #include "bridge/lib/mem.h"
 
-enum { STATUS_BYTES = 64 << 20 };
+enum { STATUS_BYTES = 64 << 20, STATUS_READY_BYTES = 4096 };
 
 struct status_flags {
-    bool json;
+    bool json, ready;
     struct str sink, list, event, since;
     int64_t limit;
 };
 
 static const struct flag status_flags[] = {
     FLAG(struct status_flags, json, .name = "--json", .doc = "one JSON object, for programs"),
+    FLAG(struct status_flags, ready, .name = "--ready",
+         .doc = "instead: is the running daemon ready? Exit code 1, with the reason: it is not, or none runs"),
     FLAG(struct status_flags, sink, .name = "--sink", .value = "NAME", .doc = "this sink alone"),
     FLAG(
         struct status_flags, list, .name = "--list", .value = "WHICH", .choices = "pending|waiting|listeners",
@@ -208,10 +210,31 @@ static bool status_reads_waiting(const struct config *config, const struct statu
     return (flags->list.at && !status_lists_listeners(flags)) || facts.own_folder || (from && strcmp(from, "log") == 0);
 }
 
+/* For the health check of a container, which has no other program to ask with. */
+static int status_ready(const struct config *config)
+{
+    struct err e = { "" };
+    struct buf answer = buf_new(STATUS_READY_BYTES);
+    bool ready = false;
+    int code = COMMAND_FAILED;
+    if (!control_ready(config, &ready, &answer, &e))
+        usage_failed("status", &e);
+    else {
+        fputs(buf_c(&answer), stdout);
+        code = ready ? COMMAND_DONE : COMMAND_FAILED;
+    }
+    buf_free(&answer);
+    return code;
+}
+
 static int status_run(struct command_call *call)
 {
     struct status_flags *flags = call->flags;
     struct err e = { "" };
+    if (flags->ready && (flags->json || flags->sink.at || flags->list.at || flags->event.at || flags->since.at))
+        return usage_wrong(&command_status, "--ready stands alone");
+    if (flags->ready)
+        return status_ready(call->config);
     if (!status_knows_sink(call, flags->sink))
         return status_unknown_sink(call, flags->sink);
     if (flags->event.at && (flags->list.at || flags->sink.at))
@@ -251,6 +274,7 @@ static const char status_notes[] =
     "  aqueduct status                      # every sink: what is pending, since when, what fails and why\n"
     "  aqueduct status --sink crm --list waiting --limit 5\n"
     "  aqueduct status --event 5f1c6c1e-0f4b-4d0a-9c1d-2b7f3e8a6a11 --since 2d\n"
+    "  aqueduct status --ready              # for health checks: exit code 0 when it is\n"
     "  aqueduct status --json | jq '.sinks[] | select(.destinations[0].failing)'\n"
     "\n"
     "Keys of --json; what is not known or does not apply is null:\n"
@@ -288,7 +312,7 @@ static const char status_notes[] =
 const struct command command_status = {
     .name = "status",
     .synopsis =
-        "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting|listeners [--limit N]] [--event ID [--since TIME]]",
+        "[-c FILE]... [--json] [--sink NAME] [--list pending|waiting|listeners [--limit N]] [--event ID [--since TIME]] [--ready]",
     .doc =
         "Say of each source what came, and of each sink what is delivered, in flight, pending, waiting and dead, and what fails.",
     .notes = status_notes,
