@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command line: what it prints, and its exit codes (0 done, 1 something is wrong, 2 wrong usage)."""
+import gzip
+import hashlib
 import json
 import os
 import pathlib
@@ -1110,16 +1112,24 @@ def test_a_shell_completes_names_of_the_configuration(run, aqueduct, shell):
     assert done.returncode == 2 and "(did you mean sinks?)" in done.stderr
 
 
-def test_an_installation_has_manual_page_completions_and_presets(aqueduct, tmp_path):
+def test_an_installation_has_manual_page_completions_presets_unit_and_bill_of_materials(aqueduct, tmp_path):
     build = pathlib.Path(aqueduct).parent
     if not (build / "CMakeCache.txt").exists():
         pytest.skip("the program lies in no build folder")
     subprocess.run(["cmake", "--install", build, "--prefix", tmp_path], check=True, capture_output=True)
     program, share = tmp_path / "bin/aqueduct", tmp_path / "share"
-    for words, file in [(["man"], "man/man1/aqueduct.1"), (["completion", "bash"], "bash-completion/completions/aqueduct"),
+    for words, file in [(["completion", "bash"], "bash-completion/completions/aqueduct"),
                         (["completion", "zsh"], "zsh/site-functions/_aqueduct"), (["completion", "fish"], "fish/vendor_completions.d/aqueduct.fish")]:
         assert (share / file).read_text() == subprocess.run([program, *words], capture_output=True, text=True, check=True).stdout
+    manual = subprocess.run([program, "man"], capture_output=True, check=True).stdout
+    assert gzip.decompress((share / "man/man1/aqueduct.1.gz").read_bytes()) == manual
     assert (share / "aqueduct/presets/anythingllm.yaml").is_file()
+    unit = (tmp_path / "lib/systemd/system/aqueduct.service").read_text()
+    assert f"\nExecStart={program} run -c /etc/aqueduct/bridge.yaml\n" in unit and "PREFIX" not in unit
+    bill = json.loads((share / "doc/aqueduct/sbom.cdx.json").read_text())
+    assert bill["metadata"]["component"]["hashes"][0]["content"] == hashlib.sha256(program.read_bytes()).hexdigest()
+    loaded = {line.split()[0].split("/")[-1] for line in subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.splitlines()}
+    assert loaded - {part["properties"][0]["value"] for part in bill["components"]} <= {"linux-vdso.so.1"}
 
 
 def test_zsh_reads_its_completion(run):

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""What the suite `package` shares: a release that is built from a clean clone, and minimal Debians to put it into (root is needed). All of it lies in
+build/package; systems are made once and copied for each test."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORK = ROOT / "build/package"
+
+
+def do(*words, cwd=None, env=None, check=True, seconds=1800, umask=-1):
+    done = subprocess.run([str(w) for w in words], cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
+                          stdin=subprocess.DEVNULL, umask=umask)
+    assert not check or done.returncode == 0, f"{words}\n{done.stdout[-6000:]}"
+    return done
+
+
+def clone(folder):
+    """What is committed, in another folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    do("git", "clone", "-q", ROOT, folder)
+    return folder
+
+
+def head(tree):
+    return do("git", "-C", tree, "rev-parse", "HEAD").stdout
+
+
+def clean(**more):
+    """The environment without what would let one build take from another."""
+    return {name: value for name, value in os.environ.items() if "ccache" not in value.lower()} | more
+
+
+@pytest.fixture(scope="session")
+def release():
+    """The folder of a release: package, sources, bill of materials, sums."""
+    tree = WORK / "one"
+    if (tree / "build/release/dist/SHA256SUMS").exists() and head(tree) == head(ROOT):
+        return tree / "build/release/dist"
+    clone(tree)
+    do("cmake", "--preset", "release", "-DAQUEDUCT_STRICT=ON", cwd=tree, env=clean())
+    do("cmake", "--build", "--preset", "release", "--target", "dist", cwd=tree, env=clean())
+    return tree / "build/release/dist"
+
+
+@pytest.fixture(scope="session")
+def deb(release):
+    return next(release.glob("*.deb"))
+
+
+class System:
+    """A folder with a Debian in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run(self, *words, check=True, **more):
+        return do("chroot", self.folder, "env", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *words, check=check, **more)
+
+    def install(self, *packages):
+        return self.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef",
+                        "-o", "Dpkg::Options::=--force-confold", *packages)
+
+    def take(self, file, to="/tmp"):
+        shutil.copy(file, self.folder / to.lstrip("/"))
+        return f"{to.rstrip(chr(47))}/{pathlib.Path(file).name}"
+
+
+def debian(suite, *packages):
+    """A minimal one with these packages, made once."""
+    folder = WORK / f"debian-{suite}"
+    if not (folder / "made").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        do("debootstrap", "--variant=minbase", suite, folder)
+        (folder / "made").touch()
+    system = System(folder)
+    missing = [p for p in packages if system.run("dpkg-query", "-W", "-f=${db:Status-Status}", p, check=False).stdout != "installed"]
+    if missing:
+        system.run("apt-get", "update", "-q")
+        system.install(*missing)
+    return system
+
+
+@pytest.fixture
+def fresh():
+    """Makes copies of minimal Debians; they go with the test."""
+    made = []
+
+    def make(suite, *packages):
+        base = debian(suite, *packages)
+        folder = WORK / f"system-{len(made)}"
+        shutil.rmtree(folder, ignore_errors=True)
+        do("cp", "-a", base.folder, folder)
+        made.append(folder)
+        return System(folder)
+    yield make
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
