@@ -23,17 +23,19 @@
 #include "bridge/lib/ranges.h"
 
 enum broker_type { BROKER_LOCAL, BROKER_KAFKA };
+enum compression { COMPRESSION_LZ4, COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_SNAPPY, COMPRESSION_ZSTD };
 
 struct broker_config { /* the `broker:` section; rows in broker_options */
     enum broker_type type;
-    char *path;            /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
-    struct bytes max_size; /* local: publications are refused above this; 0: the disk is the limit */
-    char *servers;         /* kafka: bootstrap servers */
-    struct map properties; /* kafka: any librdkafka property, for producer and consumers */
-    bool create_topics;    /* kafka: create topics that are listed or used and do not exist */
-    int64_t replication;   /* kafka: replication factor of topics that are created; -1: the cluster's default */
-    char *prefix;          /* of the bridge's own topics: aqueduct. */
-    char *group_prefix;    /* of consumer groups: aqueduct. */
+    char *path;                   /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
+    struct bytes max_size;        /* local: publications are refused above this; 0: the disk is the limit */
+    char *servers;                /* kafka: bootstrap servers */
+    struct map properties;        /* kafka: any librdkafka property, for producer and consumers */
+    enum compression compression; /* kafka: of what is produced, unless the properties say */
+    bool create_topics;           /* kafka: create topics that are listed or used and do not exist */
+    int64_t replication;          /* kafka: replication factor of topics that are created; -1: the cluster's default */
+    char *prefix;                 /* of the bridge's own topics: aqueduct. */
+    char *group_prefix;           /* of consumer groups: aqueduct. */
     char *instance;        /* kafka: name of this daemon for static membership; "auto": the machine's; empty: none */
     struct bytes prefetch; /* kafka: what all consumers together read ahead */
     int64_t readers;       /* how many they will be: the configuration's sinks, and the waiter; 0: unknown */
@@ -54,7 +56,7 @@ enum { RETENTION_UNSAID = -1 };
 
 struct topic_config { /* an entry of `topics:` */
     char *name;
-    int64_t partitions;           /* 1..1024; 0: one, or as many as the cluster gives a topic */
+    int64_t partitions;           /* 1..1024; 0: local one, kafka as many as the cluster gives a topic */
     struct duration retention;    /* 0: for ever; RETENTION_UNSAID: local 7 days, kafka what the cluster says */
     struct bytes retention_bytes; /* per partition; 0: no limit */
     bool retention_strict;        /* local: retention removes even what a sink has not finished */

@@ -4,6 +4,11 @@
 
 static const struct option_value brokers_types[] = { { BROKER_LOCAL, "local" }, { BROKER_KAFKA, "kafka" }, { 0 } };
 
+static const struct option_value brokers_compressions[] = {
+    { COMPRESSION_NONE, "none" }, { COMPRESSION_GZIP, "gzip" }, { COMPRESSION_SNAPPY, "snappy" },
+    { COMPRESSION_LZ4, "lz4" },   { COMPRESSION_ZSTD, "zstd" }, { 0 }
+};
+
 const struct option broker_options[] = {
     OPTION(struct broker_config, type, .fallback = "local", .values = brokers_types,
            .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),
@@ -14,6 +19,8 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, servers, .doc = "kafka: bootstrap servers, host:port separated by commas."),
     OPTION(struct broker_config, properties,
            .doc = "kafka: any librdkafka property, for the producer and the consumers."),
+    OPTION(struct broker_config, compression, .fallback = "lz4", .values = brokers_compressions,
+           .doc = "kafka: of what is produced. zstd makes it smallest, lz4 costs least."),
     OPTION(struct broker_config, create_topics, .fallback = "true",
            .doc = "kafka: create topics that are listed or used and do not exist."),
     OPTION(struct broker_config, replication, .fallback = "-1", .min = -1, .max = 32767,

@@ -34,6 +34,8 @@ struct problems {
 enum { ROUTE_TARGETS = 16 }; /* most topics one event goes to; config_load refuses more `also` routes in a row */
 
 enum route_encoding { ENCODING_BINARY, ENCODING_STRUCTURED };
+enum route_timestamp { TIMESTAMP_EVENT, TIMESTAMP_STORED };
+enum empty_data { EMPTY_DATA_NULL, EMPTY_DATA_EMPTY, EMPTY_DATA_JSON };
 enum unrouted { UNROUTED_ERROR, UNROUTED_DROP };
 enum reload_when { RELOAD_ON_REQUEST, RELOAD_ON_CHANGE };
 enum sink_order { ORDER_NONE, ORDER_KEY };
@@ -45,7 +47,10 @@ struct route_config {      /* an entry of `routes:`; rows in route_options */
     char *topic;
     char *key; /* attribute whose value becomes the record key; NULL: the partitionkey extension, else the subject */
     enum route_encoding encoding;
-    bool also; /* go on to later routes after this one took the event */
+    enum route_timestamp timestamp; /* which time others see as the record's */
+    enum empty_data empty_data;     /* binary: the value of an event without data */
+    struct strings tombstones;      /* types whose events with a key are stored without a value, in binary mode */
+    bool also;                      /* go on to later routes after this one took the event */
 };
 
 struct source_config {

@@ -16,6 +16,12 @@ static const struct option_value attempts_values[] = { { ATTEMPTS_FAILURES, "fai
 static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binary" },
                                                        { ENCODING_STRUCTURED, "structured" },
                                                        { 0 } };
+static const struct option_value timestamp_values[] = { { TIMESTAMP_EVENT, "event" },
+                                                        { TIMESTAMP_STORED, "stored" },
+                                                        { 0 } };
+static const struct option_value empty_data_values[] = {
+    { EMPTY_DATA_NULL, "null_value" }, { EMPTY_DATA_EMPTY, "empty_value" }, { EMPTY_DATA_JSON, "json_null" }, { 0 }
+};
 static const struct option_value unrouted_values[] = { { UNROUTED_ERROR, "error" }, { UNROUTED_DROP, "drop" }, { 0 } };
 static const struct option_value reload_values[] = { { RELOAD_ON_REQUEST, "on_request" },
                                                      { RELOAD_ON_CHANGE, "on_change" },
@@ -149,14 +155,28 @@ const struct option route_options[] = {
            .doc = "The attribute whose value becomes the record key. Without it: partitionkey, else the subject."),
     OPTION(struct route_config, encoding, .fallback = "binary", .values = encoding_values,
            .doc = "binary: attributes as ce_ headers and the data untouched. structured: one JSON object."),
+    OPTION(
+        struct route_config, timestamp, .fallback = "event", .values = timestamp_values,
+        .doc =
+            "kafka: the timestamp of a record, by which stream processors put it in a window. event: the event's time, unless it is in the future or older than half of what the topic keeps (retention.ms): the cluster would delete it too soon. stored: when it was stored."),
+    OPTION(
+        struct route_config, empty_data, .fallback = "null_value", .values = empty_data_values,
+        .doc =
+            "binary: the value of a record whose event has no data. null_value: none, as CloudEvents has it; a compacted topic forgets its key, and a consumer must expect it. empty_value: one of zero bytes. json_null: the text null."),
+    OPTION(
+        struct route_config, tombstones, .max = 100,
+        .doc =
+            "Types of events after which a compacted topic is to forget the key, such as user.deleted: where they have a key they are stored with a null value, their attributes as ce_ headers, whatever the encoding; what data they have is not stored there."),
     OPTION(struct route_config, also,
            .doc = "Let the events go on to later routes too; otherwise the first match ends the search."),
     { 0 },
 };
 
 const struct option topic_options[] = {
-    OPTION(struct topic_config, partitions, .fallback = "1", .min = 1, .max = 1024,
-           .doc = "How many partitions; records of one key stay in one."),
+    OPTION(
+        struct topic_config, partitions, .min = 1, .max = 1024,
+        .doc =
+            "How many partitions; records of one key stay in one. Without it: one on the local log, on Kafka as the cluster says (num.partitions)."),
     OPTION(
         struct topic_config, retention, .max = INT64_C(36500) * DAY_MS,
         .doc =

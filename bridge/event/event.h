@@ -73,8 +73,12 @@ struct str event_attribute(const struct event *ev, struct str name);
 /* Where the value of an attribute stands that is a member of struct event; NULL: the name is no member's. */
 struct str *event_member(struct event *fields, struct str name);
 
-/* Kafka binary mode (kafka-protocol-binding 3.2): writes the `ce_` and content-type headers, which point into ev, to
- * out (room for EVENT_HEADERS); returns how many. The record's value is ev->data. */
+/* What its data is, said by datacontenttype or not: without one JSON (JSON format 3.1), unless the data is none. Points
+ * into ev, or lasts for ever. */
+struct str event_content_type(const struct event *ev);
+/* Kafka binary mode (kafka-protocol-binding 3.2): writes the `ce_` and content-type headers, which point into ev or last for
+ * ever, to out (room for EVENT_HEADERS); returns how many. content-type is always among them: event_content_type. The
+ * record's value is ev->data. */
 size_t event_to_headers(const struct event *ev, struct header *out);
 /* Decodes a record of either mode: binary when it has ce_specversion, structured when its content-type starts with
  * application/cloudevents. NULL with *e when it is neither or is broken. */

@@ -47,6 +47,15 @@ static void json_add_data(struct buf *out, const struct event *ev)
     }
 }
 
+struct str event_content_type(const struct event *ev)
+{
+    struct jscan_value value;
+    if (ev->datacontenttype.at)
+        return ev->datacontenttype;
+    bool json = ev->data.n == 0 || jscan_check(ev->data, &value, NULL);
+    return json ? STR("application/json") : STR("application/octet-stream");
+}
+
 void event_to_json(const struct event *ev, struct buf *out)
 {
     buf_add_c(out, "{\"specversion\":\"1.0\"");

@@ -28,7 +28,7 @@ size_t event_to_headers(const struct event *ev, struct header *out)
         out[n++] = (struct header){ { name.at - PREFIX, name.n + PREFIX }, ev->extensions[i].value };
     }
     n += kafka_put(&out[n], STR(TRAIL_TYPES), event_types(ev));
-    return n + kafka_put(&out[n], STR(content_type_header), ev->datacontenttype);
+    return n + kafka_put(&out[n], STR(content_type_header), event_content_type(ev));
 }
 
 /* "count=integer,flag=boolean" */

@@ -21,7 +21,10 @@ struct record {
     struct str topic;
     int32_t partition;    /* -1 on the way out: chosen by the key's hash, or spread when there is no key */
     int64_t offset;       /* way in only */
-    int64_t timestamp_ms; /* wall clock; 0 on the way out means now */
+    int64_t timestamp_ms; /* wall clock: when it was stored; 0 on the way out means now */
+    int64_t
+        event_ms; /* way out only: when what the event tells of happened, which others are to see as the record's time;
+                         0: when it was stored. (kafka: as far as the topic takes it; the local log tells nobody.) */
     int64_t stored_ms; /* way in only: when it was stored by the broker's own clock, which need not be the wall's: what
                              "stored since" is compared with (broker.h: since_ms, offset_at) */
     struct str key;    /* absent: no key */

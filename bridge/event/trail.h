@@ -5,7 +5,7 @@
  * leaves the old trail out, but for from, types and origin, and writes a new one; a redriven record carries these alone.
  *
  *   topic                        written by              carries
- *   topics of the routes         intake                  from, types
+ *   topics of the routes         intake                  from, types; kafka: stored
  *   <prefix>waiting.<step>       delivery, waiter        sink, endpoint, attempts, first, last, due, until, put, replaces, origin
  *   <prefix>waiting.orphaned     waiter                  the same, of a sink that the configuration does not have
  *   <prefix>waiting.orphaned     `aqueduct orphans`      sink, state: settled, note; the value: which earlier records there are finished (orphans.h)
@@ -27,9 +27,11 @@
 #include "bridge/lib/clock.h"
 #include "bridge/event/record.h"
 
-#define TRAIL_PREFIX    "aqueduct-"
-#define TRAIL_FROM      "aqueduct-from" /* who chose the event's id: the scope of its emission (connector.h) */
-#define TRAIL_TYPES     "aqueduct-types" /* of the event's attributes that are no strings: "count=integer,flag=boolean" */
+#define TRAIL_PREFIX "aqueduct-"
+#define TRAIL_FROM   "aqueduct-from"  /* who chose the event's id: the scope of its emission (connector.h) */
+#define TRAIL_TYPES  "aqueduct-types" /* of the event's attributes that are no strings: "count=integer,flag=boolean" */
+#define TRAIL_STORED                                                                                                   \
+    "aqueduct-stored" /* decimal ms since 1970: when it was stored, where its timestamp is the event's time */
 #define TRAIL_SINK      "aqueduct-sink"     /* id of the sink that gave up, or for which the record waits */
 #define TRAIL_ENDPOINT  "aqueduct-endpoint" /* of the sink: the one that this is about; absent: all of them */
 #define TRAIL_HOST      "aqueduct-host"     /* of the receiver's address; left out when it has none */

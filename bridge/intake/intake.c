@@ -81,7 +81,7 @@ static void intake_remember(void *ctx, const struct record *r)
         return;
     int64_t now = clock_wall_ms();
     struct seen *seen = in->shared->seen;
-    struct fingerprint f = seen_fingerprint(seen, scope, ev);
+    struct fingerprint f = seen_fingerprint(seen, scope, ev, !router_has_tombstones(in->router, ev->type));
     seen_add(seen, &f, intake_place(in, ev, r->topic),
              r->timestamp_ms > 0 && r->timestamp_ms < now ? r->timestamp_ms : now);
     in->shared->unscoped |= scope.n == 0;

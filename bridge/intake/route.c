@@ -36,6 +36,14 @@ static struct str route_key(const struct route_config *route, const struct event
     return key.at ? key : ev->subject;
 }
 
+static bool route_is_tombstone(const struct route_config *route, struct str type)
+{
+    for (size_t i = 0; i < route->tombstones.count; i++)
+        if (str_eq(type, str_of(route->tombstones.at[i])))
+            return true;
+    return false;
+}
+
 static bool route_has_topic(const struct target *targets, size_t count, const char *topic)
 {
     for (size_t i = 0; i < count; i++)
@@ -52,13 +60,23 @@ size_t router_targets(const struct router *r, const struct event *ev, struct tar
         if (!filter_match(route->filter, ev))
             continue;
         /* Two `also` routes to one topic are no reason to store an event twice. */
-        if (!route_has_topic(out, count, route->topic))
-            out[count++] = (struct target){ route->topic, route_key(route, ev),
-                                            route->encoding == ENCODING_STRUCTURED };
+        if (!route_has_topic(out, count, route->topic)) {
+            struct target *to = &out[count++];
+            *to = (struct target){ .topic = route->topic, .key = route_key(route, ev), .route = route };
+            to->tombstone = to->key.n > 0 && route_is_tombstone(route, ev->type);
+        }
         if (!route->also)
             break;
     }
     return count;
+}
+
+bool router_has_tombstones(const struct router *r, struct str type)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (route_is_tombstone(&r->routes[i], type))
+            return true;
+    return false;
 }
 
 const struct config *router_config(const struct router *r)

@@ -10,8 +10,9 @@
 
 struct target {
     const char *topic;
-    struct str key;  /* points into the event; absent: no key */
-    bool structured; /* JSON envelope instead of ce_ headers */
+    struct str key; /* points into the event; absent: no key */
+    const struct route_config *route;
+    bool tombstone; /* the record has no value: its topic is to forget the key */
 };
 
 struct router;
@@ -19,6 +20,8 @@ struct router *router_new(const struct config *c); /* borrows c */
 void router_free(struct router *r);
 /* Writes the targets of ev to out; returns how many, 0: no route takes it. */
 size_t router_targets(const struct router *r, const struct event *ev, struct target out[ROUTE_TARGETS]);
+/* Does a route make a tombstone of events of that type, so that a topic may have them without their data? */
+bool router_has_tombstones(const struct router *r, struct str type);
 const struct config *router_config(const struct router *r); /* whose routes these are */
 bool router_drops(const struct router *r);                  /* what no route takes: is it dropped, and no error? */
 

@@ -4,12 +4,23 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/log.h"
 
+/* In binary mode. */
+static struct str routed_value(const struct event *ev, const struct route_config *route)
+{
+    if (ev->data.at || route->empty_data == EMPTY_DATA_NULL)
+        return ev->data;
+    return route->empty_data == EMPTY_DATA_JSON ? STR("null") : STR("");
+}
+
 void routed_make(const struct intake *in, const struct emission *em, struct routed *out)
 {
     const struct event *ev = em->event;
     const struct header from = { STR(TRAIL_FROM), em->scope };
     struct target targets[ROUTE_TARGETS];
     out->count = router_targets(in->router, ev, targets);
+    int64_t event_ms;
+    if (!clock_parse(ev->time, &event_ms))
+        event_ms = 0;
     out->structured = buf_new(8u * EVENT_DATA_BYTES);
     size_t headers = event_to_headers(ev, out->headers);
     if (em->scope.n)
@@ -17,11 +28,13 @@ void routed_make(const struct intake *in, const struct emission *em, struct rout
     for (size_t i = 0; i < out->count; i++) {
         out->records[i] = (struct record){ .topic = str_of(targets[i].topic),
                                            .partition = -1,
+                                           .event_ms = targets[i].route->timestamp == TIMESTAMP_EVENT ? event_ms : 0,
                                            .key = targets[i].key,
-                                           .value = ev->data,
+                                           .value = targets[i].tombstone ? STR_ABSENT
+                                                                         : routed_value(ev, targets[i].route),
                                            .headers = out->headers,
                                            .header_count = headers };
-        if (!targets[i].structured)
+        if (targets[i].tombstone || targets[i].route->encoding == ENCODING_BINARY)
             continue;
         if (out->structured.n == 0)
             event_to_json(ev, &out->structured);

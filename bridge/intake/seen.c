@@ -81,21 +81,21 @@ void seen_free(struct seen *s)
 static struct str seen_data(const struct event *ev)
 {
     struct str data = ev->data;
-    if (!event_type_is_json(ev->datacontenttype))
+    if (!event_type_is_json(event_content_type(ev)))
         return data;
     while (data.n > 0 && memchr(" \t\r\n", data.at[0], 4))
         data = str_from(data, 1);
     while (data.n > 0 && memchr(" \t\r\n", data.at[data.n - 1], 4))
         data.n--;
-    return data;
+    return str_eq(data, STR("null")) ? STR_ABSENT : data; /* which the record of an event without data may have */
 }
 
 /* The media type alone: parameters are no other content. */
 static struct str seen_media(const struct event *ev)
 {
-    struct str rest = ev->datacontenttype, media = rest;
+    struct str rest = event_content_type(ev), media = rest;
     str_cut(&rest, ';', &media);
-    return media.at ? str_trim(media) : media;
+    return str_trim(media);
 }
 
 /* Extensions in whatever order they come: some senders' order is random. */
@@ -129,14 +129,14 @@ void seen_rescope(const struct seen *s, struct fingerprint *f, struct str scope,
     f->sender = siphash_end(&h).d[0];
 }
 
-struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev)
+struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev, bool with_data)
 {
     struct fingerprint f;
-    struct str data = seen_data(ev);
+    struct str data = with_data ? seen_data(ev) : STR_ABSENT;
     struct siphash h = siphash_begin(&s->key);
     siphash_add(&h, ev->type);
     siphash_add(&h, ev->subject);
-    siphash_add(&h, seen_media(ev));
+    siphash_add(&h, with_data ? seen_media(ev) : STR(""));
     siphash_add(&h, ev->dataschema);
     siphash_add(&h, data.n ? data : STR("")); /* no data is like empty data */
     f.content = siphash_end(&h).d[0] + seen_extensions(s, ev);

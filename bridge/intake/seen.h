@@ -26,7 +26,8 @@ enum { SEEN_STORED = -1, SEEN_UNKNOWN = -2, SEEN_EVERYWHERE = UINT16_MAX };
 struct seen *seen_new(size_t most, struct duration window);
 void seen_free(struct seen *s);
 /* Scope: who may choose the id, empty: whoever names that source. */
-struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev);
+/* `with_data` false: what its data is makes no other content of it. */
+struct fingerprint seen_fingerprint(const struct seen *s, struct str scope, const struct event *ev, bool with_data);
 /* Makes f the fingerprint of the same event in another scope. */
 void seen_rescope(const struct seen *s, struct fingerprint *f, struct str scope, const struct event *ev);
 /* The slot of a pending event (>= 0), SEEN_STORED or SEEN_UNKNOWN; if it is known, *same says whether its content is the

@@ -185,7 +185,8 @@ static enum single_known single_begin(struct intake *in, const struct emission *
                                       int32_t *slot)
 {
     struct shared *sh = in->shared;
-    struct fingerprint f = seen_fingerprint(sh->seen, em->scope, em->event);
+    struct fingerprint f = seen_fingerprint(sh->seen, em->scope, em->event,
+                                            !router_has_tombstones(in->router, em->event->type));
     pthread_mutex_lock(&sh->lock);
     enum single_known known = single_ask(in, em, f, lacks);
     if (known == SINGLE_NEW && topics > 0) {

@@ -90,10 +90,10 @@ def kafka_read(kafka, topic, count, seconds=PATIENCE):
         head, _, rest = text.partition(b"\n")
         return head, rest
 
-    def sized(text):        # "length\nbytes\n"; length -1: null
+    def sized(text):        # "length\nbytes\n"; length -1: null, 0: the bytes may be NULL as well
         size, text = line(text)
         size = int(size)
-        return (text[:size], text[size + 1:]) if size >= 0 else (None, line(text)[1])
+        return (text[:size], text[size + 1:]) if size > 0 else (None if size < 0 else b"", line(text)[1])
 
     def read():
         done = subprocess.run(["kcat", "-b", kafka.servers, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-u", "-Z",

@@ -146,6 +146,18 @@ static bool conf_set_all(rd_kafka_conf_t *conf, const struct setting *list, size
     return true;
 }
 
+/* The property of its name overrules it. */
+static bool conf_set_compression(rd_kafka_conf_t *conf, const struct broker_config *config, enum kafka_role role,
+                                 struct err *e)
+{
+    static const char *const names[] = { [COMPRESSION_LZ4] = "lz4",
+                                         [COMPRESSION_NONE] = "none",
+                                         [COMPRESSION_GZIP] = "gzip",
+                                         [COMPRESSION_SNAPPY] = "snappy",
+                                         [COMPRESSION_ZSTD] = "zstd" };
+    return role != KAFKA_PRODUCER || conf_set(conf, "compression.type", names[config->compression], e);
+}
+
 static bool conf_set_number(rd_kafka_conf_t *conf, const char *key, int64_t n, struct err *e)
 {
     char text[24];
@@ -243,7 +255,8 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, kafka_conf_on_log);
     if (!conf_set(conf, "bootstrap.servers", config->servers, e)
-        || !conf_set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e))
+        || !conf_set_all(conf, defaults, sizeof defaults / sizeof defaults[0], role, e)
+        || !conf_set_compression(conf, config, role, e))
         goto fail;
     for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++)
         if (newer[i].roles & role)

@@ -244,21 +244,73 @@ static int32_t making_await(struct kafka *b, struct kafka_client *client, const 
     }
 }
 
-/* What the user says of the state topic's cleanup.policy: true when nothing of it is forgotten, or it may not be known. */
-static bool making_is_compacted(struct kafka *b, struct kafka_client *client, const char *name, char *why, size_t room)
+/* Asks for a topic's settings; NULL with *why. */
+static rd_kafka_event_t *making_describe(struct kafka *b, struct kafka_client *client, const char *name, char *why,
+                                         size_t room)
 {
-    size_t n = 0, entries = 0;
     rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
     rd_kafka_queue_t *q = rd_kafka_queue_new(client->rk);
     rd_kafka_DescribeConfigs(client->rk, &r, 1, NULL, q);
     rd_kafka_event_t *ev = making_answer(b, q, why, room);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_ConfigResource_destroy(r);
+    return ev;
+}
+
+/* One of the settings; NULL: it is not there, or we may not see it. */
+static const char *making_setting(rd_kafka_event_t *ev, const char *name)
+{
+    size_t n = 0, entries = 0;
+    const rd_kafka_ConfigResource_t *
+        *found = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(ev), &n);
+    const rd_kafka_ConfigEntry_t **entry = n == 1 ? rd_kafka_ConfigResource_configs(found[0], &entries) : NULL;
+    for (size_t i = 0; i < entries; i++)
+        if (strcmp(rd_kafka_ConfigEntry_name(entry[i]), name) == 0)
+            return rd_kafka_ConfigEntry_value(entry[i]);
+    return NULL;
+}
+
+/* A time in ms; INT64_MAX: there is none. */
+static int64_t making_time(rd_kafka_event_t *ev, const char *name)
+{
+    int64_t ms;
+    const char *text = making_setting(ev, name);
+    return text && str_to_i64(str_of(text), &ms) && ms >= 0 ? ms : INT64_MAX;
+}
+
+/* Half of what is kept; and the cluster has limits of its own to what it takes. */
+void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kafka_topic *topic)
+{
+    enum { MARGIN_MS = 60000 };
+    char why[WHY_BYTES];
+    rd_kafka_event_t *ev = making_describe(b, client, topic->name, why, sizeof why);
+    const char *policy = ev ? making_setting(ev, "cleanup.policy") : NULL;
+    const char *type = ev ? making_setting(ev, "message.timestamp.type") : NULL;
+    topic->keeps_ms = KAFKA_KEEPS_UNTOLD;
+    if (policy) {
+        const char *const limits[] = { "message.timestamp.before.max.ms", "message.timestamp.difference.max.ms" };
+        int64_t kept = strstr(policy, "delete") ? making_time(ev, "retention.ms") : INT64_MAX;
+        topic->keeps_ms = kept / 2;
+        for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+            int64_t limit = making_time(ev, limits[i]);
+            limit = limit > MARGIN_MS ? limit - MARGIN_MS : 0;
+            topic->keeps_ms = limit < topic->keeps_ms ? limit : topic->keeps_ms;
+        }
+    }
+    if (type && strcmp(type, "LogAppendTime") == 0)
+        topic->keeps_ms = KAFKA_KEEPS_APPENDED;
+    if (ev)
+        rd_kafka_event_destroy(ev);
+}
+
+/* What the user says of the state topic's cleanup.policy: true when nothing of it is forgotten, or it may not be known. */
+static bool making_is_compacted(struct kafka *b, struct kafka_client *client, const char *name, char *why, size_t room)
+{
+    size_t n = 0;
+    rd_kafka_event_t *ev = making_describe(b, client, name, why, room);
     const rd_kafka_ConfigResource_t *
         *found = ev ? rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(ev), &n) : NULL;
-    const rd_kafka_ConfigEntry_t **entry = n == 1 ? rd_kafka_ConfigResource_configs(found[0], &entries) : NULL;
-    const char *policy = NULL;
-    for (size_t i = 0; i < entries && !policy; i++)
-        if (strcmp(rd_kafka_ConfigEntry_name(entry[i]), "cleanup.policy") == 0)
-            policy = rd_kafka_ConfigEntry_value(entry[i]);
+    const char *policy = ev ? making_setting(ev, "cleanup.policy") : NULL;
     bool fine = ev && (!policy || strcmp(policy, "compact") == 0);
     if (ev && !policy)
         LOG(WARN, "whether the state topic is compacted is not known: it has to be, and we may not see it",
@@ -271,8 +323,6 @@ static bool making_is_compacted(struct kafka *b, struct kafka_client *client, co
             policy, name);
     if (ev)
         rd_kafka_event_destroy(ev);
-    rd_kafka_queue_destroy(q);
-    rd_kafka_ConfigResource_destroy(r);
     return fine;
 }
 

@@ -10,6 +10,7 @@
  *   publication.c   a publication, from its copy to its outcome
  *   making.c        asks the cluster about topics, makes and widens them
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
+ *   times.c         the time of a record: the event's, as far as its topic takes it; where what was stored at a time begins
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
  *   doubt.c         is a topic still the one that was read, or was it made anew?
  *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
@@ -82,6 +83,7 @@ struct kafka {
     pthread_cond_t topics_changed;
     struct kafka_topic *topics;
     size_t topic_count;
+    int64_t settings_ms; /* when the topics' settings are asked for again; keeper only */
 
     atomic_bool outlived;       /* a client was left behind, and may still call back */
     struct kafka *outlived_too; /* the one before; main thread only */
@@ -178,7 +180,8 @@ rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str nam
 
 /* A record of our own: one allocation that holds everything, so it does not pin librdkafka's fetch buffers. */
 struct record *kafka_record(rd_kafka_message_t *m);
-rd_kafka_headers_t *kafka_record_headers(const struct record *r); /* NULL when there are none */
+/* With TRAIL_STORED, unless `stored` is absent; NULL when there are none. */
+rd_kafka_headers_t *kafka_record_headers(const struct record *r, struct str stored);
 
 /* ---- publication.c ---- */
 
@@ -235,7 +238,14 @@ struct kafka_topic { /* what the keeper knows of a topic */
     unsigned tries;
     int64_t said_ms;   /* TOPIC_FAILED: when it was logged, 0: not yet */
     int64_t narrow_ms; /* when it was logged that it has fewer partitions than the topic it is like; 0: it has not */
+    int64_t keeps_ms;  /* how old an event may be to give its record its time; KAFKA_KEEPS_*; not of our own */
+    int64_t old_ms;    /* when it was logged that some are older; 0: it was not */
     char why[WHY_BYTES];
+};
+
+enum {
+    KAFKA_KEEPS_APPENDED = -1,        /* the cluster gives records the time at which it appends them */
+    KAFKA_KEEPS_UNTOLD = 3600 * 1000, /* the cluster does not tell: no topic that keeps two hours loses anything */
 };
 
 /* ---- making.c: the keeper's thread, without a lock ---- */
@@ -252,6 +262,9 @@ void kafka_making_create(struct kafka *b, struct kafka_client *client, struct ka
 int32_t kafka_making_finish(struct kafka *b, struct kafka_client *client, struct kafka_asked *asked);
 /* What the cluster says of a topic; true when it denies something, such as "describe it". */
 bool kafka_making_say(struct kafka *b, const char *doing, rd_kafka_resp_err_t code, char *why, size_t room);
+
+/* Asks for the settings that say how old a record may be, and sets keeps_ms. */
+void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kafka_topic *topic);
 
 /* ---- topics.c ---- */
 
@@ -271,6 +284,23 @@ int32_t kafka_topic_partitions(struct kafka *b, const char *name);
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group);
 /* The first topic that could not be made, or widened as the one it is like: true with its name and reason in *why. */
 bool kafka_topic_failed(struct kafka *b, struct err *why);
+
+/* How old an event may be to give its record its time (keeps_ms). */
+int64_t kafka_topic_keeps(struct kafka *b, struct str name);
+/* Some are older: true if that was not said for an hour. */
+bool kafka_topic_say_old(struct kafka *b, struct str name);
+
+/* ---- times.c ---- */
+
+extern struct metric_family aqueduct_kafka_event_times_total; /* refused ones, by why: old, ahead */
+
+/* The timestamp of a record that is stored now; 0: that moment. Else its header TRAIL_STORED has to tell it. */
+int64_t kafka_time_of(struct kafka *b, const struct record *r, int64_t now_ms);
+/* Finds the first record of [low, high) that was stored at `ms` or later, or `high`, where they stand in the order in which
+ * they were stored: their timestamps, by which the cluster knows them, need not. `look` tells of the first record at an
+ * offset or behind it (INT64_MAX: there is none) when it was stored; false: not now. */
+typedef bool kafka_look_fn(void *ctx, int64_t offset, int64_t *found, int64_t *stored_ms);
+bool kafka_time_search(int64_t low, int64_t high, int64_t ms, kafka_look_fn *look, void *ctx, int64_t *out);
 
 /* ---- producer.c ---- */
 

@@ -30,13 +30,14 @@ enum { WAVE_MS = 10, IDLE_MS = 1000, REBIRTH_MS = 1000, REBIRTH_MOST_MS = 8000 }
 
 /* The vtypes themselves, because the header's macros around them are not C11. */
 static rd_kafka_resp_err_t producer_enqueue(struct kafka_publication *p, struct kafka_client *client,
-                                            rd_kafka_topic_t *rkt, const struct record *r, rd_kafka_headers_t *headers)
+                                            rd_kafka_topic_t *rkt, const struct record *r, int64_t time_ms,
+                                            rd_kafka_headers_t *headers)
 {
     bool is_ours = r >= p->records && r < p->records + p->record_count; /* else it is a change */
     struct kafka_sent *sent = &p->sent[is_ours ? (size_t)(r - p->records) : p->record_count];
     return rd_kafka_producev(client->rk, RD_KAFKA_VTYPE_RKT, rkt, RD_KAFKA_VTYPE_PARTITION, r->partition,
                              RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY, RD_KAFKA_VTYPE_KEY, r->key.at, r->key.n,
-                             RD_KAFKA_VTYPE_VALUE, r->value.at, r->value.n, RD_KAFKA_VTYPE_TIMESTAMP, r->timestamp_ms,
+                             RD_KAFKA_VTYPE_VALUE, r->value.at, r->value.n, RD_KAFKA_VTYPE_TIMESTAMP, time_ms,
                              RD_KAFKA_VTYPE_HEADERS, headers, RD_KAFKA_VTYPE_OPAQUE, (void *)sent, RD_KAFKA_VTYPE_END);
 }
 
@@ -47,9 +48,13 @@ static bool producer_send_record(struct kafka_publication *p, struct kafka_clien
     rd_kafka_topic_t *rkt = kafka_client_topic(client, r->topic, &created);
     if (created)
         kafka_topic_want(p->b, r->topic, false);
-    rd_kafka_headers_t *headers = kafka_record_headers(r);
+    char stored[24];
+    int64_t now_ms = clock_wall_ms(), time_ms = kafka_time_of(p->b, r, now_ms);
+    snprintf(stored, sizeof stored, "%lld", (long long)now_ms);
+    rd_kafka_headers_t *headers = kafka_record_headers(r, time_ms && r->event_ms ? str_of(stored) : STR_ABSENT);
     atomic_fetch_add(&p->unreported, 1);
-    rd_kafka_resp_err_t code = rkt ? producer_enqueue(p, client, rkt, r, headers) : RD_KAFKA_RESP_ERR__INVALID_ARG;
+    rd_kafka_resp_err_t code = rkt ? producer_enqueue(p, client, rkt, r, time_ms, headers)
+                                   : RD_KAFKA_RESP_ERR__INVALID_ARG;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return true;
     if (headers)

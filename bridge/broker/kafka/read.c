@@ -56,6 +56,50 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
     return list;
 }
 
+struct read_look {
+    const struct stretch *s;
+    rd_kafka_t *rk;
+    int32_t partition;
+};
+
+/* The first record at that offset or behind it (kafka_look_fn). */
+static bool read_look(void *ctx, int64_t offset, int64_t *found, int64_t *stored_ms)
+{
+    const struct read_look *l = ctx;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, l->s->topic, l->partition)->offset = offset;
+    rd_kafka_assign(l->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    int64_t until = clock_mono_ms() + ASK_MS;
+    bool known = false, failed = false;
+    while (!known && !failed && clock_mono_ms() < until) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(l->rk, 100);
+        if (!m)
+            continue;
+        failed = m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF && m->rkt;
+        known = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || (!m->err && m->offset >= offset);
+        *found = INT64_MAX;
+        if (known && !m->err) {
+            struct record *r = kafka_record(m);
+            *found = r->offset;
+            *stored_ms = r->stored_ms;
+            record_free(r);
+        }
+        rd_kafka_message_destroy(m);
+    }
+    return known;
+}
+
+/* Begins later where what is before was stored too early: by their timestamps all before `at` are older, but those that have
+ * the time of their event may have been stored since. When that cannot be found out, all of it is read. */
+static void read_begin_at(const struct stretch *s, rd_kafka_t *rk, rd_kafka_topic_partition_t *p, int64_t at)
+{
+    struct read_look look = { s, rk, p->partition };
+    int64_t begin;
+    if (at > p->offset && kafka_time_search(p->offset, at, s->since_ms, read_look, &look, &begin))
+        p->offset = begin;
+}
+
 /* Begins later where the cluster knows that what is before was stored too early; partitions without anything else are left
  * out. When it does not say, all of it is read. */
 static void read_later(const struct stretch *s, rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t *ends)
@@ -66,10 +110,9 @@ static void read_later(const struct stretch *s, rd_kafka_t *rk, rd_kafka_topic_p
     bool fine = rd_kafka_offsets_for_times(rk, found, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int i = list->cnt; fine && i-- > 0;) {
         const rd_kafka_topic_partition_t *f = &found->elems[i];
-        if (f->err == RD_KAFKA_RESP_ERR_NO_ERROR && f->offset > list->elems[i].offset)
-            list->elems[i].offset = f->offset;
-        bool none = f->err == RD_KAFKA_RESP_ERR_NO_ERROR && f->offset == RD_KAFKA_OFFSET_END;
-        if (!none && list->elems[i].offset < ends[f->partition])
+        if (f->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+            read_begin_at(s, rk, &list->elems[i], f->offset == RD_KAFKA_OFFSET_END ? ends[f->partition] : f->offset);
+        if (list->elems[i].offset < ends[f->partition])
             continue;
         ends[f->partition] = -1;
         rd_kafka_topic_partition_list_del_by_idx(list, i);

@@ -4,14 +4,16 @@
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/mem.h"
 
-rd_kafka_headers_t *kafka_record_headers(const struct record *r)
+rd_kafka_headers_t *kafka_record_headers(const struct record *r, struct str stored)
 {
-    if (!r->header_count)
+    if (!r->header_count && !stored.at)
         return NULL;
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(r->header_count);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(r->header_count + 1);
     for (size_t i = 0; i < r->header_count; i++)
         rd_kafka_header_add(headers, r->headers[i].name.at, (ssize_t)r->headers[i].name.n, r->headers[i].value.at,
                             (ssize_t)r->headers[i].value.n);
+    if (stored.at)
+        rd_kafka_header_add(headers, TRAIL_STORED, -1, stored.at, (ssize_t)stored.n);
     return headers;
 }
 
@@ -84,5 +86,8 @@ struct record *kafka_record(rd_kafka_message_t *m)
                           .share = &o->share,
                           .release = record_release };
     record_copy_headers(headers, count, out, &room);
+    int64_t stored_ms;
+    if (str_to_i64(record_header(r, TRAIL_STORED), &stored_ms) && stored_ms > 0)
+        r->timestamp_ms = r->stored_ms = stored_ms;
     return r;
 }

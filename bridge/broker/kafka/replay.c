@@ -170,10 +170,10 @@ static bool replay_go(struct kafka_replay *r, struct replay_part *p, int64_t off
     return fine;
 }
 
-/* ---- the thread: bounds and times ---- */
+/* ---- the thread: bounds ---- */
 
 /* What the cluster says of the partition's first and last offset. */
-static bool replay_look(struct kafka_replay *r, struct replay_part *p, struct log_bounds *out)
+static bool replay_bounds_of(struct kafka_replay *r, struct replay_part *p, struct log_bounds *out)
 {
     pthread_mutex_lock(&r->lock);
     int64_t live = p->live;
@@ -193,7 +193,7 @@ static bool replay_look(struct kafka_replay *r, struct replay_part *p, struct lo
 static bool replay_bounds_serve(struct kafka_replay *r, struct replay_part *p)
 {
     struct log_bounds bounds;
-    if (!replay_look(r, p, &bounds))
+    if (!replay_bounds_of(r, p, &bounds))
         return false;
     pthread_mutex_lock(&r->lock);
     p->asked = false;
@@ -201,28 +201,11 @@ static bool replay_bounds_serve(struct kafka_replay *r, struct replay_part *p)
     return true;
 }
 
-static bool replay_time_serve(struct kafka_replay *r, struct replay_part *p, int64_t ms)
-{
-    struct log_bounds bounds;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, p->topic, p->number);
-    at->offset = ms;
-    bool fine = replay_look(r, p, &bounds) && !rd_kafka_offsets_for_times(r->rk, list, ASK_MS) && !at->err;
-    int64_t offset = at->offset >= 0 ? at->offset : bounds.end;
-    rd_kafka_topic_partition_list_destroy(list);
-    pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; fine && i < p->time_count; i++)
-        if (p->times[i].ms == ms)
-            p->times[i].offset = offset;
-    pthread_mutex_unlock(&r->lock);
-    return fine;
-}
-
 /* ---- the thread: records ---- */
 
 struct replay_stretch {
     struct record *records[REPLAY_RECORDS];
-    size_t count, bytes;
+    size_t count, room, bytes;
     int64_t from, to;
 };
 
@@ -232,7 +215,7 @@ enum fetched { FETCH_DONE = 1, FETCH_MORE, FETCH_AGAIN, FETCH_FAILED };
 static enum fetched replay_lack(struct kafka_replay *r, struct replay_part *p, const struct replay_stretch *s)
 {
     struct log_bounds bounds;
-    if (!replay_look(r, p, &bounds))
+    if (!replay_bounds_of(r, p, &bounds))
         return FETCH_AGAIN;
     if (s->from >= bounds.start && s->from < bounds.end)
         return FETCH_MORE;
@@ -278,7 +261,7 @@ static enum fetched replay_message(struct kafka_replay *r, struct replay_part *p
     s->records[s->count++] = record;
     s->bytes += record_weight(record);
     s->to = p->at = m->offset + 1;
-    return s->count < REPLAY_RECORDS && s->bytes < REPLAY_BYTES ? FETCH_MORE : FETCH_DONE;
+    return s->count < s->room && s->bytes < REPLAY_BYTES ? FETCH_MORE : FETCH_DONE;
 }
 
 /* Fetches what comes next; at its end, or when it takes too long, nothing. */
@@ -310,7 +293,7 @@ static enum fetched replay_fetch(struct kafka_replay *r, struct replay_part *p, 
 
 static bool replay_chunk_serve(struct kafka_replay *r, struct replay_part *p, int64_t offset)
 {
-    struct replay_stretch s = { .count = 0, .from = offset, .to = offset };
+    struct replay_stretch s = { .room = REPLAY_RECORDS, .from = offset, .to = offset };
     struct err e = { "" };
     enum fetched state = replay_fetch(r, p, &s, &e);
     pthread_mutex_lock(&r->lock);
@@ -325,6 +308,49 @@ static bool replay_chunk_serve(struct kafka_replay *r, struct replay_part *p, in
     p->why = e;
     pthread_mutex_unlock(&r->lock);
     return state != FETCH_AGAIN;
+}
+
+/* ---- the thread: times ---- */
+
+struct replay_look {
+    struct kafka_replay *r;
+    struct replay_part *p;
+};
+
+/* The first record at that offset or behind it (kafka_look_fn). */
+static bool replay_look_at(void *ctx, int64_t offset, int64_t *found, int64_t *stored_ms)
+{
+    const struct replay_look *l = ctx;
+    struct replay_stretch s = { .room = 1, .from = offset, .to = offset };
+    struct err e = { "" };
+    if (!l->r->rk || replay_fetch(l->r, l->p, &s, &e) != FETCH_DONE)
+        return false;
+    *found = s.count ? s.records[0]->offset : INT64_MAX;
+    *stored_ms = s.count ? s.records[0]->stored_ms : 0;
+    if (s.count)
+        record_free(s.records[0]);
+    return true;
+}
+
+/* By their timestamps all before what the cluster says are older, but those that have the time of their event may have been
+ * stored since. */
+static bool replay_time_serve(struct kafka_replay *r, struct replay_part *p, int64_t ms)
+{
+    struct log_bounds bounds;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, p->topic, p->number);
+    at->offset = ms;
+    bool fine = replay_bounds_of(r, p, &bounds) && !rd_kafka_offsets_for_times(r->rk, list, ASK_MS) && !at->err;
+    int64_t offset = at->offset >= 0 ? at->offset : bounds.end;
+    rd_kafka_topic_partition_list_destroy(list);
+    struct replay_look look = { r, p };
+    fine = fine && kafka_time_search(bounds.start, offset, ms, replay_look_at, &look, &offset);
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; fine && i < p->time_count; i++)
+        if (p->times[i].ms == ms)
+            p->times[i].offset = offset;
+    pthread_mutex_unlock(&r->lock);
+    return fine;
 }
 
 /* ---- the thread: its turn ---- */
@@ -580,7 +606,7 @@ static bool replay_time_of(struct log *base, struct topic_partition which, int64
     bool known = chunks_look(r->chunks, p, offset, &found) || gone || (p->failed && p->failed_at == offset);
     if (!known)
         replay_ask_chunk(r, p, offset);
-    *out = found ? found->timestamp_ms : -1;
+    *out = found ? found->stored_ms : -1;
     pthread_cond_signal(&r->work);
     pthread_mutex_unlock(&r->lock);
     return known;

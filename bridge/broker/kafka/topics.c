@@ -15,6 +15,8 @@ enum {
     WAIT_MS = 5000,  /* of it at a time */
     LOOK_MS = 5000,  /* between looks whether it answers, and at the topics' partitions */
     LOOK_DOWN_MS = 500,
+    SETTINGS_MS = 60000, /* between looks at what the topics keep */
+    OLD_SAY_MS = 3600000,
     SAY_MS = 60000,
     ASK_MOST = 500, /* topics in one request */
 };
@@ -45,7 +47,8 @@ static struct kafka_topic *topics_get(struct kafka *b, struct str name)
     topic = &b->topics[b->topic_count++];
     *topic = (struct kafka_topic){ .name = str_dup(name),
                                    .compact = str_eq(str_of(b->state_topic), name),
-                                   .own = str_starts(name, str_of(b->config->prefix)) };
+                                   .own = str_starts(name, str_of(b->config->prefix)),
+                                   .keeps_ms = KAFKA_KEEPS_UNTOLD };
     topic->config.retention.ms = topic->own ? 0 : RETENTION_UNSAID;
     return topic;
 }
@@ -120,6 +123,7 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     bool same = topic->config.partitions == asked->config.partitions;
     topic->state = count == 0 ? TOPIC_FAILED : same ? TOPIC_THERE : TOPIC_WANTED;
     topic->partitions = count > 0 ? count : topic->partitions;
+    topic->keeps_ms = asked->keeps_ms;
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
     memcpy(topic->why, asked->why, sizeof topic->why);
     if (topic->like && same && count > 0 && count < topic->config.partitions)
@@ -145,6 +149,8 @@ static bool topics_keeper_make(struct kafka *b)
         kafka_making_create(b, client, due, count);
     for (size_t i = 0; i < count; i++) {
         int32_t partitions = kafka_making_finish(b, client, &due[i]);
+        if (partitions > 0 && !due[i].topic.own)
+            kafka_making_keeps(b, client, &due[i].topic);
         pthread_mutex_lock(&b->topics_lock);
         topics_keeper_note(b, &due[i].topic, partitions);
         pthread_mutex_unlock(&b->topics_lock);
@@ -154,6 +160,36 @@ static bool topics_keeper_make(struct kafka *b)
     free(due);
     pthread_mutex_lock(&b->topics_lock);
     return true;
+}
+
+/* The name of the next topic from the index on whose settings matter; NULL: there is none. free() it. */
+static char *topics_next_set(struct kafka *b, size_t *i)
+{
+    char *name = NULL;
+    pthread_mutex_lock(&b->topics_lock);
+    for (; *i < b->topic_count && !name; ++*i)
+        if (b->topics[*i].state == TOPIC_THERE && !b->topics[*i].own)
+            name = str_dup(str_of(b->topics[*i].name));
+    pthread_mutex_unlock(&b->topics_lock);
+    return name;
+}
+
+/* What do the topics keep now? */
+static void topics_keeper_ask_settings(struct kafka *b)
+{
+    if (clock_mono_ms() < b->settings_ms)
+        return;
+    size_t i = 0;
+    struct kafka_client *client = kafka_client_take(b);
+    for (char *name; !atomic_load(&b->stop) && (name = topics_next_set(b, &i)); free(name)) {
+        struct kafka_topic asked = { .name = name };
+        kafka_making_keeps(b, client, &asked);
+        pthread_mutex_lock(&b->topics_lock);
+        topics_find(b, str_of(name))->keeps_ms = asked.keeps_ms;
+        pthread_mutex_unlock(&b->topics_lock);
+    }
+    kafka_client_give(client);
+    b->settings_ms = clock_mono_ms() + SETTINGS_MS;
 }
 
 /* Does the cluster answer, and how many partitions do the topics we use have? */
@@ -238,6 +274,8 @@ static void *topics_keeper_run(void *arg)
         if (clock_mono_ms() >= look) {
             pthread_mutex_unlock(&b->topics_lock);
             topics_keeper_look(b);
+            if (!atomic_load(&b->down))
+                topics_keeper_ask_settings(b);
             look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);
             pthread_mutex_lock(&b->topics_lock);
         } else {
@@ -347,6 +385,27 @@ bool kafka_topic(struct broker *base, const struct topic_config *config, struct 
         count = kafka_topic_wait(b, config->name, (struct duration){ WAIT_MS }, e);
     while (count == 0 && !atomic_load(&b->down) && topics_is_wanted(b, config->name) && clock_mono_ms() < until);
     return count > 0;
+}
+
+int64_t kafka_topic_keeps(struct kafka *b, struct str name)
+{
+    pthread_mutex_lock(&b->topics_lock);
+    const struct kafka_topic *topic = topics_find(b, name);
+    int64_t keeps = topic ? topic->keeps_ms : KAFKA_KEEPS_UNTOLD;
+    pthread_mutex_unlock(&b->topics_lock);
+    return keeps;
+}
+
+bool kafka_topic_say_old(struct kafka *b, struct str name)
+{
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&b->topics_lock);
+    struct kafka_topic *topic = topics_find(b, name);
+    bool say = topic && (!topic->old_ms || now - topic->old_ms > OLD_SAY_MS);
+    if (say)
+        topic->old_ms = now;
+    pthread_mutex_unlock(&b->topics_lock);
+    return say;
 }
 
 int32_t kafka_topic_partitions(struct kafka *b, const char *name)

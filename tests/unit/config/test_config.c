@@ -725,7 +725,7 @@ TEST(test_defaults)
     const struct topic_config *topics = c->topics.at;
     assert_int_equal(c->topics.count, 1);
     assert_string_equal(topics[0].name, "u");
-    assert_int_equal(topics[0].partitions, 1);
+    assert_int_equal(topics[0].partitions, 0);
     assert_int_equal(topics[0].retention.ms, RETENTION_UNSAID);
     assert_int_equal(c->broker.type, BROKER_LOCAL);
     assert_string_equal(c->broker.prefix, "aqueduct.");

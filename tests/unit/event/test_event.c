@@ -157,6 +157,7 @@ TEST(types_of_extensions)
     struct header x[] = { { STR("flag"), STR("true") }, { STR("text"), STR("17") }, { STR("count"), STR("-42") } };
     struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .extensions = x, .extension_count = 3 };
     struct header headers[EVENT_HEADERS];
+    f.datacontenttype = STR("application/json");
     f.integers = 1 << 2;
     f.booleans = 1 << 0;
     const struct event *ev = event_born(&f);
@@ -298,6 +299,30 @@ TEST(to_a_record_and_back)
     assert_events_equal(back, ev);
     event_unref(back);
     event_unref(ev);
+}
+
+TEST(data_of_no_said_type)
+{
+    const struct {
+        struct str data;
+        const char *type;
+    } cases[] = { { STR_ABSENT, "application/json" },
+                  { STR(""), "application/json" },
+                  { STR("{\"n\": 1}"), "application/json" },
+                  { STR("hello"), "application/octet-stream" },
+                  { STR("\xff"), "application/octet-stream" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct event f = { .id = STR("1"), .source = STR("/s"), .type = STR("t"), .data = cases[i].data };
+        struct header headers[EVENT_HEADERS];
+        const struct event *ev = event_born(&f);
+        struct record r = record_of(headers, event_to_headers(ev, headers), ev->data);
+        assert_str(record_header(&r, "content-type"), cases[i].type);
+        const struct event *back = event_from_record(&r, NULL);
+        assert_str(back->datacontenttype, cases[i].type);
+        assert_true(str_eq(back->data, ev->data) && !back->data.at == !ev->data.at);
+        event_unref(back);
+        event_unref(ev);
+    }
 }
 
 TEST(most_headers)
@@ -498,6 +523,7 @@ int main(void)
         cmocka_unit_test(attributes_that_are_refused),
         cmocka_unit_test(extensions_that_are_refused),
         cmocka_unit_test(types_of_extensions),
+        cmocka_unit_test(data_of_no_said_type),
         cmocka_unit_test(types_that_are_not_true),
         cmocka_unit_test(uris),
         cmocka_unit_test(unusual_times),

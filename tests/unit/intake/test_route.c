@@ -90,10 +90,28 @@ TEST(test_also_goes_on)
     const struct event *ev = event_of("x", NULL, NULL);
     assert_int_equal(targets(routes, 4, ev, out), 2); /* one topic gets an event once */
     assert_string_equal(out[0].topic, "audit");
-    assert_false(out[0].structured);
+    assert_int_equal(out[0].route->encoding, ENCODING_BINARY);
     assert_string_equal(out[1].topic, "rest");
-    assert_true(out[1].structured);
+    assert_int_equal(out[1].route->encoding, ENCODING_STRUCTURED);
     event_unref(ev);
+}
+
+/* Only of its types, and only with a key: without one there is nothing to forget. */
+TEST(tombstones)
+{
+    char *types[] = { (char[]){ "user.deleted" }, (char[]){ "user.merged" } };
+    struct route_config routes[] = { ROUTE("users", BINARY, .tombstones = { types, 2 }) };
+    struct target out[ROUTE_TARGETS];
+    const struct {
+        const char *type, *subject;
+        bool is;
+    } cases[] = { { "user.merged", "u/1", true }, { "user.created", "u/1", false }, { "user.deleted", NULL, false } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct event *ev = event_of(cases[i].type, cases[i].subject, NULL);
+        assert_int_equal(targets(routes, 1, ev, out), 1);
+        assert_int_equal(out[0].tombstone, cases[i].is);
+        event_unref(ev);
+    }
 }
 
 TEST(test_key)
@@ -124,6 +142,7 @@ int main(void)
         cmocka_unit_test(test_a_route_looks_into_the_data),
         cmocka_unit_test(test_first_match_wins),
         cmocka_unit_test(test_also_goes_on),
+        cmocka_unit_test(tombstones),
         cmocka_unit_test(test_key),
     };
     return cmocka_run_group_tests_name("route", tests, NULL, NULL);

@@ -13,7 +13,7 @@ static struct seen *seen;
 static struct fingerprint of(const char *scope, struct event fields)
 {
     const struct event *ev = event_like(fields);
-    struct fingerprint f = seen_fingerprint(seen, str_of(scope), ev);
+    struct fingerprint f = seen_fingerprint(seen, str_of(scope), ev, true);
     event_unref(ev);
     return f;
 }
