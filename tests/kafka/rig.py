@@ -96,6 +96,22 @@ def jars():
     return folder
 
 
+def tool(name, *arguments, seconds=60):
+    """One of Kafka's own programs, by its class below org.apache.kafka.tools: its output. They are in a jar of their own, fetched once."""
+    folder, version = BUILD / "tools", next(jars().glob("kafka-clients-*.jar")).stem.rsplit("-", 1)[1]
+    with open(BUILD / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / f"kafka-tools-{version}.jar").exists():
+            subprocess.run(["mvn", "-q", "-B", "dependency:copy", f"-Dartifact=org.apache.kafka:kafka-tools:{version}",
+                            f"-DoutputDirectory={folder}"], stdin=subprocess.DEVNULL, check=True, timeout=600)
+    command = ["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}",
+               "-cp", f"{jars()}/*:{folder}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
+    if done.returncode != 0:
+        raise RigError(f"{name}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def text(words):
     return struct.pack(">h", len(words)) + words.encode()
 
