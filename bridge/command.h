@@ -80,6 +80,21 @@ struct command_place { /* to which an event can be given: borrowed from the conf
 
 struct command_call;
 struct json_t;
+
+enum command_asked {
+    ASKED_DONE = 1, /* status is 2xx */
+    ASKED_REFUSED,  /* the daemon says in *e why not */
+    ASKED_NOBODY, /* no daemon runs, or it has no API, or does not have it for whoever asks: *e. What can be done without is */
+    ASKED_FAILED, /* it was asked, and what became of it is not known: *e */
+};
+struct command_question {      /* to the running daemon, of its JSON API (admin/api.h) */
+    const char *method, *path; /* "POST", "/api/v1/..." with its query */
+    const struct json_t *body; /* NULL: none */
+    int64_t version;           /* If-Match; 0: none */
+    int64_t wait_ms;           /* for the answer; 0: 30 s */
+    long status;               /* what it answered with; 0: nothing */
+    struct json_t *answer;     /* its JSON, also of what it refused: the caller's reference; NULL: none */
+};
 typedef void command_use_fn(void *ctx, struct source *const *sources, size_t count);
 
 struct command_call {                    /* everything is borrowed for the call */
@@ -106,6 +121,8 @@ struct command_call {                    /* everything is borrowed for the call 
      * are stored, or says in *e why not. INVALID: one of them can never be. */
     enum outcome (*publish)(const struct command_call *call, const struct record *records, size_t count, struct err *e);
     struct publisher *publisher; /* of publish() */
+    /* Asks the running daemon. NULL in a call without `config`. */
+    enum command_asked (*ask)(const struct command_call *call, struct command_question *q, struct err *e);
     /* Finds whom "SINK" or "SINK/ENDPOINT" names. False with *e, which says what there is: it is not configured, not told
      * which endpoint, cannot be given single events, or never ran with this broker, so that it would not find them. */
     bool (*place)(const struct command_call *call, struct str text, struct command_place *out, struct err *e);

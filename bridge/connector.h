@@ -301,8 +301,12 @@ struct endpoint_ops {
 
 struct command_call;
 
-struct filed_work {     /* letters that are redriven or discarded; everything is borrowed */
-    const json_t *what; /* which: an object with the members of a list's query, and `to`, `rate`, `again`, `dry_run` */
+/* Letters that are redriven or discarded; everything is borrowed. `what`: which, an object with the members of a list's query,
+ * and `to`, `rate`, `again`, `dry_run`. With a `limit` it is a page: the oldest so many, behind the letter `after` if that is
+ * said; and *result names each of them (`items`, with `result` and `why`), where to go on (`next`), and why it ended early
+ * (`error`), which is no failure then. */
+struct filed_work {
+    const json_t *what;
     bool discard;
     const struct command_call *call; /* the names that are configured, and publish() */
     /* How far it is; false: it is to end where that leaves nothing half done. */
@@ -311,12 +315,12 @@ struct filed_work {     /* letters that are redriven or discarded; everything is
     json_t *result; /* what came of it, when it was done; the caller's reference */
 };
 
-/* What a sink that files dead letters tells of its file and does with it, for the API. On any one thread, beside the sink's
- * own; it uses the sink's options alone. Which letters are meant, members of an object: sink, endpoint, class, type, source,
- * id, since, until, state, limit, after; a text or missing, limit a number. False and NULL: with *e. */
+/* What a sink that files dead letters tells of its file and does with it, for the API and commands. On any one thread, beside the
+ * sink's own; it uses the sink's options alone. Which letters are meant, members of an object: sink, endpoint, class, type,
+ * source, id, since, until, state, limit, after; a text or missing, limit a number. False and NULL: with *e. */
 struct filed_ops {
     json_t *(*list)(const struct sink *s, const json_t *what,
-                    struct err *e); /* {"items": [...], "next": text or null} */
+                    struct err *e); /* {"items": [...], "next": text or null, "matched": of the first page} */
     /* The letter of that number, with the bytes of its data in *data, which the caller frees. NULL with an empty *e: there
      * is none. */
     json_t *(*show)(const struct sink *s, const char *number, struct buf *data, struct err *e);

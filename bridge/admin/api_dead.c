@@ -6,7 +6,7 @@
 #include "bridge/config/known.h"
 #include "bridge/delivery/place.h"
 
-enum { DEAD_DATA = 128 << 20 };
+enum { DEAD_DATA = 128 << 20, DEAD_PAGE = 256 };
 
 /* The sink whose file is meant by `from`; NULL: the work has failed. */
 static const struct sink *dead_sink(struct api_work *w, const json_t *of)
@@ -50,7 +50,8 @@ static void dead_show(struct api_work *w)
     const struct sink *s = dead_sink(w, w->query);
     json_t *letter = s ? s->ops->filed->show(s, w->parameters[0], &data, &e) : NULL;
     if (letter) {
-        event_view_set_data(letter, buf_str(&data), API_EXCERPT);
+        event_view_set_data(letter, buf_str(&data),
+                            json_is_true(json_object_get(w->query, "whole")) ? DEAD_DATA : API_EXCERPT);
         w->answer = letter;
     } else if (s)
         api_work_fail(w, e.text[0] ? 503 : 404, "%s",
@@ -85,6 +86,8 @@ static void dead_end(struct api_work *w, bool discard)
     const struct sink *s = dead_sink(w, w->body);
     if (!s)
         return;
+    if (json_object_get(w->body, "limit"))
+        w->until_ms = INT64_MAX; /* a page that was begun is ended */
     struct dead_call call = { .base = { .publish = dead_publish, .place = place_find }, .home = w->home };
     json_t *made = api_work_known(w, &call.base);
     struct filed_work work = {
@@ -97,7 +100,7 @@ static void dead_end(struct api_work *w, bool discard)
         atomic_store(&w->done, done + refused);
     w->answer = work.result;
     if (!good && !w->number)
-        api_work_fail(w, work.result ? 503 : 409, "%s", e.text);
+        api_work_fail(w, strncmp(e.text, "after:", 6) == 0 ? 404 : work.result ? 503 : 409, "%s", e.text);
     else if (!good)
         w->why = e; /* what was done before that is told as well */
     w->status = w->status ? w->status : 200;
@@ -115,11 +118,11 @@ static void dead_discard(struct api_work *w)
     dead_end(w, true);
 }
 
-/* What only says what would be done is answered with that; the rest is a job. */
+/* What only says what would be done, and a page, are answered with that; the rest is a job. */
 static void dead_begin(struct api_call *call, void (*run)(struct api_work *w))
 {
-    if (json_is_true(json_object_get(call->body, "dry_run")))
-        api_later(call, LANE_BULK, run);
+    if (json_is_true(json_object_get(call->body, "dry_run")) || json_object_get(call->body, "limit"))
+        api_later(call, LANE_MOVE, run);
     else
         api_long(call, run);
 }
@@ -165,14 +168,21 @@ static void dead_post_discard(struct api_call *call)
     }
 #define DEAD_WHICH                                                                                                     \
     DEAD_FILTER, { "all", SHAPE_BOOLEAN, .values = "true", .doc = "Every letter: must be said without a filter." },    \
+        { "dry_run", SHAPE_BOOLEAN, .doc = "Only say what would be done: answered at once." },                         \
+        { "limit", SHAPE_INTEGER, .min = 1, .max = DEAD_PAGE,                                                          \
+          .doc = "A page: the oldest so many, answered at once, each with what became of it." },                       \
     {                                                                                                                  \
-        "dry_run", SHAPE_BOOLEAN, .doc = "Only say what would be done: answered at once."                              \
+        "after", SHAPE_TEXT, .max = 32, .doc = "Of pages: what `next` of the one before said: go on there."            \
     }
 
 #define DEAD_ANY_OF "sink|endpoint|class|type|source|id|since|until|all"
 
 static const struct shape dead_query[] = { DEAD_FILTER, DEAD_FROM, API_LIST_QUERY, { 0 } };
-static const struct shape dead_one_query[] = { DEAD_FROM, { 0 } };
+static const struct shape dead_one_query[] = {
+    DEAD_FROM,
+    { "whole", SHAPE_BOOLEAN, .doc = "All of its data, however long." },
+    { 0 },
+};
 static const struct shape dead_redrive_body[] = {
     DEAD_WHICH,
     DEAD_FROM,
@@ -205,24 +215,45 @@ static const struct shape dead_discard_body[] = { DEAD_WHICH, DEAD_FROM, { 0 } }
     }
 
 static const struct shape dead_item[] = { DEAD_LETTER, { 0 } };
+static const struct shape dead_ended[] = {
+    { "result", SHAPE_TEXT, .required = true, .values = "redriven|discarded|would|refused|skipped",
+      .doc = "What became of it." },
+    { "why", SHAPE_TEXT, .required = true, .nullable = true, .doc = "Why it was refused or skipped." },
+    DEAD_LETTER,
+    { 0 },
+};
+static const struct shape dead_header[] = {
+    { "name", SHAPE_TEXT, .required = true, .doc = "Its name." },
+    { "value", SHAPE_TEXT, .required = true, .nullable = true, .doc = "Its value." },
+    { 0 },
+};
 static const struct shape dead_whole[] = {
     DEAD_LETTER,
     { "data", SHAPE_TEXT, .doc = "Its data, when that is text." },
     { "data_base64", SHAPE_TEXT, .doc = "Its data, when that is no text." },
     { "cut", SHAPE_BOOLEAN, .required = true, .doc = "Is only the beginning of the data here?" },
+    { "headers", SHAPE_OBJECT, .list = true, .required = true, .of = dead_header,
+      .doc = "The record's headers, without the bridge's own." },
     { 0 },
 };
 static const struct shape dead_answer[] = {
     { "items", SHAPE_OBJECT, .list = true, .required = true, .of = dead_item, .doc = "The newest first." },
+    { "matched", SHAPE_INTEGER, .doc = "Of the first page: so many match in all." },
     API_LIST_NEXT,
     { 0 },
 };
 static const struct shape dead_done[] = {
     { "job", SHAPE_TEXT, .doc = "With 202: its number, for GET /api/v1/jobs/{job}." },
-    { "matched", SHAPE_INTEGER, .doc = "With dry_run: so many match." },
-    { "done", SHAPE_INTEGER, .doc = "With dry_run: so many would be done." },
-    { "refused", SHAPE_INTEGER, .doc = "With dry_run: so many could not be done." },
-    { "skipped", SHAPE_INTEGER, .doc = "With dry_run: so many are left out." },
+    { "matched", SHAPE_INTEGER, .doc = "With 200: so many match; of a page that follows another: 0." },
+    { "done", SHAPE_INTEGER, .doc = "With 200: so many were done, or would be." },
+    { "refused", SHAPE_INTEGER, .doc = "With 200: so many could not be done." },
+    { "skipped", SHAPE_INTEGER, .doc = "With 200: so many are left out, of all that match." },
+    { "interrupted", SHAPE_BOOLEAN, .doc = "With 200: the daemon ends, and so did this." },
+    { "items", SHAPE_OBJECT, .list = true, .of = dead_ended, .doc = "Of a page: each letter of it, the oldest first." },
+    { "next", SHAPE_TEXT, .nullable = true, .doc = "Of a page: ask with after=this for the next one; null: no more." },
+    { "error", SHAPE_TEXT, .nullable = true, .doc = "Of a page: why it ended before its end." },
+    { "unmarked", SHAPE_TEXT, .nullable = true,
+      .doc = "Of a page: why the file could not be told; it is when the daemon reads the news of it." },
     { 0 },
 };
 

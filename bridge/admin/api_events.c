@@ -4,7 +4,6 @@
 #include "bridge/admin/api_work.h"
 #include "bridge/admin/event_view.h"
 #include "bridge/config/known.h"
-#include "bridge/delivery/find_event.h"
 #include "bridge/delivery/place.h"
 #include "bridge/delivery/resend.h"
 
@@ -31,10 +30,10 @@ static bool events_search(struct api_work *w, const json_t *of, struct resend *s
     bool found = resend_search(s, &e);
     if (!found)
         api_work_fail(w, s->topic.at ? 404 : 503, "%s", e.text);
-    else if (s->count == 0)
-        api_work_fail(w, s->whole ? 404 : 503, "there is no event with this id%s; looked at %.*s%s",
-                      find_event_hint(s->id), STR_ARG(buf_str(&s->looked)),
-                      s->whole ? "" : ", and stopped there: say topic or since");
+    else if (s->count == 0) {
+        resend_none(s, &e);
+        api_work_fail(w, s->whole ? 404 : 504, "%s", e.text);
+    }
     return found && s->count > 0;
 }
 

@@ -11,6 +11,7 @@
 
 enum lane {
     LANE_READ, /* short: the log and files are looked at */
+    LANE_MOVE, /* short: some events are moved, and somebody waits for it */
     LANE_BULK, /* long: many events are moved */
     LANES
 };

@@ -3,6 +3,7 @@
 #include "bridge/cli/cli.h"
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/cli/ask.h"
 #include "bridge/cli/commands.h"
 #include "bridge/cli/flags.h"
 #include "bridge/cli/help.h"
@@ -53,6 +54,11 @@ static enum outcome cli_publish(const struct command_call *call, const struct re
     enum outcome o = publisher_put(call->publisher, records, count, e);
     publisher_rest(call->publisher);
     return o;
+}
+
+static enum command_asked cli_ask(const struct command_call *call, struct command_question *q, struct err *e)
+{
+    return ask_daemon(call->config, q, e);
 }
 
 /* Takes c. */
@@ -109,6 +115,7 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     json_t *made = command == &command_run ? NULL : made_names_ask(call);
     call->made = made;
     call->publish = cli_publish;
+    call->ask = cli_ask;
     call->publisher = publisher_new(c);
     call->place = place_find;
     log_setup(c->log.level, c->log.format);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "bridge/admin/control_client.h"
+#include "bridge/cli/ask.h"
 #include "bridge/cli/commands.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
@@ -13,7 +13,7 @@
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
-enum { ANSWER_BYTES = 64 << 20, OPTIONS_BYTES = 1 << 20, ENDPOINTS_PATH = 512 };
+enum { OPTIONS_BYTES = 1 << 20, ENDPOINTS_PATH = 512 };
 
 struct endpoints_flags {
     struct str sink, url, file, secret_file, overlap, data;
@@ -54,27 +54,10 @@ static json_t *endpoints_ask(const struct command_call *call, const char *method
                              struct err *e)
 {
     const struct endpoints_flags *flags = call->flags;
-    struct buf out = buf_new(ANSWER_BYTES);
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    long status = 0;
-    bool nobody;
-    const struct control_call what = { .method = method, .path = path, .body = text, .version = flags->version };
-    json_t *json = NULL;
-    if (!control_call(call->config, &what, &status, &out, &nobody, e)) {
-        if (nobody)
-            err_prefix(e, "no daemon runs with this configuration (aqueduct run starts one)");
-    } else {
-        json = json_loadb(out.at ? out.at : "", out.n, 0, NULL);
-        if (status / 100 != 2) {
-            err_set(e, "%s", *json_text(json, "detail") ? json_text(json, "detail") : "the daemon did not do it");
-            json_decref(json);
-            json = NULL;
-        } else if (!json)
-            err_set(e, "the daemon's answer is no JSON");
-    }
-    free(text);
-    buf_free(&out);
-    return json;
+    return ask_running(call,
+                       (struct command_question){
+                           .method = method, .path = path, .body = body, .version = flags->version },
+                       e);
 }
 
 /* Of SINK/NAME. */

@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* `aqueduct log`: the delivery log, read from its topic, while the daemon runs or not. */
-#include <jansson.h>
+/* `aqueduct log`: the delivery log. The newest attempts are asked of the running daemon, or read from their topic when none
+ * runs; all of them (--json), and those that come (--follow), are read from the topic in either case. */
 #include <stdlib.h>
-#include <time.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/config.h"
 #include "bridge/delivery/attempts_filter.h"
+#include "bridge/delivery/backwards.h"
 #include "bridge/event/trail.h"
+#include "bridge/lib/interrupt.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/progress.h"
+#include "bridge/lib/query.h"
 
 enum {
     LOG_LIMIT = 50, /* lines, unless asked for otherwise */
     LOG_CELL = 40,  /* characters of a cell, but for the last of a line */
     LOG_CELL_BYTES = 512,
     LOG_LOOK_MS = 500, /* between looks of --follow */
+    LOG_PAGE = 1000,
+    LOG_URL = 1 << 20,
     LOG_COLUMNS = 10,
 };
 
@@ -43,7 +48,8 @@ static const struct flag log_flags[] = {
 
 static const char log_notes[] =
     "Each sink says which attempts are logged: attempts: failures (the default), sample, all or none. They are kept for\n"
-    "three days as events on the topic <prefix>attempts, which sinks can read as well.\n\n"
+    "three days as events on the topic <prefix>attempts, which sinks can read as well. The running daemon is asked for the\n"
+    "newest; without one, with --follow, and for all of them (--json without --limit) the topic itself is read.\n\n"
     "Examples:\n"
     "  aqueduct log --failures --since 1h          what failed in the last hour\n"
     "  aqueduct log --event 5f1c6c1e-0f4b-4d0a-9c1d-2b7f3e8a6a11   one event's attempts, at every sink\n"
@@ -52,10 +58,12 @@ static const char log_notes[] =
 
 struct log_call {
     const struct log_flags *flags;
+    const struct command_call *call;
     int64_t since_ms;
-    size_t most;   /* of `kept`; 0: what matches is printed at once */
-    json_t **kept; /* the newest that match: a ring */
-    size_t kept_count, kept_first;
+    const char *topic;
+    bool directly; /* no daemon is asked */
+    int64_t *ends; /* of --follow: where it goes on, in each partition */
+    size_t end_count;
     int widths[LOG_COLUMNS];
     bool headed;
     bool named; /* an attempt of the sink and endpoint that were asked for is in the log */
@@ -172,58 +180,145 @@ static bool log_matches(struct log_call *c, const json_t *a)
     return attempts_match(&filter, a);
 }
 
-static void log_keep(struct log_call *c, json_t *a)
-{
-    if (c->kept_count < c->most) {
-        if ((c->kept_count & (c->kept_count - 1)) == 0)
-            c->kept = mem_grow(c->kept, c->kept_count ? c->kept_count * 2 : 1, sizeof *c->kept);
-        c->kept[c->kept_count++] = json_incref(a);
-        return;
-    }
-    json_decref(c->kept[c->kept_first]);
-    c->kept[c->kept_first] = json_incref(a);
-    c->kept_first = (c->kept_first + 1) % c->kept_count;
-}
-
 static bool log_record(void *ctx, const struct record *r)
 {
     struct log_call *c = ctx;
-    json_t *a = r->value.at ? json_loadb(r->value.at, r->value.n, 0, NULL) : NULL;
-    if (log_matches(c, a)) {
-        if (c->most)
-            log_keep(c, a);
-        else
-            log_print(c, a);
-    }
+    json_t *a = r->value.at ? json_loadb(r->value.at, r->value.n, JSON_ALLOW_NUL, NULL) : NULL;
+    progress_count(c->topic, "records read");
+    if (log_matches(c, a))
+        log_print(c, a);
     json_decref(a);
     return true;
 }
 
 /* ---- the command ---- */
 
+struct log_row {
+    json_t *attempt;
+    size_t number; /* the newest is 0 */
+};
+
 static int log_by_time(const void *a, const void *b)
 {
-    return strcmp(json_text(*(json_t *const *)a, "time"), json_text(*(json_t *const *)b, "time"));
+    const struct log_row *x = a, *y = b;
+    int order = strcmp(json_text(x->attempt, "time"), json_text(y->attempt, "time"));
+    return order ? order : (x->number < y->number) - (x->number > y->number);
 }
 
-/* Prints what was kept, oldest first; from then on everything is printed at once. */
-static void log_print_kept(struct log_call *c)
+/* Prints the newest, which came first, last. */
+static void log_print_page(struct log_call *c, const json_t *items)
 {
     char cells[LOG_COLUMNS][LOG_CELL_BYTES];
-    if (c->kept_count)
-        qsort(c->kept, c->kept_count, sizeof *c->kept, log_by_time);
-    for (size_t i = 0; i < c->kept_count; i++) {
-        log_cells(c->kept[i], cells);
+    size_t count = json_array_size(items);
+    struct log_row *rows = mem_alloc((count + 1) * sizeof *rows);
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = (struct log_row){ json_array_get(items, i), i };
+        log_cells(rows[i].attempt, cells);
         log_widen(c, cells);
     }
-    for (size_t i = 0; i < c->kept_count; i++) {
-        log_print(c, c->kept[i]);
-        json_decref(c->kept[i]);
-    }
-    free(c->kept);
-    c->kept = NULL;
-    c->kept_count = c->most = 0;
+    if (count)
+        qsort(rows, count, sizeof *rows, log_by_time);
+    for (size_t i = 0; i < count; i++)
+        log_print(c, rows[i].attempt);
+    free(rows);
 }
+
+/* ---- pages, the newest first ---- */
+
+static json_t *log_take(void *ctx, const struct record *r)
+{
+    struct log_call *c = ctx;
+    json_t *a = r->value.at ? json_loadb(r->value.at, r->value.n, JSON_ALLOW_NUL, NULL) : NULL;
+    progress_count(c->topic, "records read");
+    bool later = (size_t)r->partition < c->end_count && r->offset >= c->ends[r->partition];
+    if (!later && log_matches(c, a))
+        return a;
+    json_decref(a);
+    return NULL;
+}
+
+static bool log_goes_on(void *ctx)
+{
+    (void)ctx;
+    return !interrupt_asked();
+}
+
+static char *log_url(const struct log_call *c, const char *after, size_t limit)
+{
+    const struct log_flags *f = c->flags;
+    struct buf url = buf_new(LOG_URL);
+    char since[CLOCK_TEXT];
+    buf_printf(&url, "/api/v1/attempts?limit=%zu", limit);
+    query_add(&url, "after", str_of(after));
+    query_add(&url, "sink", f->sink);
+    query_add(&url, "endpoint", f->endpoint);
+    query_add(&url, "event", f->event);
+    query_add(&url, "outcome", f->failures ? STR("failed") : STR_ABSENT);
+    clock_text(c->since_ms, since);
+    query_add(&url, "since", c->since_ms ? str_of(since) : STR_ABSENT);
+    char *text = str_dup(buf_str(&url));
+    buf_free(&url);
+    return text;
+}
+
+/* What the daemon says, or, without one, the log itself; NULL with *e. */
+static json_t *log_page(struct log_call *c, const char *after, size_t limit, struct err *e)
+{
+    char *url = log_url(c, after, limit);
+    struct command_question q = { .method = "GET", .path = url };
+    bool asks = !c->directly && c->call->ask;
+    enum command_asked asked = asks ? c->call->ask(c->call, &q, e) : ASKED_NOBODY;
+    free(url);
+    if (asked == ASKED_DONE)
+        return q.answer;
+    if (asks)
+        json_decref(q.answer);
+    c->directly = asked == ASKED_NOBODY;
+    const struct backwards page = { .broker = &c->call->config->broker,
+                                    .topic = c->topic,
+                                    .after = after,
+                                    .since_ms = c->since_ms,
+                                    .limit = limit,
+                                    .take = log_take,
+                                    .go_on = log_goes_on,
+                                    .ctx = c };
+    return c->directly ? backwards_page(&page, e) : NULL;
+}
+
+/* The newest `most` that match; NULL with *e. */
+static json_t *log_newest(struct log_call *c, size_t most, struct err *e)
+{
+    json_t *items = json_array();
+    char *after = NULL;
+    do {
+        size_t room = most - json_array_size(items);
+        json_t *page = log_page(c, after, room < LOG_PAGE ? room : LOG_PAGE, e);
+        free(after);
+        after = *json_text(page, "next") ? str_dup(str_of(json_text(page, "next"))) : NULL;
+        json_array_extend(items, json_object_get(page, "items"));
+        if (!page) {
+            json_decref(items);
+            items = NULL;
+        }
+        json_decref(page);
+    } while (items && after && json_array_size(items) < most && !interrupt_asked());
+    free(after);
+    return items;
+}
+
+/* Has the log an attempt of the sink and endpoint that were asked for? */
+static bool log_names(struct log_call *c)
+{
+    const struct log_flags all = { .sink = c->flags->sink, .endpoint = c->flags->endpoint };
+    struct log_call any = { .flags = &all, .call = c->call, .topic = c->topic, .directly = c->directly };
+    struct err e;
+    json_t *items = log_newest(&any, 1, &e);
+    bool named = json_array_size(items);
+    json_decref(items);
+    return named;
+}
+
+/* ---- names ---- */
 
 /* Does the i-th sink have the name that was asked for, now or earlier? */
 static bool log_is_sink(const struct command_call *call, size_t i, struct str want)
@@ -236,8 +331,9 @@ static bool log_is_sink(const struct command_call *call, size_t i, struct str wa
 }
 
 /* Neither the configuration nor the log has the sink or endpoint that was asked for? Then says so: COMMAND_USAGE. */
-static int log_check_names(const struct log_call *c, const struct command_call *call)
+static int log_check_names(struct log_call *c)
 {
+    const struct command_call *call = c->call;
     const struct log_flags *f = c->flags;
     size_t sinks = 0, endpoints = 0, all = 0;
     bool has_sink = false, has_endpoint = false;
@@ -256,9 +352,12 @@ static int log_check_names(const struct log_call *c, const struct command_call *
     }
     char *sink = str_dup(f->sink), *endpoint = str_dup(f->endpoint);
     int code = COMMAND_DONE;
-    if (f->sink.at && !has_sink && !c->named)
+    bool known = (!f->sink.at || has_sink) && (!f->endpoint.at || has_endpoint);
+    if (known || c->named || log_names(c))
+        code = COMMAND_DONE;
+    else if (f->sink.at && !has_sink)
         code = usage_unknown("--sink: there is no sink", sink, sink_names);
-    else if (f->endpoint.at && !has_endpoint && !c->named)
+    else
         code = usage_unknown("--endpoint: there is no endpoint", endpoint, endpoint_names);
     free(sink);
     free(endpoint);
@@ -278,33 +377,86 @@ static bool log_is_of_failures(const struct log_flags *f, const struct config *c
     return is && !f->failures;
 }
 
+/* Does a sink log any attempts? */
+static bool log_is_kept(const struct config *config)
+{
+    bool kept = false;
+    for (size_t i = 0; i < config->sink_count; i++)
+        kept = kept || sink_logs_attempts(&config->sinks[i]);
+    return kept;
+}
+
 static void log_say_none(const struct log_flags *f, const struct config *config)
 {
+    if (!log_is_kept(config)) {
+        fputs("no attempts: no sink logs them (attempts: failures, sample or all)\n", stderr);
+        return;
+    }
     bool all = !f->sink.at && !f->endpoint.at && !f->event.at && !f->since.at, failures = log_is_of_failures(f, config);
     fprintf(stderr, "no %sattempts%s%s\n", all && failures ? "failed " : "", all && failures ? "" : " match",
             failures ? " (deliveries are logged with attempts: all)" : "");
 }
 
-static bool log_show(struct log_call *c, struct look *look, const struct command_call *call, int *code, struct err *e)
+/* The newest; false with *e. */
+static bool log_show_newest(struct log_call *c, size_t most, int *code, struct err *e)
 {
-    bool good = look_on(look, log_record, c, e);
-    if (good && (*code = log_check_names(c, call)) != COMMAND_DONE)
-        return true;
-    bool none = c->kept_count == 0 && !c->flags->json && !c->flags->follow;
-    log_print_kept(c);
-    if (good && none)
-        log_say_none(c->flags, call->config);
-    while (good && c->flags->follow && fflush(stdout) == 0) {
-        nanosleep(&(struct timespec){ .tv_nsec = LOG_LOOK_MS * 1000000L }, NULL);
+    json_t *items = log_newest(c, most, e);
+    if (!items)
+        return false;
+    c->named = json_array_size(items);
+    *code = log_check_names(c);
+    if (*code == COMMAND_DONE)
+        log_print_page(c, items);
+    if (*code == COMMAND_DONE && !c->named && !c->flags->json && !c->flags->follow)
+        log_say_none(c->flags, c->call->config);
+    json_decref(items);
+    return true;
+}
+
+/* Where --follow goes on behind the newest: at the end as it is now. */
+static int64_t log_begin(void *ctx, const struct topic_partition *p, int64_t start, int64_t end)
+{
+    struct log_call *c = ctx;
+    size_t partition = (size_t)p->partition;
+    (void)start;
+    if (partition >= c->end_count)
+        c->ends = mem_grow(c->ends, partition + 1, sizeof *c->ends);
+    while (c->end_count <= partition)
+        c->ends[c->end_count++] = INT64_MAX;
+    return c->ends[partition] = end;
+}
+
+/* What came while it began belongs to the newest. */
+static bool log_move_end(void *ctx, const struct record *r)
+{
+    struct log_call *c = ctx;
+    if ((size_t)r->partition < c->end_count)
+        c->ends[r->partition] = r->offset + 1;
+    return true;
+}
+
+/* All of them as they are read (`most` 0), or the newest; then with --follow what comes. False with *e. */
+static bool log_read(struct log_call *c, size_t most, int *code, struct err *e)
+{
+    const struct look_options o = { .topic = c->topic, .may_lack = true, .begin = most ? log_begin : NULL, .ctx = c };
+    struct look *look = look_open(&c->call->config->broker, &o, e);
+    c->directly = true;
+    bool good = look
+                && (most ? look_on(look, log_move_end, c, e) && log_show_newest(c, most, code, e)
+                         : look_on(look, log_record, c, e));
+    if (good && !most)
+        *code = log_check_names(c);
+    while (good && *code == COMMAND_DONE && c->flags->follow && fflush(stdout) == 0 && interrupt_wait(LOG_LOOK_MS))
         good = look_on(look, log_record, c, e);
-    }
+    look_close(look);
+    free(c->ends);
     return good;
 }
 
 static int log_run(struct command_call *call)
 {
     const struct log_flags *flags = call->flags;
-    struct log_call c = { .flags = flags };
+    struct log_call c = { .flags = flags, .call = call };
     struct err e = { "" };
     if (flags->since.at && !clock_since(flags->since, &c.since_ms)) {
         fprintf(stderr, "aqueduct log: --since: \"%.*s\" is neither a moment nor a time ago; see aqueduct help log\n",
@@ -315,12 +467,12 @@ static int log_run(struct command_call *call)
         fprintf(stderr, "aqueduct log: the broker's configuration is not whole: %s\n", call->config->broker_missing);
         return COMMAND_FAILED;
     }
-    c.most = flags->limit ? (size_t)flags->limit : flags->json ? 0 : LOG_LIMIT;
     char *topic = topic_name(call->prefix, TOPIC_ATTEMPTS, NULL);
-    struct look *look = look_open(&call->config->broker, &(struct look_options){ .topic = topic }, &e);
     int code = COMMAND_DONE;
-    bool good = look && log_show(&c, look, call, &code, &e);
-    look_close(look);
+    c.topic = topic;
+    interrupt_watch();
+    size_t most = flags->limit ? (size_t)flags->limit : flags->json ? 0 : LOG_LIMIT;
+    bool good = flags->follow || !most ? log_read(&c, most, &code, &e) : log_show_newest(&c, most, &code, &e);
     free(topic);
     if (!good)
         fprintf(stderr, "aqueduct log: %s\n", e.text);

@@ -2,26 +2,21 @@
 /* Reads the daemon's list of endpoints, page by page. */
 #include "bridge/cli/made_names.h"
 #include <stdio.h>
-#include "bridge/admin/control_client.h"
+#include "bridge/cli/ask.h"
 #include "bridge/config/known.h"
 #include "bridge/lib/json.h"
-
-enum { MADE_NAMES_BYTES = 64 << 20 };
 
 /* Whether nobody runs, or who runs has no such list, is the same here. */
 static json_t *made_names_page(const struct command_call *call, const char *after)
 {
     char path[128];
-    struct buf out = buf_new(MADE_NAMES_BYTES);
     struct err e;
-    bool nobody;
-    long status = 0;
+    struct command_question q = { .method = "GET", .path = path };
     snprintf(path, sizeof path, "/api/v1/endpoints?limit=1000%s%s", *after ? "&after=" : "", after);
-    const struct control_call ask = { .method = "GET", .path = path };
-    bool fine = control_call(call->config, &ask, &status, &out, &nobody, &e) && status == 200;
-    json_t *page = fine ? json_loadb(out.at ? out.at : "", out.n, 0, NULL) : NULL;
-    buf_free(&out);
-    return page;
+    if (ask_daemon(call->config, &q, &e) == ASKED_DONE)
+        return q.answer;
+    json_decref(q.answer);
+    return NULL;
 }
 
 json_t *made_names_ask(struct command_call *call)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct plan` and `aqueduct reload`: what a change of the configuration's files does to the running daemon. */
-#include "bridge/admin/control_client.h"
+#include "bridge/cli/ask.h"
 #include "bridge/cli/commands.h"
 #include "bridge/config/plan.h"
 #include "bridge/lib/json.h"
 
-enum { RELOAD_BYTES = 64 << 20, RELOAD_WAIT_MS = 300000 }; /* what stops finishes what it has begun */
+enum { RELOAD_WAIT_MS = 300000 }; /* what stops finishes what it has begun */
 
 struct reload_flags {
     bool json;
@@ -85,28 +85,19 @@ static void reload_nobody(struct err *e)
             why.text);
 }
 
-/* What the daemon says; NULL with *e. */
+/* What the daemon says, of one that is refused, too; NULL with *e. */
 static json_t *reload_call(const struct config *c, bool apply, struct err *e)
 {
-    const struct control_call call = { .method = "POST",
-                                       .path = apply ? "/api/v1/reload" : "/api/v1/config/plan",
-                                       .wait_ms = RELOAD_WAIT_MS };
-    struct buf reply = buf_new(RELOAD_BYTES);
-    long status = 0;
-    bool nobody;
-    bool called = control_call(c, &call, &status, &reply, &nobody, e);
-    if (!called && nobody)
+    struct command_question q = { .method = "POST",
+                                  .path = apply ? "/api/v1/reload" : "/api/v1/config/plan",
+                                  .wait_ms = RELOAD_WAIT_MS };
+    enum command_asked asked = ask_daemon(c, &q, e);
+    if (asked == ASKED_DONE || json_object_get(q.answer, "ok"))
+        return q.answer;
+    json_decref(q.answer);
+    if (asked == ASKED_NOBODY && q.status == 0)
         reload_nobody(e);
-    json_t *answer = called ? json_loadb(reply.at, reply.n, 0, NULL) : NULL;
-    bool said = status == 200 || json_object_get(answer, "ok"); /* of one that is refused, too */
-    if (called && (!said || !answer))
-        err_set(e, "the daemon answered %ld: %s", status, answer ? json_text(answer, "detail") : "no JSON");
-    if (!said) {
-        json_decref(answer);
-        answer = NULL;
-    }
-    buf_free(&reply);
-    return answer;
+    return NULL;
 }
 
 static int reload_ask(struct command_call *call, bool apply)

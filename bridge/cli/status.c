@@ -12,6 +12,7 @@
 #include "bridge/delivery/account.h"
 #include "bridge/delivery/find_event.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/query.h"
 
 enum { STATUS_BYTES = 64 << 20, STATUS_READY_BYTES = 4096 };
 
@@ -162,9 +163,8 @@ static json_t *status_ask_event(const struct config *config, struct str id, stru
 {
     struct buf query = buf_new(8 * (id.n + 8) + 64);
     bool nobody = false;
-    buf_printf(&query, "?events=%d&id=", ACCOUNT_EVENTS);
-    for (size_t i = 0; i < id.n; i++)
-        buf_printf(&query, "%%%02x", (unsigned char)id.at[i]);
+    buf_printf(&query, "?events=%d", ACCOUNT_EVENTS);
+    query_add(&query, "id", id);
     json_t *account = status_ask(config, buf_c(&query), &nobody, e);
     if (nobody)
         *e = (struct err){ "" };

@@ -83,6 +83,14 @@ bool resend_search(struct resend *s, struct err *e)
     return ok;
 }
 
+void resend_none(const struct resend *s, struct err *e)
+{
+    err_set(e, "there is no event with this id%s%s; looked at %.*s%s%s%s", s->source.at ? " and source" : "",
+            find_event_hint(s->id), STR_ARG(buf_str(&s->looked)), s->looked.failed ? ", ..." : "",
+            s->since_ms ? ", as far back as since says" : "",
+            s->whole ? "" : ", and stopped there: say topic or since");
+}
+
 void resend_free(struct resend *s)
 {
     for (size_t i = 0; i < s->count; i++)

@@ -28,6 +28,8 @@ struct resend {
 };
 
 bool resend_search(struct resend *s, struct err *e); /* resend_free in either case */
+/* Of a search that found nothing: says so, and where it looked. */
+void resend_none(const struct resend *s, struct err *e);
 void resend_free(struct resend *s);
 
 struct

@@ -42,3 +42,21 @@ bool query_value(struct str query, struct str name, struct buf *out, size_t *cou
         *count = n;
     return good;
 }
+
+void query_add_escaped(struct buf *url, struct str value)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
+    for (size_t i = 0; i < value.n; i++)
+        if (value.at[i] && strchr(plain, value.at[i]))
+            buf_add_char(url, value.at[i]);
+        else
+            buf_printf(url, "%%%02X", (unsigned char)value.at[i]);
+}
+
+void query_add(struct buf *url, const char *name, struct str value)
+{
+    if (!value.at)
+        return;
+    buf_printf(url, "%c%s=", url->n && memchr(url->at, '?', url->n) ? '&' : '?', name);
+    query_add_escaped(url, value);
+}

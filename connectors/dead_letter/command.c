@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct dead list | show | redrive | discard`. */
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
+#include <unistd.h>
 #include "bridge/command.h"
-#include "connectors/dead_letter/dead_letter.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/interrupt.h"
+#include "bridge/lib/json.h"
+#include "connectors/dead_letter/filing.h"
 #include "connectors/dead_letter/names.h"
 #include "connectors/dead_letter/print.h"
 #include "connectors/dead_letter/redrive.h"
@@ -11,6 +15,9 @@
 enum {
     COMMAND_LIST = 50,
     COMMAND_SHOW_BYTES = 4096,
+    COMMAND_DATA = 256 << 20,
+    COMMAND_PARTS = 4,     /* pages a second, with a rate */
+    COMMAND_SAY_MS = 2000, /* between two lines about the progress */
 };
 
 static const char command_usage
@@ -28,8 +35,8 @@ static const char command_notes
          "\n"
          "--to gives the events to one other place, whatever its topics and filter are. It must have run with\n"
          "this broker. Long work says on stderr how far it is. Ctrl-C ends it behind the letters that are\n"
-         "under way and says how many are left; the same command goes on with those. The daemon may run or\n"
-         "not: what is redriven while none runs is delivered when it starts.\n"
+         "under way and says how many are left; the same command goes on with those. The running daemon does\n"
+         "it; what is redriven while none runs is delivered when it starts.\n"
          "\n"
          "--json of redrive and discard: a line for each letter, as list prints it, with result (redriven,\n"
          "discarded, would, refused, skipped), why and to; then one with the result total: redriven or\n"
@@ -44,26 +51,24 @@ static const char command_notes
          "  aqueduct dead discard --class refused --type test. --dry-run\n";
 
 struct request {
-    struct selection selection;
-    struct str since, until, state, from, to; /* as written */
+    struct str sink, endpoint, class, type, source, id, since, until, state, from, to; /* as written */
     bool json, all, dry_run, raw, again;
     int64_t most, rate; /* 0: not given */
-    struct print_table table;
+    struct filing filing;
+    json_t *which; /* of the flags that select */
 };
 
 static const struct flag command_flags[] = {
-    FLAG(struct request, selection.owner, .name = "--sink", .value = "NAME", .group = "filter",
+    FLAG(struct request, sink, .name = "--sink", .value = "NAME", .group = "filter",
          .doc = "the sink that gave up, or SINK/ENDPOINT (or the source, for events that no topic could take)"),
-    FLAG(struct request, selection.endpoint, .name = "--endpoint", .value = "NAME",
+    FLAG(struct request, endpoint, .name = "--endpoint", .value = "NAME",
          .doc = "the one of the sink's endpoints that gave up"),
-    FLAG(struct request, selection.class, .name = "--class", .value = "CLASS",
+    FLAG(struct request, class, .name = "--class", .value = "CLASS",
          .choices = "refused|unavailable|configuration|poison|blocked|orphaned|invalid|unrouted",
          .doc = "refused unavailable configuration poison blocked orphaned invalid unrouted"),
-    FLAG(struct request, selection.type_prefix, .name = "--type", .value = "PREFIX",
-         .doc = "event types that begin like this"),
-    FLAG(struct request, selection.source_prefix, .name = "--source", .value = "PREFIX",
-         .doc = "event sources that begin like this"),
-    FLAG(struct request, selection.id, .name = "--id", .value = "ID", .doc = "one event"),
+    FLAG(struct request, type, .name = "--type", .value = "PREFIX", .doc = "event types that begin like this"),
+    FLAG(struct request, source, .name = "--source", .value = "PREFIX", .doc = "event sources that begin like this"),
+    FLAG(struct request, id, .name = "--id", .value = "ID", .doc = "one event"),
     FLAG(struct request, since, .name = "--since", .value = "TIME",
          .doc = "last attempt since: 2026-11-20T10:00:00Z, or a time ago: 90s 30m 2h 7d"),
     FLAG(struct request, until, .name = "--until", .value = "TIME", .doc = "last attempt before that"),
@@ -102,73 +107,137 @@ static int command_fail(const struct err *e)
 }
 
 /* --sink SINK/ENDPOINT is --sink SINK --endpoint ENDPOINT; 0 or the exit code. */
-static int command_split_place(struct selection *s)
+static int command_split_place(struct request *r)
 {
-    struct str endpoint = s->owner, sink;
-    if (!s->owner.at || !memchr(s->owner.at, '/', s->owner.n))
+    struct str endpoint = r->sink, sink;
+    if (!r->sink.at || !memchr(r->sink.at, '/', r->sink.n))
         return 0;
     str_cut(&endpoint, '/', &sink);
-    if (s->endpoint.at && !str_eq(s->endpoint, endpoint))
-        return command_wrong("--sink names another endpoint than --endpoint", s->owner);
-    s->owner = sink;
-    s->endpoint = endpoint;
+    if (r->endpoint.at && !str_eq(r->endpoint, endpoint))
+        return command_wrong("--sink names another endpoint than --endpoint", r->sink);
+    r->sink = sink;
+    r->endpoint = endpoint;
+    return 0;
+}
+
+static void command_choose(json_t *which, const char *name, struct str value)
+{
+    if (value.at)
+        json_object_set_new(which, name, json_of_text(value));
+}
+
+/* A moment, which stays that from page to page; 0 or the exit code. */
+static int command_choose_time(json_t *which, const char *name, struct str value)
+{
+    int64_t ms;
+    if (!value.at)
+        return 0;
+    if (!clock_since(value, &ms)) {
+        fprintf(stderr, "aqueduct dead: --%s is neither a moment nor a time ago: ", name);
+        print_clean(value, 0, stderr);
+        fputs("; see aqueduct help dead\n", stderr);
+        return COMMAND_USAGE;
+    }
+    json_object_set_new(which, name, json_of_moment(ms));
     return 0;
 }
 
 /* Makes the selection of what was written; 0 or the exit code. */
 static int command_select(const struct command_call *call, struct request *r)
 {
-    struct selection *s = &r->selection;
-    if (call->word_count == 2 && s->id.at)
+    if (call->word_count == 2 && r->id.at)
         return command_wrong("one ID at a time", str_of(call->words[1]));
     if (call->word_count == 2)
-        s->id = str_of(call->words[1]);
-    bool all_states = str_eq(r->state, STR("all"));
-    s->dead = all_states || !r->state.at || str_eq(r->state, STR("dead"));
-    s->redriven = all_states || str_eq(r->state, STR("redriven")) || (!r->state.at && r->again);
-    s->discarded = all_states || str_eq(r->state, STR("discarded"));
-    if (r->since.at && !clock_since(r->since, &s->since_ms))
-        return command_wrong("--since is neither a moment nor a time ago", r->since);
-    if (r->until.at && !clock_since(r->until, &s->until_ms))
-        return command_wrong("--until is neither a moment nor a time ago", r->until);
-    return command_split_place(s);
+        r->id = str_of(call->words[1]);
+    int code = command_split_place(r);
+    command_choose(r->which, "sink", r->sink);
+    command_choose(r->which, "endpoint", r->endpoint);
+    command_choose(r->which, "class", r->class);
+    command_choose(r->which, "type", r->type);
+    command_choose(r->which, "source", r->source);
+    command_choose(r->which, "id", r->id);
+    command_choose(r->which, "state", r->state);
+    code = code ? code : command_choose_time(r->which, "since", r->since);
+    return code ? code : command_choose_time(r->which, "until", r->until);
 }
 
 static bool command_is_filtered(const struct request *r)
 {
-    const struct selection *s = &r->selection;
-    return s->owner.at || s->endpoint.at || s->class.at || s->type_prefix.at || s->source_prefix.at || s->id.at
-           || r->since.at || r->until.at;
+    return r->sink.at || r->endpoint.at || r->class.at || r->type.at || r->source.at || r->id.at || r->since.at
+           || r->until.at;
+}
+
+/* ---- pages ---- */
+
+typedef bool command_letter_fn(struct request *r, const json_t *letter, void *ctx, struct err *e);
+
+/* Calls each() for the letters, the newest first, at most `most`. How many match; -1 with *e. */
+static int64_t command_each(struct request *r, int64_t most, command_letter_fn *each, void *ctx, struct err *e)
+{
+    int64_t matched = -1, count = 0;
+    bool good = true;
+    const json_t *letter;
+    size_t i;
+    char after[32] = "";
+    do {
+        int64_t room = most - count < FILING_PAGE ? most - count : FILING_PAGE;
+        json_object_set_new(r->which, "limit", json_integer(room));
+        if (*after)
+            json_object_set_new(r->which, "after", json_string(after));
+        json_t *page = filing_list(&r->filing, r->which, e);
+        good = page != NULL;
+        json_array_foreach(json_object_get(page, "items"), i, letter)
+        {
+            good = good && each(r, letter, ctx, e);
+        }
+        count += (int64_t)i;
+        matched = matched < 0 ? json_integer_value(json_object_get(page, "matched")) : matched;
+        snprintf(after, sizeof after, "%s", json_text(page, "next"));
+        json_decref(page);
+    } while (good && *after && count < most);
+    json_object_del(r->which, "after");
+    json_object_del(r->which, "limit");
+    return good ? matched : -1;
 }
 
 /* ---- list, show ---- */
 
-static bool command_fit_letter(void *ctx, struct letter *l, struct err *e)
+static bool command_fit_letter(struct request *r, const json_t *letter, void *ctx, struct err *e)
 {
-    struct request *r = ctx;
-    (void)e;
-    print_table_fit(&r->table, l);
+    struct filing_letter l;
+    (void)r, (void)e;
+    filing_read(&l, letter);
+    print_table_fit(ctx, &l.letter);
+    filing_free(&l);
     return true;
 }
 
-static bool command_list_letter(void *ctx, struct letter *l, struct err *e)
+static bool command_list_letter(struct request *r, const json_t *letter, void *ctx, struct err *e)
 {
-    const struct request *r = ctx;
+    struct filing_letter l;
     (void)e;
+    filing_read(&l, letter);
     if (r->json)
-        print_json(l, stdout);
+        print_json(&l.letter, stdout);
     else
-        print_table_row(&r->table, l, stdout);
+        print_table_row(ctx, &l.letter, stdout);
+    filing_free(&l);
+    return true;
+}
+
+static bool command_no_letter(struct request *r, const json_t *letter, void *ctx, struct err *e)
+{
+    (void)r, (void)letter, (void)ctx, (void)e;
     return true;
 }
 
 /* Says how many letters are not listed because they were discarded. */
-static int command_say_discarded(struct letters *st, const struct request *r, struct err *e)
+static int command_say_discarded(struct request *r, struct err *e)
 {
-    struct selection discarded = r->selection;
-    discarded.dead = discarded.redriven = false;
-    discarded.discarded = true;
-    int64_t count = r->json || r->state.at ? 0 : letters_matches(st, &discarded, e);
+    if (r->json || r->state.at)
+        return COMMAND_DONE;
+    json_object_set_new(r->which, "state", json_string("discarded"));
+    int64_t count = command_each(r, 1, command_no_letter, NULL, e);
     if (count < 0)
         return command_fail(e);
     if (count)
@@ -177,62 +246,208 @@ static int command_say_discarded(struct letters *st, const struct request *r, st
     return COMMAND_DONE;
 }
 
-static int command_list(struct letters *st, struct request *r, const struct command_call *call)
+static int command_list(struct request *r, const struct command_call *call)
 {
-    struct err e;
+    struct err e = { "" };
+    struct print_table table = { .with_state = r->state.at && !str_eq(r->state, STR("dead")) };
     (void)call;
-    int64_t matches = letters_matches(st, &r->selection, &e);
     int64_t most = r->most ? r->most : r->all || r->json ? INT64_MAX : COMMAND_LIST;
-    if (matches < 0)
-        return command_fail(&e);
-    r->table.with_state = r->selection.redriven || r->selection.discarded;
-    if (!r->json && matches > 0) {
-        if (letters_each(st, &r->selection, true, most, command_fit_letter, r, &e) < 0)
-            return command_fail(&e);
-        print_table_head(&r->table, stdout);
-    }
-    int64_t shown = letters_each(st, &r->selection, true, most, command_list_letter, r, &e);
-    if (shown < 0)
+    int64_t matches = r->json ? 0 : command_each(r, most, command_fit_letter, &table, &e);
+    if (matches > 0)
+        print_table_head(&table, stdout);
+    if (matches < 0 || ((r->json || matches > 0) && command_each(r, most, command_list_letter, &table, &e) < 0))
         return command_fail(&e);
     if (!r->json && matches == 0)
         fputs("no dead letters match\n", stderr);
-    if (!r->json && matches > shown)
-        printf("... and %" PRId64 " older ones (--limit N, --all)\n", matches - shown);
-    return command_say_discarded(st, r, &e);
+    if (!r->json && matches > most)
+        printf("... and %" PRId64 " older ones (--limit N, --all)\n", matches - most);
+    return command_say_discarded(r, &e);
 }
 
-static bool command_show_letter(void *ctx, struct letter *l, struct err *e)
+static bool command_show_letter(struct request *r, const json_t *listed, void *ctx, struct err *e)
 {
-    const struct request *r = ctx;
-    (void)e;
-    if (r->raw)
-        fwrite(l->record.value.at ? l->record.value.at : "", 1, l->record.value.n, stdout);
-    else if (r->json)
-        print_json(l, stdout);
-    else {
-        print_letter(l, COMMAND_SHOW_BYTES, stdout);
-        fputc('\n', stdout);
+    struct filing_letter l;
+    struct buf data = buf_new(COMMAND_DATA);
+    bool *shown = ctx;
+    json_t *letter = r->json ? json_incref((json_t *)(uintptr_t)listed)
+                             : filing_show(&r->filing, json_text(listed, "letter"), &data, e);
+    if (!letter && !e->text[0])
+        return true; /* gone meanwhile */
+    if (letter) {
+        *shown = true;
+        filing_read(&l, letter);
+        l.letter.record.value = r->json ? l.letter.record.value : data.n ? buf_str(&data) : STR_ABSENT;
+        if (r->raw)
+            fwrite(data.n ? data.at : "", 1, data.n, stdout);
+        else if (r->json)
+            print_json(&l.letter, stdout);
+        else {
+            print_letter(&l.letter, COMMAND_SHOW_BYTES, stdout);
+            fputc('\n', stdout);
+        }
+        filing_free(&l);
     }
-    return true;
+    buf_free(&data);
+    json_decref(letter);
+    return letter;
 }
 
-static int command_show(struct letters *st, struct request *r, const struct command_call *call)
+static int command_show(struct request *r, const struct command_call *call)
 {
-    struct err e;
+    struct err e = { "" };
+    bool shown = false;
     (void)call;
     if (!command_is_filtered(r) && !r->all)
         return command_wrong("show needs an ID, a filter or --all", STR_ABSENT);
     if (!r->state.at)
-        r->selection.redriven = r->selection.discarded = true;
-    int64_t shown = letters_each(st, &r->selection, true, r->most ? r->most : INT64_MAX, command_show_letter, r, &e);
-    if (shown < 0)
+        json_object_set_new(r->which, "state", json_string("all"));
+    r->json = r->json && !r->raw;
+    if (command_each(r, r->most ? r->most : INT64_MAX, command_show_letter, &shown, &e) < 0)
         return command_fail(&e);
-    if (shown == 0)
+    if (!shown)
         fputs("no dead letters match\n", stderr);
     return shown ? COMMAND_DONE : COMMAND_FAILED;
 }
 
 /* ---- redrive, discard ---- */
+
+struct ending { /* of letters, page by page */
+    bool discard, begun, interrupted;
+    int64_t done, refused, skipped, total;
+    int64_t began_ms, said_ms;
+    char after[32];
+    bool unmarked; /* it was said that the file could not be told */
+};
+
+static void command_print_result(const char *verb, const char *why, const char *to, const struct letter *l)
+{
+    printf("%-9s ", verb);
+    print_clean(l->owner.n ? l->owner : STR("?"), 0, stdout);
+    if (l->endpoint.at) {
+        fputc('/', stdout);
+        print_clean(l->endpoint, 0, stdout);
+    }
+    fputc(' ', stdout);
+    print_clean(l->type.at ? l->type : STR("(no event)"), 0, stdout);
+    fputc(' ', stdout);
+    if (l->id.at)
+        print_clean(l->id, 0, stdout);
+    else
+        print_origin(l, 0, stdout);
+    if (to)
+        printf(" to %s", to);
+    if (why)
+        fputs(": ", stdout);
+    print_clean(str_of(why ? why : ""), 0, stdout);
+    fputc('\n', stdout);
+}
+
+/* Says what became of a letter. */
+static void command_say(const struct request *r, const json_t *one)
+{
+    struct filing_letter l;
+    const char *verb = json_text(one, "result"), *why = json_string_value(json_object_get(one, "why"));
+    filing_read(&l, one);
+    if (r->json)
+        print_json_result(verb, why, r->to.at, &l.letter, stdout);
+    else
+        command_print_result(verb, why, r->to.at, &l.letter);
+    filing_free(&l);
+}
+
+static void command_say_progress(struct ending *en)
+{
+    int64_t now = clock_mono_ms();
+    if (isatty(STDOUT_FILENO) || now - en->said_ms < COMMAND_SAY_MS)
+        return;
+    en->said_ms = now;
+    fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", en->done + en->refused, en->total);
+}
+
+/* What a page said. */
+static void command_take(const struct request *r, struct ending *en, const json_t *page)
+{
+    int64_t skipped = json_integer_value(json_object_get(page, "skipped")), named = 0;
+    const char *unmarked = json_text(page, "unmarked");
+    const json_t *one;
+    size_t i;
+    json_array_foreach(json_object_get(page, "items"), i, one)
+    {
+        command_say(r, one);
+        named += strcmp(json_text(one, "result"), "skipped") == 0;
+    }
+    if (skipped > named && !r->json)
+        printf("... and %" PRId64 " older ones\n", skipped - named);
+    if (*unmarked && !en->unmarked)
+        fprintf(stderr, "aqueduct dead: %s; the letters stay listed as they were until the daemon has noted them\n",
+                unmarked);
+    en->unmarked = en->unmarked || *unmarked;
+    en->skipped += skipped;
+    en->done += json_integer_value(json_object_get(page, "done"));
+    en->refused += json_integer_value(json_object_get(page, "refused"));
+    snprintf(en->after, sizeof en->after, "%s", json_text(page, "next"));
+    if (!en->begun) { /* what dies again meanwhile is not taken twice */
+        int64_t matched = json_integer_value(json_object_get(page, "matched"));
+        en->total = r->most && r->most < matched ? r->most : matched;
+        en->begun = true;
+    }
+}
+
+/* Most letters of the next page: a rate makes small ones. */
+static int64_t command_room(const struct request *r, const struct ending *en)
+{
+    int64_t most = en->begun ? en->total
+                   : r->most ? r->most
+                             : REDRIVE_BATCH,
+            left = most - en->done - en->refused, part = r->rate ? r->rate / COMMAND_PARTS : REDRIVE_BATCH;
+    part = part < 1 ? 1 : part < REDRIVE_BATCH ? part : REDRIVE_BATCH;
+    return left < part ? left : part;
+}
+
+/* Waits until one more may be done; false: asked to end. */
+static bool command_may_go_on(const struct request *r, const struct ending *en)
+{
+    int64_t due = r->rate ? en->began_ms + en->done * 1000 / r->rate : 0, wait = due - clock_mono_ms();
+    return wait > 0 ? interrupt_wait(wait) : !interrupt_asked();
+}
+
+/* One page after the other. False with *e. */
+static bool command_do(struct request *r, struct ending *en, struct err *e)
+{
+    bool good = true, more = true;
+    while (good && more) {
+        json_object_set_new(r->which, "limit", json_integer(command_room(r, en)));
+        if (*en->after)
+            json_object_set_new(r->which, "after", json_string(en->after));
+        json_t *page = filing_end(&r->filing, r->which, en->discard, e);
+        if (!page)
+            return false;
+        command_take(r, en, page);
+        command_say_progress(en);
+        good = json_is_null(json_object_get(page, "error")) || err_set(e, "%s", json_text(page, "error"));
+        en->interrupted = json_is_true(json_object_get(page, "interrupted"));
+        json_decref(page);
+        more = *en->after && !en->interrupted && command_room(r, en) > 0;
+        if (good && more)
+            more = !(en->interrupted = !command_may_go_on(r, en));
+    }
+    return good;
+}
+
+static void command_say_total(const struct request *r, const struct ending *en)
+{
+    if (r->json)
+        printf("{\"result\":\"total\",\"%s\":%" PRId64 ",\"refused\":%" PRId64 ",\"skipped\":%" PRId64
+               ",\"of\":%" PRId64 ",\"dry_run\":%s,\"interrupted\":%s}\n",
+               en->discard ? "discarded" : "redriven", en->done, en->refused, en->skipped, en->total,
+               r->dry_run ? "true" : "false", en->interrupted ? "true" : "false");
+    else if (en->total)
+        printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n",
+               r->dry_run    ? en->discard ? "would discard" : "would redrive"
+               : en->discard ? "discarded"
+                             : "redriven",
+               en->done, en->refused, en->total);
+}
 
 /* Nothing of the selection is to be done; `skipped`: so many were redriven before. */
 static int command_nothing(const struct request *r, int64_t skipped)
@@ -245,33 +460,29 @@ static int command_nothing(const struct request *r, int64_t skipped)
     return COMMAND_FAILED;
 }
 
-/* Leaves out, says and counts what was redriven before. */
-static bool command_skip(struct redrive *d, struct letters *st, struct request *r, struct err *e)
-{
-    return r->again || d->as.becomes == LETTER_DISCARDED || redrive_leave_out(d, st, &r->selection, e);
-}
-
-static int command_end(struct redrive *d, struct letters *st, struct request *r)
+static int command_end(struct request *r, bool discard)
 {
     struct err e = { "" };
-    int64_t matches = command_skip(d, st, r, &e) ? letters_matches(st, &r->selection, &e) : -1;
-    if (matches < 0)
-        return command_fail(&e);
-    d->total = r->most && r->most < matches ? r->most : matches; /* what dies again meanwhile is not taken twice */
-    bool good = d->total == 0 || redrive_letters(d, st, &r->selection, d->total, &e);
-    if (d->total || r->json)
-        results_say_total(&d->as, d->total);
+    struct ending en = { .discard = discard, .began_ms = clock_mono_ms(), .said_ms = clock_mono_ms() };
+    if (!command_is_filtered(r))
+        json_object_set_new(r->which, "all", json_true());
+    if (r->dry_run)
+        json_object_set_new(r->which, "dry_run", json_true());
+    interrupt_watch();
+    bool good = command_do(r, &en, &e);
+    if (en.begun)
+        command_say_total(r, &en);
     if (!good)
         return command_fail(&e);
-    if (d->as.interrupted)
+    if (en.interrupted)
         fprintf(stderr, "aqueduct dead: interrupted: %" PRId64 " of %" PRId64 " are left; the same command goes on\n",
-                d->total - d->as.done - d->as.refused, d->total);
-    if (d->total == 0)
-        return command_nothing(r, d->as.skipped);
-    return d->as.refused || d->as.interrupted ? COMMAND_FAILED : COMMAND_DONE;
+                en.total - en.done - en.refused, en.total);
+    if (en.total == 0)
+        return command_nothing(r, en.skipped);
+    return en.refused || en.interrupted ? COMMAND_FAILED : COMMAND_DONE;
 }
 
-static int command_redrive(struct letters *st, struct request *r, const struct command_call *call)
+static int command_redrive(struct request *r, const struct command_call *call)
 {
     struct err e;
     struct command_place to = { 0 };
@@ -281,32 +492,20 @@ static int command_redrive(struct letters *st, struct request *r, const struct c
         command_fail(&e);
         return COMMAND_USAGE;
     }
-    struct redrive *d = mem_alloc(sizeof *d);
-    *d = (struct redrive){
-        .call = call,
-        .as = { .becomes = LETTER_REDRIVEN, .to = to, .dry_run = r->dry_run, .json = r->json },
-        .again = r->again,
-        .rate = r->rate,
-    };
-    int code = command_end(d, st, r);
-    free(d);
-    return code;
+    command_choose(r->which, "to", r->to);
+    if (r->again)
+        json_object_set_new(r->which, "again", json_true());
+    return command_end(r, false);
 }
 
-static int command_discard(struct letters *st, struct request *r, const struct command_call *call)
+static int command_discard(struct request *r, const struct command_call *call)
 {
+    (void)call;
     if (!command_is_filtered(r) && !r->all)
         return command_wrong("discard needs an ID, a filter or --all", STR_ABSENT);
     if (r->to.at || r->rate || r->again)
         return command_wrong("--to, --rate and --again go with redrive", STR_ABSENT);
-    struct redrive *d = mem_alloc(sizeof *d);
-    *d = (struct redrive){
-        .call = call,
-        .as = { .becomes = LETTER_DISCARDED, .dry_run = r->dry_run, .json = r->json },
-    };
-    int code = command_end(d, st, r);
-    free(d);
-    return code;
+    return command_end(r, true);
 }
 
 /* ---- the command ---- */
@@ -315,9 +514,9 @@ extern const struct command dead_command;
 extern const struct sink_ops dead_letter_sink;
 
 /* The configured dead_letter sink whose file is meant; NULL after saying why not. */
-static const struct dead_letter *command_sink(const struct command_call *call, struct str from)
+static const struct sink *command_sink(const struct command_call *call, struct str from)
 {
-    const struct dead_letter *found = NULL;
+    const struct sink *found = NULL;
     size_t count = 0;
     for (size_t i = 0; i < call->sink_count; i++) {
         const struct sink *s = call->sinks[i];
@@ -325,7 +524,7 @@ static const struct dead_letter *command_sink(const struct command_call *call, s
             continue;
         count++;
         if (!from.at || str_eq(from, str_of(s->id)))
-            found = (const struct dead_letter *)s;
+            found = s;
     }
     if (!found && from.at)
         fprintf(stderr, "aqueduct dead: the configuration has no dead_letter sink named %.*s\n", STR_ARG(from));
@@ -341,7 +540,7 @@ static const struct dead_letter *command_sink(const struct command_call *call, s
 
 static const struct verb {
     const char *name;
-    int (*run)(struct letters *st, struct request *r, const struct command_call *call);
+    int (*run)(struct request *r, const struct command_call *call);
 } command_verbs[] = {
     { "list", command_list },
     { "show", command_show },
@@ -365,18 +564,15 @@ static int command_run(struct command_call *call)
     const struct verb *verb = command_verb(call->word_count ? call->words[0] : "");
     if (!verb)
         return command_wrong("list, show, redrive or discard", call->word_count ? str_of(call->words[0]) : STR_ABSENT);
+    r->which = json_object();
     int code = command_select(call, r);
-    if (code)
-        return code;
-    const struct dead_letter *sink = command_sink(call, r->from);
-    if (!sink)
-        return COMMAND_FAILED;
-    struct err e;
-    struct letters *st = letters_open(sink->path, false, &e);
-    if (!st)
-        return command_fail(&e);
-    code = names_known(st, &r->selection, call) ? verb->run(st, r, call) : COMMAND_USAGE;
-    letters_close(st);
+    const struct sink *sink = code ? NULL : command_sink(call, r->from);
+    if (sink) {
+        r->filing = (struct filing){ .call = call, .sink = sink };
+        code = names_known(&r->filing, r->sink, r->endpoint) ? verb->run(r, call) : COMMAND_USAGE;
+    } else
+        code = code ? code : COMMAND_FAILED;
+    json_decref(r->which);
     return code;
 }
 

@@ -48,6 +48,7 @@ struct selection { /* which letters; absent and 0: any */
     int64_t since_ms, until_ms;             /* last attempt at or after, and before */
     bool dead, redriven, discarded;         /* states that are wanted */
     int64_t redrives_below, redrives_least; /* of those that are dead: redriven fewer times than that, or so often */
+    int64_t behind;                         /* letters_each, the oldest first: those filed after this one; 0: all */
 };
 
 struct letters;

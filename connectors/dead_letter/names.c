@@ -31,13 +31,6 @@ static bool names_configured(const struct command_call *call, struct str sink, s
     return false;
 }
 
-/* Has a letter these, whatever its state? What cannot be read counts as one: reading it for good says why. */
-static bool names_of_letter(struct letters *st, struct str owner, struct str endpoint)
-{
-    struct selection all = { .owner = owner, .endpoint = endpoint, .dead = true, .redriven = true, .discarded = true };
-    return letters_matches(st, &all, NULL) != 0;
-}
-
 static void names_say(const char *what, struct str of, const char *has, struct str name, const char *const *names)
 {
     const char *near = str_nearest(name, names);
@@ -74,16 +67,16 @@ static void names_say_endpoint(const struct command_call *call, struct str sink,
         names_say("--endpoint: no sink has an endpoint named ", STR(""), "", endpoint, names);
 }
 
-bool names_known(struct letters *st, const struct selection *sel, const struct command_call *call)
+bool names_known(struct filing *f, struct str sink, struct str endpoint)
 {
-    if (sel->owner.at && !names_configured(call, sel->owner, STR_ABSENT) && !names_is_source(call, sel->owner)
-        && !names_of_letter(st, sel->owner, STR_ABSENT)) {
-        names_say_owner(call, sel->owner);
+    const struct command_call *call = f->call;
+    if (sink.at && !names_configured(call, sink, STR_ABSENT) && !names_is_source(call, sink)
+        && !filing_has(f, sink, STR_ABSENT)) {
+        names_say_owner(call, sink);
         return false;
     }
-    if (sel->endpoint.at && !names_configured(call, sel->owner, sel->endpoint)
-        && !names_of_letter(st, sel->owner, sel->endpoint)) {
-        names_say_endpoint(call, sel->owner, sel->endpoint);
+    if (endpoint.at && !names_configured(call, sink, endpoint) && !filing_has(f, sink, endpoint)) {
+        names_say_endpoint(call, sink, endpoint);
         return false;
     }
     return true;

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Redrives and discards dead letters, batch by batch. */
 #include "connectors/dead_letter/redrive.h"
-#include <inttypes.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "bridge/event/trail.h"
 #include "bridge/lib/crash.h"
-#include "bridge/lib/interrupt.h"
 #include "connectors/dead_letter/names.h"
 
 enum {
@@ -16,7 +12,6 @@ enum {
     REDRIVE_TIMES = 3,       /* of one letter; then it is not taken again */
     REDRIVE_PARTS = 4,       /* batches a second, with a rate */
     REDRIVE_WAIT_MS = 100,   /* between two questions whether to go on */
-    REDRIVE_SAY_MS = 2000,   /* between two lines about the progress */
     REDRIVE_SKIPPED = 20,    /* most that are named, newest first */
     REDRIVE_FAILURES = 3, /* one record that cannot be published is that record's; so many in a row are the broker's */
 };
@@ -49,8 +44,8 @@ static char *redrive_text(struct str s)
 /* The event, for the sink's redrive topic. */
 static void redrive_event(const struct redrive *d, const struct letter *l, struct redrive_record *out)
 {
-    out->owner = d->as.to.sink ? str_dup(str_of(d->as.to.sink)) : str_dup(l->owner);
-    out->endpoint = d->as.to.sink ? redrive_text(str_of(d->as.to.endpoint)) : redrive_text(l->endpoint);
+    out->owner = d->to.sink ? str_dup(str_of(d->to.sink)) : str_dup(l->owner);
+    out->endpoint = d->to.sink ? redrive_text(str_of(d->to.endpoint)) : redrive_text(l->endpoint);
     out->topic = topic_name(d->call->prefix, TOPIC_REDRIVE, out->owner);
     trail_move(&out->moved, &l->record, out->topic, (const char *const[]){ TRAIL_ENDPOINT, out->endpoint, NULL });
 }
@@ -60,16 +55,15 @@ static void redrive_news(const struct redrive *d, const struct letter *l, struct
 {
     out->owner = str_dup(l->owner);
     out->endpoint = redrive_text(l->endpoint);
-    out->identity = d->as.becomes == LETTER_DISCARDED ? redrive_text(l->identity) : NULL;
-    const struct command_place *to = &d->as.to;
+    out->identity = d->becomes == LETTER_DISCARDED ? redrive_text(l->identity) : NULL;
+    const struct command_place *to = &d->to;
     out->to = to->sink ? trail_place(to->sink, to->endpoint) : NULL;
     out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
     clock_text(l->last_ms, out->last);
     trail_move(&out->moved, &l->record, out->topic,
                (const char *const[]){ l->of_source ? TRAIL_SOURCE : TRAIL_SINK, out->owner, TRAIL_ENDPOINT,
-                                      out->endpoint, TRAIL_STATE, letter_state(d->as.becomes), TRAIL_LETTER,
-                                      out->identity, TRAIL_TO, out->to, TRAIL_LAST, l->last_ms ? out->last : NULL,
-                                      NULL });
+                                      out->endpoint, TRAIL_STATE, letter_state(d->becomes), TRAIL_LETTER, out->identity,
+                                      TRAIL_TO, out->to, TRAIL_LAST, l->last_ms ? out->last : NULL, NULL });
     out->moved.record.value = STR_ABSENT;
 }
 
@@ -77,7 +71,7 @@ static void redrive_news(const struct redrive *d, const struct letter *l, struct
 static void redrive_resent(const struct redrive *d, const struct letter *l, struct redrive_record *out)
 {
     out->topic = topic_name(d->call->prefix, TOPIC_DEAD_LETTER, NULL);
-    trail_resent(&out->moved, &l->record, out->topic, d->as.to.sink, d->as.to.endpoint);
+    trail_resent(&out->moved, &l->record, out->topic, d->to.sink, d->to.endpoint);
 }
 
 static enum outcome redrive_publish(const struct redrive *d, const struct redrive_record *records, size_t count,
@@ -104,8 +98,8 @@ static void redrive_drop(struct redrive *d, size_t kept)
 
 static void redrive_refuse(struct redrive *d, const struct letter *l, const char *why)
 {
-    results_say(&d->as, "refused", why, l);
-    d->as.refused++;
+    d->said(d->said_to, "refused", why, l);
+    d->refused++;
 }
 
 /* Publishes the events one after the other, since not all of them can be stored: what cannot is refused. False with *e when
@@ -130,7 +124,7 @@ static bool redrive_singly(struct redrive *d, const struct redrive_record *event
 
 static bool redrive_events(struct redrive *d, struct err *e)
 {
-    if (d->as.becomes == LETTER_DISCARDED)
+    if (d->becomes == LETTER_DISCARDED)
         return true;
     size_t count = d->count;
     struct redrive_record *events = mem_alloc(count * sizeof *events);
@@ -150,7 +144,7 @@ static bool redrive_tell(const struct redrive *d, struct err *e)
     struct redrive_record *news = mem_alloc(2 * d->count * sizeof *news);
     for (size_t i = 0; i < d->count; i++) {
         redrive_news(d, &d->batch[i], &news[count++]);
-        if (d->as.to.sink)
+        if (d->to.sink)
             redrive_resent(d, &d->batch[i], &news[count++]);
     }
     bool ok = redrive_publish(d, news, count, e) == OUTCOME_STORED;
@@ -161,24 +155,10 @@ static bool redrive_tell(const struct redrive *d, struct err *e)
 /* Notes in the file and in the topic what became of the batch. */
 static bool redrive_note(struct redrive *d, struct err *e)
 {
-    struct err why;
-    bool marked = letters_mark(d->letters, d->batch, d->count, d->as.becomes, &why);
-    if (!marked && !d->unmarked && !d->goes_on)
-        fprintf(stderr, "aqueduct dead: %s; the letters stay listed as they were until the daemon has noted them\n",
-                why.text);
-    d->unmarked = d->unmarked || !marked;
+    bool marked = letters_mark(d->letters, d->batch, d->count, d->becomes, &d->unmarked);
     return redrive_tell(d, e)
            || err_prefix(e, "the last %zu were %s, but the dead-letter topic could not be told%s", d->count,
-                         letter_state(d->as.becomes), marked ? "" : "; they are still listed as they were");
-}
-
-static void redrive_say_progress(struct redrive *d)
-{
-    int64_t now = clock_mono_ms();
-    if (d->goes_on || isatty(STDOUT_FILENO) || now - d->said_ms < REDRIVE_SAY_MS)
-        return;
-    d->said_ms = now;
-    fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", d->as.done + d->as.refused, d->total);
+                         letter_state(d->becomes), marked ? "" : "; they are still listed as they were");
 }
 
 /* Takes out what another command, or the daemon, has redriven or discarded since it was loaded. */
@@ -220,21 +200,18 @@ static bool redrive_flush(struct redrive *d, struct err *e)
     bool ok = d->count == 0 || redrive_do(d, e);
     letters_unclaim(d->letters);
     for (size_t i = 0; i < d->count; i++)
-        results_say(&d->as, letter_state(d->as.becomes), NULL, &d->batch[i]);
-    d->as.done += (int64_t)d->count;
+        d->said(d->said_to, letter_state(d->becomes), NULL, &d->batch[i]);
+    d->done += (int64_t)d->count;
     redrive_drop(d, 0);
-    redrive_say_progress(d);
     return ok;
 }
 
 /* Waits so long; false: asked to end. */
 static bool redrive_wait(const struct redrive *d, int64_t ms)
 {
-    if (!d->goes_on)
-        return ms > 0 ? interrupt_wait(ms) : !interrupt_asked();
     int64_t until = clock_mono_ms() + ms, left;
     bool goes_on;
-    while ((goes_on = d->goes_on(d->ctx, d->as.done + d->as.refused, d->total)) && (left = until - clock_mono_ms()) > 0)
+    while ((goes_on = d->goes_on(d->ctx, d->done + d->refused, d->total)) && (left = until - clock_mono_ms()) > 0)
         poll(NULL, 0, left < REDRIVE_WAIT_MS ? (int)left : REDRIVE_WAIT_MS);
     return goes_on;
 }
@@ -242,9 +219,9 @@ static bool redrive_wait(const struct redrive *d, int64_t ms)
 /* Waits until one more may be done; false: asked to end. */
 static bool redrive_may_go_on(struct redrive *d)
 {
-    int64_t due = d->rate ? d->began_ms + d->as.done * 1000 / d->rate : 0;
-    d->as.interrupted = !redrive_wait(d, due - clock_mono_ms());
-    return !d->as.interrupted;
+    int64_t due = d->rate ? d->began_ms + d->done * 1000 / d->rate : 0;
+    d->interrupted = !redrive_wait(d, due - clock_mono_ms());
+    return !d->interrupted;
 }
 
 /* ---- the letters ---- */
@@ -252,7 +229,7 @@ static bool redrive_may_go_on(struct redrive *d)
 /* False with *e: why this letter cannot be redriven or discarded. */
 static bool redrive_allowed(const struct redrive *d, const struct letter *l, struct err *e)
 {
-    if (d->as.becomes == LETTER_DISCARDED)
+    if (d->becomes == LETTER_DISCARDED)
         return l->state == LETTER_DEAD || err_set(e, "is not dead");
     if (l->of_source)
         return err_set(e, "never reached a sink; it is of the source");
@@ -262,7 +239,7 @@ static bool redrive_allowed(const struct redrive *d, const struct letter *l, str
         return err_set(e, "is too large to be read from the file of dead letters");
     if (l->state == LETTER_REDRIVEN && !d->again)
         return err_set(e, "was redriven before (--again)");
-    return d->as.to.sink || names_reachable(d->call, l, e); /* else the daemon would find nobody to send it to */
+    return d->to.sink || names_reachable(d->call, l, e); /* else the daemon would find nobody to send it to */
 }
 
 static size_t redrive_room(const struct redrive *d)
@@ -275,15 +252,16 @@ static bool redrive_letter(void *ctx, struct letter *l, struct err *e)
 {
     struct redrive *d = ctx;
     struct err why;
+    d->last = l->seq;
     if (!redrive_allowed(d, l, &why)) {
         redrive_refuse(d, l, why.text);
         return true;
     }
-    if (d->as.dry_run) {
-        results_say(&d->as, "would", NULL, l);
-        d->as.done++;
-        d->as.interrupted = !redrive_wait(d, 0);
-        return !d->as.interrupted;
+    if (d->dry_run) {
+        d->said(d->said_to, "would", NULL, l);
+        d->done++;
+        d->interrupted = !redrive_wait(d, 0);
+        return !d->interrupted;
     }
     d->bytes += l->record.value.n;
     d->batch[d->count++] = *l;
@@ -296,21 +274,20 @@ static bool redrive_letter(void *ctx, struct letter *l, struct err *e)
 bool redrive_letters(struct redrive *d, struct letters *st, const struct selection *sel, int64_t most, struct err *e)
 {
     d->letters = st;
-    d->began_ms = d->said_ms = clock_mono_ms();
-    if (!d->goes_on)
-        interrupt_watch();
+    d->began_ms = clock_mono_ms();
     bool ok = letters_each(st, sel, false, most, redrive_letter, d, e) >= 0 && redrive_flush(d, e);
     redrive_drop(d, 0);
-    return ok || d->as.interrupted;
+    return ok || d->interrupted;
 }
 
 static bool redrive_skip(void *ctx, struct letter *l, struct err *e)
 {
+    const struct redrive *d = ctx;
     (void)e;
-    results_say(ctx, "skipped",
-                l->state == LETTER_DEAD ? "was redriven again and again, and is dead each time (--again)"
-                                        : "was redriven before (--again)",
-                l);
+    d->said(d->said_to, "skipped",
+            l->state == LETTER_DEAD ? "was redriven again and again, and is dead each time (--again)"
+                                    : "was redriven before (--again)",
+            l);
     return true;
 }
 
@@ -318,19 +295,17 @@ static bool redrive_skip(void *ctx, struct letter *l, struct err *e)
 static bool redrive_say_skipped(struct redrive *d, struct letters *st, const struct selection *sel, struct err *e)
 {
     int64_t count = letters_matches(st, sel, e);
-    int64_t said = count < 0 ? -1 : letters_each(st, sel, true, REDRIVE_SKIPPED, redrive_skip, &d->as, e);
-    if (said >= 0 && count > said && !d->as.json && !d->as.said)
-        printf("... and %" PRId64 " older ones\n", count - said);
-    d->as.skipped = count;
+    int64_t said = count < 0 ? -1 : letters_each(st, sel, true, REDRIVE_SKIPPED, redrive_skip, d, e);
+    d->skipped = count;
     return said >= 0;
 }
 
-bool redrive_leave_out(struct redrive *d, struct letters *st, struct selection *sel, struct err *e)
+bool redrive_leave_out(struct redrive *d, struct letters *st, struct selection *sel, bool say, struct err *e)
 {
     struct selection before = *sel;
     before.redriven = sel->dead && !sel->redriven; /* else each is refused by itself */
     before.discarded = false;
     before.redrives_least = REDRIVE_TIMES;
     sel->redrives_below = REDRIVE_TIMES;
-    return redrive_say_skipped(d, st, &before, e);
+    return !say || redrive_say_skipped(d, st, &before, e);
 }

@@ -220,7 +220,7 @@ static int64_t selection_out_of_order(const struct letters *st, struct err *e)
 int64_t letters_each(struct letters *st, const struct selection *sel, bool newest, int64_t most, letters_each_fn *each,
                      void *ctx, struct err *e)
 {
-    int64_t page[SELECTION_PAGE], after = 0, total = 0, n;
+    int64_t page[SELECTION_PAGE], after = newest ? 0 : sel->behind, total = 0, n;
     bool begun = false;
     do {
         int64_t room = most - total < SELECTION_PAGE ? most - total : SELECTION_PAGE;

@@ -126,14 +126,14 @@ def test_what_is_shown_of_an_answer_holds_no_secret(bridge, receivers):
     assert "not-to-be-shown" not in bridge.command("log", "--json").stdout + daemon.log()
 
 
-def test_without_a_log_or_a_topic_it_says_so(local_bridge, receivers):
+def test_without_a_log_or_attempts_it_says_so(local_bridge, receivers):
     receiver = receivers()
     local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "attempts: none"))
     done = local_bridge.command("log")
     assert done.returncode == 1 and done.stderr == f"aqueduct log: {local_bridge.folder}/data/aqueduct.db: there is no log yet\n"
     local_bridge.start().stop()
     done = local_bridge.command("log")
-    assert done.returncode == 1 and done.stderr == f"aqueduct log: there is no topic {local_bridge.name}-own.attempts yet\n"
+    assert done.returncode == 0 and done.stderr == "no attempts: no sink logs them (attempts: failures, sample or all)\n"
     done = local_bridge.command("log", "--since", "yesterday")
     assert done.returncode == 2 and '"yesterday" is neither a moment nor a time ago' in done.stderr
 

@@ -372,9 +372,11 @@ def test_a_killed_redrive_sends_again_and_loses_nothing(local_bridge, receivers)
     post_ok(daemon, *map(event, ids))
     wait_for(lambda: len(local_bridge.dead()) == 3)
     works.append(True)
+    daemon.stop()                       # the daemon's own: test_asked.py
     killed = subprocess.run([local_bridge.program, "dead", "redrive", "--all", "-c", str(local_bridge.config)], cwd=local_bridge.folder, capture_output=True,
                             env=os.environ | {"AQUEDUCT_CRASH_AT": "command-redrive-after-events"}, timeout=60)
     assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b""), killed.stderr
+    local_bridge.start()
     receiver.delivered(ids)
     assert {one["id"] for one in local_bridge.dead()} == ids, "nothing says yet that they were redriven"
     assert local_bridge.command("dead", "redrive", "--all").returncode == 0
