@@ -60,6 +60,22 @@ sqlite3 *local_backlog_open(const char *folder)
     return db;
 }
 
+/* What looks at a log reads the newest format alone; what cannot be opened, or not yet read, is told by who reads. */
+static bool backlog_is_known(const char *folder, const char *file, struct err *e)
+{
+    int64_t application, version;
+    sqlite3 *db = local_backlog_open(folder);
+    bool known = true;
+    if (db && local_store_number(db, &application, "PRAGMA application_id")
+        && local_store_number(db, &version, "PRAGMA user_version") && (application || version))
+        known = local_store_is_known(file, application, version, e)
+                && (version == LOCAL_VERSION
+                    || err_set(e, "%s: has format %lld: the next start of the daemon brings it to format %d", file,
+                               (long long)version, LOCAL_VERSION));
+    sqlite3_close(db);
+    return known;
+}
+
 bool local_backlog_readable(const struct broker_config *config, struct err *e)
 {
     if (!config->path || strcmp(config->path, ":memory:") == 0)
@@ -67,6 +83,7 @@ bool local_backlog_readable(const struct broker_config *config, struct err *e)
     char *file = str_join(config->path, "/aqueduct.db", "");
     bool readable = access(file, R_OK) == 0
                     || err_set(e, "%s: %s", file, errno == ENOENT ? "there is no log yet" : strerror(errno));
+    readable = readable && backlog_is_known(config->path, file, e);
     free(file);
     return readable;
 }

@@ -195,23 +195,28 @@ static bool store_refuse(struct local *b, struct err *e)
     return err_set(e, "broker.path: \"%s\": %s", b->file ? b->file : ":memory:", sqlite3_errmsg(b->link.db));
 }
 
+bool local_store_is_known(const char *file, int64_t application, int64_t version, struct err *e)
+{
+    if (application != LOCAL_APPLICATION)
+        return err_set(
+            e,
+            "broker.path: \"%s\" is a SQLite database of another program (application_id %lld): choose another folder",
+            file, (long long)application);
+    if (version < 1 || version > LOCAL_VERSION)
+        return err_set(
+            e,
+            "broker.path: \"%s\" has format %lld, this Aqueduct knows formats 1 to %d: use the version that wrote it",
+            file, (long long)version, LOCAL_VERSION);
+    return true;
+}
+
 static bool store_check_identity(struct local *b, struct err *e)
 {
     int64_t application, version;
     if (!local_store_number(b->link.db, &application, "PRAGMA application_id")
         || !local_store_number(b->link.db, &version, "PRAGMA user_version"))
         return store_refuse(b, e);
-    if (application != LOCAL_APPLICATION)
-        return err_set(
-            e,
-            "broker.path: \"%s\" is a SQLite database of another program (application_id %lld): choose another folder",
-            b->file, (long long)application);
-    if (version < 1 || version > LOCAL_VERSION)
-        return err_set(
-            e,
-            "broker.path: \"%s\" has format %lld, this Aqueduct knows formats 1 to %d: use the version that wrote it",
-            b->file, (long long)version, LOCAL_VERSION);
-    return true;
+    return local_store_is_known(b->file, application, version, e);
 }
 
 /* Brings a file of an earlier format to this one, in one transaction. */
