@@ -75,9 +75,9 @@ static void database_warn_of_owner(const struct sqlite_source *s)
 static char *database_uri(const char *path, const char *mode)
 {
     struct buf uri = buf_new(64 << 10);
-    char *real = realpath(path, NULL);
+    char *real = beside_path(path, "");
     buf_add_c(&uri, "file:");
-    for (const char *c = real ? real : path; *c; c++)
+    for (const char *c = real; *c; c++)
         if (strchr("?#%", *c))
             buf_printf(&uri, "%%%02X", (unsigned char)*c);
         else

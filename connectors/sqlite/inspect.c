@@ -39,7 +39,7 @@ static char *inspect_text(sqlite3_stmt *row, int column)
 static int64_t inspect_size(const char *path, const char *suffix)
 {
     struct stat st;
-    char *name = str_join(path, suffix, "");
+    char *name = beside_path(path, suffix);
     int64_t size = stat(name, &st) == 0 ? st.st_size : 0;
     free(name);
     return size;

@@ -34,7 +34,7 @@ static void probe_ignore(void *ctx, const char *rule, bool newest, const struct 
 static int64_t probe_size(const char *path, const char *suffix)
 {
     struct stat st;
-    char *name = str_join(path, suffix, "");
+    char *name = beside_path(path, suffix);
     int64_t size = stat(name, &st) == 0 ? st.st_size : -1;
     free(name);
     return size;

@@ -66,7 +66,7 @@ static bool review_file(const struct sqlite_source *s, bool *alone, struct err *
     close(fd);
     if (n > 0 && (n < (ssize_t)sizeof head || memcmp(head, magic, sizeof magic) != 0))
         return err_set(e, "path: \"%s\" is no SQLite database, or it is encrypted", path);
-    char *wal = str_join(path, "-wal", "");
+    char *wal = beside_path(path, "-wal");
     *alone = head[18] == 2 && access(wal, F_OK) != 0;
     free(wal);
     return true;

@@ -3,6 +3,7 @@
  *
  * From the ground up, above bridge/map/; each file calls only those above it in this list:
  *
+ *   beside     where the files of a database lie
  *   rows       the rows a rule remembers, by key
  *   times      where in a column of times the recent ones stand
  *   journals   which pages changed in rollback mode
@@ -353,7 +354,8 @@ struct sqlite_source {
     _Atomic int untriggered; /* outbox rules whose changes may not be written down; the same */
     struct wait {
         int inotify;           /* -1: none */
-        char *name;            /* the file's name in its folder */
+        char *place;           /* the file itself, where `path` leads to */
+        const char *name;      /* its name in its folder */
         char *journal;         /* the path of its rollback journal */
         bool commit;           /* the last notices told of a commit, not only of writing */
         bool noted;            /* some were taken that nobody waited for */
@@ -398,6 +400,10 @@ static inline uint64_t sqlite_schema_of(const struct sqlite_source *s)
 {
     return ((uint64_t)s->schema * 31 + s->file.ino) * 31 + s->file.dev + 1;
 }
+
+/* beside.c: where SQLite has the file of that ending ("-wal"; "": the database itself) of a database whose path may be a
+ * symbolic link: beside what it leads to. Freed by the caller. */
+char *beside_path(const char *path, const char *ending);
 
 /* rule.c */
 bool rule_check(const struct rule_options *o, struct err *e);

@@ -23,25 +23,41 @@ enum {
     WAIT_HEARD_FACTOR = 4, /* let go, it is looked at so many times less often where notices come */
 };
 
-void wait_open(struct sqlite_source *s)
-{
-    const char *slash = strrchr(s->path, '/');
-    s->wait.name = str_dup(str_of(slash ? slash + 1 : s->path));
-    s->wait.journal = str_join(s->path, "-journal", "");
-    s->wait.inotify = -1;
-}
-
 void wait_close(struct sqlite_source *s)
 {
     if (s->wait.inotify >= 0)
         close(s->wait.inotify);
-    free(s->wait.name);
+    s->wait.inotify = -1;
+    free(s->wait.place);
     free(s->wait.journal);
+}
+
+/* The path may lead elsewhere now: no notices of the folder of before. */
+static void wait_find(struct sqlite_source *s)
+{
+    char *place = beside_path(s->path, "");
+    if (s->wait.place && strcmp(place, s->wait.place) == 0) {
+        free(place);
+        return;
+    }
+    wait_close(s);
+    journals_lose(&s->pages.journals);
+    const char *slash = strrchr(place, '/');
+    s->wait.place = place;
+    s->wait.name = slash ? slash + 1 : place;
+    s->wait.journal = str_join(place, "-journal", "");
+}
+
+void wait_open(struct sqlite_source *s)
+{
+    s->wait.inotify = -1;
+    wait_find(s);
 }
 
 void wait_watch(struct sqlite_source *s)
 {
-    char *folder = str_dup(str_of(s->path)), *slash = strrchr(folder, '/');
+    wait_find(s);
+    char *folder = str_dup(str_of(s->wait.place)), *slash = strrchr(folder, '/');
     if (slash)
         slash[slash == folder] = '\0';
     if (s->wait.inotify < 0)
@@ -184,7 +200,7 @@ void wait_mark(const struct sqlite_source *s, struct file_mark *out)
     static const char *const endings[MARKS] = { "", "-wal", "-journal" };
     *out = (struct file_mark){ 0 };
     for (size_t i = 0; i < MARKS; i++) {
-        char *path = str_join(s->path, endings[i], "");
+        char *path = i ? str_join(s->wait.place, endings[i], "") : str_dup(str_of(s->path));
         struct stat st;
         if (stat(path, &st) == 0) {
             out->of[i].ino = st.st_ino;

@@ -3,6 +3,7 @@
  * again when something does. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "tests/support/sqlite_rig.h"
 
@@ -104,6 +105,19 @@ TEST(the_journal_mode_can_be_changed)
     rig_end(&rig);
 }
 
+/* The database in a folder of its own, and where it was a link to it. */
+static void move_behind_a_link(const char *journal)
+{
+    char folder[128], file[256];
+    snprintf(folder, sizeof folder, "%s/volume", rig.folder);
+    snprintf(file, sizeof file, "%s/real.db", folder);
+    app_close(&rig);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(rename(rig.path, file), 0);
+    assert_int_equal(symlink(file, rig.path), 0);
+    app_open(&rig, journal);
+}
+
 static void hear_nothing(void)
 {
     close(rig_inside(&rig)->wait.inotify);
@@ -112,9 +126,14 @@ static void hear_nothing(void)
 
 /* What is committed meanwhile is seen at once by the notices of the folder, and without them by looking at the files
  * every `poll`. */
-static void take_up_again(const char *journal, bool notices)
+static void take_up_again(const char *journal, bool notices, bool link)
 {
-    rig_begin(&rig, journal, SCHEMA, notices ? APPEND "poll: 1h\n" : APPEND "poll: 10ms\n");
+    rig_new(&rig, journal);
+    if (link)
+        move_behind_a_link(journal);
+    app_exec(&rig, SCHEMA);
+    rig_open(&rig, notices ? APPEND "poll: 1h\n" : APPEND "poll: 10ms\n");
+    assert_captured(&rig, "");
     for (int i = 0; i < 3; i++) {
         wait_until_let_go();
         if (!notices)
@@ -130,8 +149,17 @@ static void take_up_again(const char *journal, bool notices)
 
 TEST(taken_up_by_notices)
 {
-    take_up_again("DELETE", true);
-    take_up_again("WAL", true);
+    take_up_again("DELETE", true, false);
+    take_up_again("WAL", true, false);
+}
+
+/* SQLite has a WAL beside the file that the link leads to. */
+TEST(taken_up_behind_a_link)
+{
+    take_up_again("DELETE", true, true);
+    take_up_again("WAL", true, true);
+    take_up_again("DELETE", false, true);
+    take_up_again("WAL", false, true);
 }
 
 /* Where they came, it is looked at less often, until a change is found that none told of. */
@@ -149,8 +177,8 @@ TEST(taken_up_by_looking_where_notices_came)
 
 TEST(taken_up_by_looking)
 {
-    take_up_again("DELETE", false);
-    take_up_again("WAL", false);
+    take_up_again("DELETE", false, false);
+    take_up_again("WAL", false, false);
 }
 
 /* Another file under its name, while the database was let go: a new look at everything, and it is said. */
@@ -230,6 +258,7 @@ int main(void)
         cmocka_unit_test(a_second_look),
         cmocka_unit_test(the_journal_mode_can_be_changed),
         cmocka_unit_test(taken_up_by_notices),
+        cmocka_unit_test(taken_up_behind_a_link),
         cmocka_unit_test(taken_up_by_looking_where_notices_came),
         cmocka_unit_test(taken_up_by_looking),
         cmocka_unit_test(replaced_meanwhile),
