@@ -23,7 +23,7 @@ import aqueduct  # noqa: E402
 from app import App, new_id  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("AQUEDUCT_EXAMPLES_BUILD", ROOT / "build" / "examples"))
-PATIENCE = float(os.environ.get("PATIENCE", 120))       # seconds; a bound
+PATIENCE = float(os.environ.get("PATIENCE", 240))       # seconds; a bound
 
 
 def wait_for(what, why="", seconds=PATIENCE):
@@ -50,7 +50,7 @@ def fetched(name, wanted):
 def python(example):
     """A Python that has what the example's requirements.txt says."""
     wanted = HERE / example / "requirements.txt"
-    with fetched(f"{example}-python", wanted.read_text()) as folder:
+    with fetched(f"{example}-python", "".join(file.read_text() for file in sorted(wanted.parent.glob("*.txt")))) as folder:
         if not folder.exists():
             subprocess.run(["/usr/bin/python3", "-m", "venv", str(folder)], check=True)
             subprocess.run([str(folder / "bin/pip"), "install", "-q", "--disable-pip-version-check", "-r", str(wanted)], check=True, timeout=900)

@@ -2,12 +2,17 @@
 """The consumers of this folder, each run as its README says, on a real Kafka or a real local log, beside two applications.
 
 What a consumer counts is what was written into the databases of the applications; no consumer knows one."""
+import collections
 import re
+import secrets
+import time
 
 import pytest
 
 import stage
-from stage import HERE, minutes_ago
+from stage import HERE, Bridge, minutes_ago
+import aqueduct
+from airflow_home import LIFE, Airflow
 
 CONSUMERS = [file for folder in ("python", "streams", "flink", "airflow") for file in sorted((HERE / folder).rglob("*.*"))
              if file.suffix in (".py", ".java", ".sql")]
@@ -67,3 +72,86 @@ def test_streams_counts_each_minute_by_the_time_of_its_events(kafka, bridge, peo
     people.ask_webui(minutes_ago(23 * 60), (5, 5))
     program.wait_until(lambda: newest(program.lines) == people.minutes)
     show(f"{' '.join(key)} {value}" for key, value in sorted(newest(program.lines).items()))
+
+
+# ---- airflow ----
+
+@pytest.fixture(scope="session")
+def airflow(kafka, bridge, people, tmp_path_factory):
+    """Airflow, and beside the bridge on Kafka one on the local log that starts runs and is pulled from: (airflow, that bridge)."""
+    python, listen, token = stage.python("airflow"), f"127.0.0.1:{aqueduct.free_port()}", secrets.token_hex(16)
+    folder = tmp_path_factory.mktemp("local")
+    for name in ("anythingllm.db", "open-webui.db"):
+        (folder / name).symlink_to(people.folder / name)
+    with Airflow(folder / "airflow", python, kafka.servers, listen, token) as one:
+        stage.wait_for(lambda: one.dags() >= {"documents_embedded", "answered", "pulled"}, one.log)
+        local = Bridge(folder, HERE / "airflow/bridge.yaml", AIRFLOW=one.url, AIRFLOW_PASSWORD=one.password, LISTEN=listen, LISTEN_TOKEN=token)
+        yield one, local
+        local.end()
+
+
+def test_airflow_starts_a_run_when_a_document_can_be_searched(airflow, people):
+    one, _ = airflow
+    people.embed_llm("handbook.txt")
+    people.embed_webui("rules.txt")
+
+    def taken():
+        return {(row["id"], row["app"], row["name"]) for rows in one.results("documents_embedded", "register") for row in rows}
+
+    def wanted():
+        return {(ident, app, name) for ident, (app, name) in people.documents.items()}
+    stage.wait_for(lambda: taken() == wanted(), lambda: f"{taken()}\n{one.log()}")
+    assert {run["run_type"] for run in one.runs("documents_embedded")} == {"asset_triggered"}
+    people.embed_webui("late.txt")                      # another run
+    stage.wait_for(lambda: taken() == wanted(), lambda: f"{taken()}\n{one.log()}")
+    show(one.results("documents_embedded", "register"))
+
+
+def answers(rows):
+    counts = collections.defaultdict(lambda: [0, 0])
+    for row in rows:
+        counts[row["app"], row["model"]][0] += 1
+        counts[row["app"], row["model"]][1] += row["output_tokens"]
+    return counts
+
+
+def test_airflow_has_a_run_for_each_answer_and_a_new_token_when_the_old_one_has_ended(airflow, people):
+    one, local = airflow
+
+    def seen():
+        return answers(one.results("answered", "judge")) == {key: [count, output] for key, (count, _, output) in people.usage.items()}
+    stage.wait_for(seen, one.log)
+    until = time.monotonic() + LIFE
+    while time.monotonic() < until:         # the token ends by the clock of Airflow
+        time.sleep(0.5)
+    people.ask_llm(minutes_ago(0), (3, 3))
+    stage.wait_for(seen, one.log)
+    show(one.results("answered", "judge"))
+    logins = one.answered("POST", "/auth/token")        # the bridge's alone
+    assert set(logins) == {"201"} and len(logins) >= 2
+    assert one.answered("POST", "/api/v2/dags/answered/dagRuns") == ["200"] * len(one.runs("answered")), "no attempt with an old token"
+    assert local.metric("aqueduct_sink_dead_total", sink="airflow") == 0
+
+
+def test_airflow_pulls_what_happened_since_the_last_run(airflow, people):
+    one, local = airflow
+    stage.wait_for(local.all_told, local.log)
+
+    def truth():
+        sums = collections.Counter()
+        for (app, _), (count, _, output) in people.usage.items():
+            sums[f"{app} answers"] += count
+            sums[f"{app} output_tokens"] += output
+        return sums
+
+    def run():
+        before = len(one.results("pulled", "count"))
+        assert one.ask("POST", "/dags/pulled/dagRuns", json={"logical_date": None}).status_code == 200
+        stage.wait_for(lambda: len(one.results("pulled", "count")) == before + 1, one.log)
+        return sum(map(collections.Counter, one.results("pulled", "count")), collections.Counter())
+    assert run() == truth()
+    stored = local.metric("aqueduct_source_stored_total")
+    people.ask_webui(minutes_ago(0), (9, 6))
+    stage.wait_for(lambda: local.metric("aqueduct_source_stored_total") > stored, local.log)
+    assert run() == truth()
+    show(one.results("pulled", "count"))
