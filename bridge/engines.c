@@ -52,8 +52,15 @@ bool engines_open_sink(struct engines *en, const struct sink_config *c, struct e
     return begun;
 }
 
+static bool engines_claim(struct engines *en, const struct source_config *c, struct err *e)
+{
+    return c->delivery != EXACTLY_ONCE || broker_claim(en->broker, c->source->id, e);
+}
+
 bool engines_open_source(struct engines *en, const struct source_config *c, struct routing *routing, struct err *e)
 {
+    if (en->run && !engines_claim(en, c, e))
+        return false;
     /* A broker that may be away: all that the source has is read while the start can be tried again. */
     bool whole = en->run || broker_facts(en->names).may_be_away;
     struct intake *in = intake_new(c, en->names, en->broker, routing, whole, e);
@@ -77,6 +84,10 @@ bool engines_open(struct engines *en, const struct config *c, struct routing *ro
             return false;
     if (waiter_serves(en->waiter) > 0 && !waiter_open(en->waiter, e))
         return false;
+    /* All of them first: what a daemon that died left open of one keeps the others from what was stored behind it. */
+    for (size_t i = 0; i < c->source_count; i++)
+        if (!engines_claim(en, &c->sources[i], e))
+            return false;
     for (size_t i = 0; i < c->source_count; i++)
         if (!engines_open_source(en, &c->sources[i], routing, e))
             return false;

@@ -110,6 +110,22 @@ void broker_publish(struct broker *b, const struct publication *p)
 #endif
 }
 
+bool broker_claim(struct broker *b, const char *source, struct err *e)
+{
+    return !b->ops->claim || b->ops->claim(b, source, e);
+}
+
+bool broker_claimed(struct broker *b, const char *source, struct err *why)
+{
+    return !b->ops->claim || b->ops->claimed(b, source, why);
+}
+
+void broker_release(struct broker *b, const char *source)
+{
+    if (b->ops->claim)
+        b->ops->release(b, source);
+}
+
 bool broker_flush(struct broker *b, struct duration limit)
 {
     return b->ops->flush(b, limit);

@@ -4,7 +4,7 @@
  *
  * - A publication (records and state changes) is stored as a whole before done(OUTCOME_STORED) is called, or it is not
  *   acknowledged. `local`: one transaction. `kafka`: every record's delivery report (idempotent, acks=all), then the
- *   changes on the compacted topic `<prefix>state`, then done.
+ *   changes on the compacted topic `<prefix>state`, then done; or, of a source that is claimed, one transaction, too.
  * - Publications of one thread keep their order per partition.
  * - A topic's offsets rise by one per record, may have gaps when read, start at 0.
  * - A group's position is an offset and the set of what is finished beyond it. What is in the set is not handed out
@@ -73,6 +73,8 @@ struct publication {
     const char *state_of;         /* whose changes these are: a source's id; NULL when there are none */
     const struct change *changes; /* borrowed for the call */
     size_t change_count;
+    /* The source is claimed (broker_claim): who reads what is committed sees all of it or nothing, and it once. */
+    bool exactly_once;
     /* STORED; UNAVAILABLE: not now, and maybe stored all the same; INVALID: it can never be stored (a record is too
      * large, or one that its topic refuses). */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
@@ -159,6 +161,16 @@ bool broker_groups_outside(const struct broker_config *config, const char *prefi
 /* The group is owed nothing more of the topic: it has no position there from now on. False with *e, also while somebody
  * consumes the topic with it. Main thread. */
 bool broker_forget(struct broker *b, const char *group, const char *topic, struct err *e);
+/* From here on the source's publications with `exactly_once` are ours: each becomes one transaction, and who claimed it before,
+ * here or elsewhere, publishes nothing more; what it left open is undone. Before its state is read. kafka: waits for the
+ * cluster, for some seconds; local: nothing to do, every publication is one transaction, and the log has one writer.
+ * One thread at a time. */
+bool broker_claim(struct broker *b, const char *source, struct err *e);
+/* Is it still? False with *why: somebody else claimed it, and nothing of it was or will be published here any more.
+ * Any thread. */
+bool broker_claimed(struct broker *b, const char *source, struct err *why);
+/* Ends it: what is open has its outcome afterwards. Nothing when it is not claimed. One thread at a time. */
+void broker_release(struct broker *b, const char *source);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -262,6 +274,9 @@ struct broker_ops {
     bool (*groups)(struct broker *, const char *, const struct group_seen *, struct err *);
     bool (*groups_outside)(const struct broker_config *, const char *, const struct group_seen *, struct err *);
     bool (*forget)(struct broker *, const char *, const char *, struct err *);
+    bool (*claim)(struct broker *, const char *, struct err *); /* NULL: every publication is one transaction anyway */
+    bool (*claimed)(struct broker *, const char *, struct err *);
+    void (*release)(struct broker *, const char *);
     void (*publish)(struct broker *, const struct publication *);
     bool (*flush)(struct broker *, struct duration);
     bool (*ready)(struct broker *, struct err *);

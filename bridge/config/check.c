@@ -407,7 +407,7 @@ static void check_listeners(const struct check *k)
 static void check_source_core(const struct check *k, const struct source_config *c)
 {
     const struct source_ops *ops = c->source->ops;
-    const struct connector_type type = { .type = ops->type, .copies = ops->copies };
+    const struct connector_type type = { .type = ops->type, .copies = ops->copies, .ordered = ops->ordered };
     struct where sources = { .key = STR("sources") }, at = { &sources, str_of(c->source->id), 0 };
     const struct node *n = node_get(node_get(k->root, "sources"), c->source->id);
     check_uses(k, &connector_kinds[KIND_SOURCE], &type, n, &at);

@@ -53,6 +53,8 @@ struct route_config {      /* an entry of `routes:`; rows in route_options */
     bool also;                      /* go on to later routes after this one took the event */
 };
 
+enum source_delivery { AT_LEAST_ONCE, EXACTLY_ONCE };
+
 struct source_config {
     struct source *source;         /* allocated, options filled, not opened */
     int64_t in_flight;             /* the core's own rows (source_options): most events between read() and settle() */
@@ -60,6 +62,8 @@ struct source_config {
     int64_t dedupe_size;           /* most ids remembered */
     struct duration dedupe_window; /* for how long; 0: no limit */
     int64_t threads;               /* copies of it that run (struct source) */
+    enum source_delivery delivery; /* into the topics */
+    int64_t transaction;           /* EXACTLY_ONCE: most events in one */
 };
 
 struct circuit_config {    /* rows in circuit_options */

@@ -158,6 +158,7 @@ struct connector_type { /* what the configuration knows of a type of source or s
     bool broadcast, dead_letters;         /* of a sink (bridge/connector.h) */
     const struct endpoint_ops *endpoints; /* of a sink; NULL: it knows none */
     bool copies;                          /* several of it may run */
+    bool ordered;                         /* of a source */
 };
 /* Why an entry of that type has no use for an option of the core ("shows what comes ..."); NULL: it has. */
 const char *sections_no_use(const struct connector_type *t, const char *key);

@@ -22,6 +22,9 @@ static const struct option_value timestamp_values[] = { { TIMESTAMP_EVENT, "even
 static const struct option_value empty_data_values[] = {
     { EMPTY_DATA_NULL, "null_value" }, { EMPTY_DATA_EMPTY, "empty_value" }, { EMPTY_DATA_JSON, "json_null" }, { 0 }
 };
+static const struct option_value delivery_values[] = { { AT_LEAST_ONCE, "at_least_once" },
+                                                       { EXACTLY_ONCE, "exactly_once" },
+                                                       { 0 } };
 static const struct option_value unrouted_values[] = { { UNROUTED_ERROR, "error" }, { UNROUTED_DROP, "drop" }, { 0 } };
 static const struct option_value reload_values[] = { { RELOAD_ON_REQUEST, "on_request" },
                                                      { RELOAD_ON_CHANGE, "on_change" },
@@ -50,6 +53,14 @@ const struct option source_options[] = {
         struct source_config, threads, .fallback = "1", .min = 1, .max = THREADS_MOST,
         .doc =
             "How many threads serve the source. They share its address, the ids that it remembers and its limits; in_flight and in_flight_bytes are divided among them."),
+    OPTION(
+        struct source_config, delivery, .fallback = "at_least_once", .values = delivery_values,
+        .doc =
+            "exactly_once (sqlite): events and the source's position go into the topics as one transaction, so that consumers that read what is committed (isolation.level=read_committed) see each event once, whatever dies meanwhile; a second daemon with this source stops the first. kafka: costs some ms a transaction. local: it always is."),
+    OPTION(
+        struct source_config, transaction, .fallback = "1000", .min = 1, .max = 10000,
+        .doc =
+            "With delivery: exactly_once, most events in one transaction. It takes those that are there; one alone does not wait for more."),
     { 0 },
 };
 
@@ -294,9 +305,12 @@ static bool sections_source_type(const struct connectors *connectors, size_t i, 
     if (!ops)
         return false;
     CHECK(ops->size >= sizeof(struct source));
-    *out = (struct connector_type){
-        .type = ops->type, .doc = ops->doc, .size = ops->size, .options = ops->options, .copies = ops->copies
-    };
+    *out = (struct connector_type){ .type = ops->type,
+                                    .doc = ops->doc,
+                                    .size = ops->size,
+                                    .options = ops->options,
+                                    .copies = ops->copies,
+                                    .ordered = ops->ordered };
     return true;
 }
 
@@ -322,6 +336,11 @@ const char *sections_no_use(const struct connector_type *t, const char *key)
     static const char *const of_broadcast[] = { "topics", "filter", NULL };
     if (strcmp(key, "threads") == 0)
         return t->copies ? NULL : "has one thread";
+    if (strcmp(key, "delivery") == 0 || strcmp(key, "transaction") == 0)
+        return t->ordered
+                   ? NULL
+                   : "has no position of its own: who sends to it repeats what was not answered, and dedupe_window makes "
+                     "a repeat no second event";
     if (t->dead_letters && strcmp(key, "topics") == 0)
         return "gets the dead letters";
     if (t->dead_letters && strcmp(key, "attempts") == 0)

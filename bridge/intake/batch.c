@@ -14,6 +14,8 @@ void batch_free(struct batch *b)
         return;
     for (size_t i = 0; i < b->count; i++)
         event_unref(b->emissions[i].event);
+    free(b->emissions);
+    free(b->fate);
     free(b);
 }
 
@@ -74,7 +76,8 @@ void batch_publish(struct intake *in)
                    (struct publication){ .records = records,
                                          .record_count = record_count,
                                          .changes = changes,
-                                         .change_count = change_count },
+                                         .change_count = change_count,
+                                         .exactly_once = in->exactly_once },
                    BATCH_TAG);
     for (size_t i = 0; i < count; i++)
         routed_free(&routed[i]);
@@ -87,7 +90,8 @@ void batch_publish(struct intake *in)
 void batch_take(struct intake *in, const struct emission *emissions, size_t count)
 {
     struct batch *b = mem_alloc(sizeof *b);
-    memcpy(b->emissions, emissions, count * sizeof *emissions);
+    b->emissions = memcpy(mem_alloc(count * sizeof *emissions), emissions, count * sizeof *emissions);
+    b->fate = mem_alloc(count * sizeof *b->fate);
     b->count = b->to = count;
     in->batch = b;
     if (span_on())
@@ -152,6 +156,21 @@ static void batch_settle(struct intake *in)
     batch_free(b);
 }
 
+/* Not now; or never here, where somebody else publishes for the source: what it read is told there. */
+static void batch_unstored(struct intake *in, const char *why)
+{
+    struct err lost;
+    if (!in->exactly_once || broker_claimed(in->broker, in->s->id, &lost)) {
+        batch_again(in, why);
+        return;
+    }
+    for (size_t i = in->batch->from; i < in->batch->count; i++)
+        metric_add(in->count.pending, in->batch->emissions[i].event ? -1 : 0);
+    batch_free(in->batch);
+    in->batch = NULL;
+    intake_lose(in, &lost);
+}
+
 void batch_done(struct intake *in, enum outcome o, const char *why)
 {
     in->batch->published = false;
@@ -163,6 +182,6 @@ void batch_done(struct intake *in, enum outcome o, const char *why)
         return;
     case OUTCOME_INVALID:
     case OUTCOME_CONFLICT: /* no broker says so */ batch_narrow(in, why); return;
-    case OUTCOME_UNAVAILABLE: batch_again(in, why); return;
+    case OUTCOME_UNAVAILABLE: batch_unstored(in, why); return;
     }
 }

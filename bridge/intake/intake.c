@@ -111,6 +111,13 @@ static bool intake_remember_tails(struct intake *in, struct err *e)
     return true;
 }
 
+void intake_lose(struct intake *in, const struct err *why)
+{
+    in->loss = *why;
+    LOG(ERROR, "a source is stopped: another daemon has it", LOG_C("source", in->s->id), LOG_C("reason", why->text));
+    atomic_store(&in->lost, true);
+}
+
 /* On the source's own thread: a start does not wait for a large state or a long log, only the first read does. */
 static bool intake_begin(struct intake *in)
 {
@@ -143,6 +150,9 @@ static struct intake *intake_make(struct source *s, struct shared *sh, struct br
     in->routing = routing;
     in->router = routing_take(routing);
     in->dead_letter_topic = topic_name(prefix, TOPIC_DEAD_LETTER, NULL);
+    in->exactly_once = s->ops->ordered && sh->source->delivery == EXACTLY_ONCE;
+    in->most = in->exactly_once ? (size_t)sh->source->transaction : INTAKE_MOST;
+    in->emissions = mem_alloc(in->most * sizeof *in->emissions);
     in->wake_fd = wake_new();
     mailbox_open(&in->done, in->wake_fd);
     int64_t bytes = sh->source->in_flight_bytes.n;
@@ -186,15 +196,23 @@ struct intake *intake_copy(struct intake *of, struct err *e)
 
 bool intake_ready(const struct intake *in, struct err *why)
 {
-    return !in->s->ops->ready || in->s->ops->ready(in->s, why) || err_prefix(why, "source %s", in->s->id);
+    bool lost = atomic_load(&in->lost);
+    if (lost)
+        *why = in->loss;
+    bool ready = !lost && (!in->s->ops->ready || in->s->ops->ready(in->s, why));
+    return ready || err_prefix(why, "source %s", in->s->id);
 }
 
 void intake_close(struct intake *in)
 {
-    if (in && in->open)
+    if (!in)
+        return;
+    if (in->open)
         in->s->ops->close(in->s);
-    if (in)
-        in->open = false;
+    in->open = false;
+    if (in->exactly_once)
+        broker_release(in->broker, in->s->id);
+    in->exactly_once = false;
 }
 
 void intake_free(struct intake *in)
@@ -209,6 +227,7 @@ void intake_free(struct intake *in)
     routing_give(in->router);
     shared_leave(in);
     free(in->dead_letter_topic);
+    free(in->emissions);
     free(in->own);
     free(in);
 }
@@ -282,7 +301,7 @@ static bool intake_has_seen(const struct intake *in, int n, size_t room)
 /* Reads from the source and publishes what came; while stopping it only serves what it has begun. */
 static void intake_read(struct intake *in, bool stopping)
 {
-    struct emission emissions[INTAKE_MOST];
+    struct emission *emissions = in->emissions;
     struct err e = { "" };
     in->s->draining = stopping;
     size_t room = stopping ? 0 : single_room(in);
@@ -335,7 +354,7 @@ bool intake_step(struct intake *in)
     if ((!in->restored || !filled) && !intake_begin(in))
         return false;
     bool stopping = atomic_load(&in->stopping);
-    if (atomic_load(&in->abandoned) || (stopping && in->used == 0 && !in->batch))
+    if (atomic_load(&in->abandoned) || atomic_load(&in->lost) || (stopping && in->used == 0 && !in->batch))
         return false;
     bool waiting = in->backoff_ms > 0 && clock_mono_ms() < in->not_before_ms;
     if (in->batch && !in->batch->published && !waiting)

@@ -12,6 +12,9 @@
  * `in_flight_bytes` on their way; an ordered one has one batch, whose changes are stored with it, so its state only ever moves past what is
  * stored.
  *
+ * With delivery: exactly_once each batch is one transaction of the broker, for which the source is claimed
+ * (broker_claim) before its state is read. Who claims it later, in another daemon, has it: then this one ends, and is not ready.
+ *
  * The memory of events (for sources with `dedupe`, seen.h) holds digests of the events that were stored within
  * `dedupe_window`, of the newest ones of each sender if they are more than `dedupe_size`; it is
  * filled from the topics' tails before the source is first read (a broker that may be away: before it is opened), so what it knows was stored, whatever happened to the process; an event that is
@@ -38,14 +41,14 @@ extern struct metric_family aqueduct_source_stored_total, aqueduct_source_repeat
 
 struct intake;
 
-/* Opens the source. Its state and the memory of ids are restored in the first step, which may take long, or with `whole`
+/* Opens the source, which is claimed (broker_claim) if its delivery is exactly_once. Its state and the memory of ids are restored in the first step, which may take long, or with `whole`
  * here, so that what fails is known at once. Everything is borrowed and outlives the intake. */
 struct intake *intake_new(const struct source_config *source, const struct broker_config *names, struct broker *broker,
                           struct routing *routing, bool whole, struct err *e);
 /* One more of a source that may have several (`threads`), with a struct of its own: shares the memory of ids with the
  * others. All of them are made before the first step of any; `of`: one that there is. */
 struct intake *intake_copy(struct intake *of, struct err *e);
-/* Does the source see what it is to watch? Main thread, between intake_new and intake_close. */
+/* Does the source see what it is to watch, and is it still ours? Main thread, between intake_new and intake_close. */
 bool intake_ready(const struct intake *in, struct err *why);
 /* One turn: waits for input or news, moves things on. False when there is nothing left to do: stopped and drained,
  * abandoned, or failed. */
@@ -56,7 +59,7 @@ bool intake_failed(struct intake *in, struct err *why);
 void intake_stop(struct intake *in);
 /* Leave as soon as possible; what is on its way stays unsettled. */
 void intake_abandon(struct intake *in);
-/* After the last step: closes the source. Accepts NULL. */
+/* After the last step: closes the source, and releases it. Accepts NULL. */
 void intake_close(struct intake *in);
 /* Closes it if need be; accepts NULL. Not before the broker is closed when publications were abandoned: it still
  * reports them. */

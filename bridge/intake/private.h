@@ -19,7 +19,7 @@
 #include "bridge/lib/mailbox.h"
 
 enum {
-    INTAKE_MOST = 256,                  /* emissions taken in one turn */
+    INTAKE_MOST = 256,                  /* emissions taken in one turn, but for those of a transaction */
     ROUTED_HEADERS = EVENT_HEADERS + 6, /* room for the trail of a dead letter, and so for TRAIL_FROM */
 };
 
@@ -49,6 +49,8 @@ struct intake {
     bool restored;      /* the source has its state */
     atomic_bool failed;
     struct err failure; /* why; set before `failed` */
+    atomic_bool lost;   /* another daemon has the source */
+    struct err loss;    /* the same in words; set before `lost` */
     char *dead_letter_topic;
     int wake_fd;
     struct mailbox done; /* notices of the broker */
@@ -60,8 +62,11 @@ struct intake {
     size_t used, room;
     size_t bytes, most_bytes; /* of the events in slots */
 
-    struct batch *batch; /* ordered: the batch on its way */
-    int64_t backoff_ms;  /* 0: the last read or publish went well */
+    struct batch *batch;        /* ordered: the batch on its way */
+    bool exactly_once;          /* ordered: each batch is a transaction */
+    size_t most;                /* emissions taken in one turn */
+    struct emission *emissions; /* room for them */
+    int64_t backoff_ms;         /* 0: the last read or publish went well */
     int64_t not_before_ms;
     bool unreadable; /* the last attempt to read failed, and that was said */
     struct intake_counters count;
@@ -84,14 +89,19 @@ struct shared {
 
 /* What an ordered source emitted in one read, kept until the broker has all of it. */
 struct batch {
-    struct emission emissions[INTAKE_MOST];
-    enum fate { FATE_STORED, FATE_UNROUTED, FATE_REFUSED, FATE_TOO_LARGE } fate[INTAKE_MOST];
+    struct emission *emissions; /* `count` of them, and fates */
+    enum fate { FATE_STORED, FATE_UNROUTED, FATE_REFUSED, FATE_TOO_LARGE } * fate;
     size_t count;
     size_t from, to; /* what is published together: all of it, or one by one when something in it is too large */
     bool published;
     int64_t began_us;    /* for traces */
     char why[WHY_BYTES]; /* FATE_REFUSED, FATE_TOO_LARGE: what the broker said */
 };
+
+/* ---- intake.c ---- */
+
+/* Another daemon has the source: that was its last turn. */
+void intake_lose(struct intake *in, const struct err *why);
 
 /* ---- shared.c ---- */
 

@@ -28,7 +28,7 @@ size_t single_room(const struct intake *in)
     size_t room = in->room - in->used;
     if (in->bytes >= in->most_bytes)
         return 0;
-    return room < INTAKE_MOST ? room : INTAKE_MOST;
+    return in->exactly_once ? in->most : room < in->most ? room : in->most;
 }
 
 /* Takes a free slot for an emission. */

@@ -89,7 +89,7 @@ TEST(properties_that_break_the_promise_are_refused)
     expect_refused("group.id", "mine", "group_prefix");
     expect_refused("bootstrap.servers", "elsewhere:1", "broker.servers");
     expect_refused("partition.assignment.strategy", "cooperative-sticky", "loses commits");
-    expect_refused("transactional.id", "t", "transactions");
+    expect_refused("transactional.id", "t", "exactly_once");
     expect_refused("no.such.property", "1", "no such property");
     expect_refused("linger.ms", "soon", "linger.ms");
     expect_refused("fetch.wait.max.ms", "never", "fetch.wait.max.ms"); /* a consumer's, checked at once too */

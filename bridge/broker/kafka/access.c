@@ -38,6 +38,7 @@ static const struct {
     [KAFKA_GROUP] = { "group", "read in group" },
     [KAFKA_PRODUCE] = { "produce",
                         "write to any topic: it needs Write on the topics, or IdempotentWrite on the cluster" },
+    [KAFKA_TRANSACT] = { "transact", "write transactions as transactional id" },
 };
 
 void kafka_access_open(struct kafka *b)
@@ -169,7 +170,8 @@ bool kafka_access_down(struct kafka *b, struct err *why)
 bool kafka_access_is_denial(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED || code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
-           || code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+           || code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+           || code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 }
 
 void kafka_access_user(const struct kafka *b, char out[KAFKA_USER])

@@ -289,9 +289,9 @@ static int64_t assignment_without(struct kafka_consumer *c, struct kafka_assigne
     return low;
 }
 
-/* Where one begins, and what it passes over; `p` holds the committed position and its metadata. It begins one record
- * before the position, so that there is one to know the topic by (doubt.c); that one is not handed out. When it is gone,
- * the partition is adrift and located. */
+/* Where one begins, and what it passes over; `p` holds the committed position and its metadata. It begins before the
+ * position, so that there is a record to know the topic by (doubt.c), also where the mark of a transaction follows it; it is
+ * not handed out. When it is gone, the partition is adrift and located. */
 static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partition_t *p)
 {
     int64_t low = 0, high = 0;
@@ -307,7 +307,7 @@ static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partit
     if (p->offset <= low)
         return;
     assigned->next = p->offset;
-    p->offset--;
+    p->offset = p->offset > low + 1 ? p->offset - 2 : low;
 }
 
 void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)

@@ -52,8 +52,9 @@ static const struct setting forced[] = {
     { KAFKA_PRODUCER, "enable.idempotence", "true" },
     { KAFKA_PRODUCER, "acks", "all" },
     { KAFKA_PRODUCER, "delivery.report.only.error", "false" },
-    { KAFKA_MEMBER, "enable.partition.eof", "false" },
-    { KAFKA_READER, "enable.partition.eof", "true" },
+    { KAFKA_PRODUCER, "isolation.level", "read_uncommitted" }, /* it asks where topics end (kafka_ends) */
+    { CONSUMERS, "enable.partition.eof",
+      "true" }, /* what lies between the last record and the end is none (consumer.c) */
     { CONSUMERS, "enable.auto.commit", "false" }, /* positions.c commits; librdkafka's commits have no metadata */
     { CONSUMERS, "enable.auto.offset.store", "false" },
     { CONSUMERS, "auto.offset.reset", "error" }, /* we decide where to go on, and say what was lost */
@@ -70,7 +71,7 @@ static const struct rule {
     { "request.required.acks", "all|-1", "an event counts as stored only when all replicas in sync have it" },
     { "enable.idempotence", "true", "without it a retry inside librdkafka may reorder or repeat events" },
     { "delivery.report.only.error", "false", "an event is acknowledged on its delivery report" },
-    { "transactional.id", "", "the bridge does not use transactions" },
+    { "transactional.id", "", "broker.prefix and the source's name make it, for `delivery: exactly_once`" },
     { "enable.auto.commit", "", "a position moves only when what stands before it is finished" },
     { "auto.commit.enable", "", "a position moves only when what stands before it is finished" },
     { "auto.commit.interval.ms", "", "a position moves only when what stands before it is finished" },
@@ -171,6 +172,25 @@ static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *co
     return !group
            || (conf_set(conf, "group.id", group, e) && conf_set_number(conf, "session.timeout.ms", session, e)
                && conf_set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e));
+}
+
+static const char *conf_value(const struct broker_config *config, const char *key)
+{
+    const char *value = ""; /* the last counts, as it does for librdkafka */
+    for (size_t i = 0; i < config->properties.count; i++)
+        if (strcmp(config->properties.at[i].key, key) == 0)
+            value = config->properties.at[i].value;
+    return value;
+}
+
+/* A record that is not stored in time ends its transaction before the cluster does. */
+bool kafka_conf_transactional(rd_kafka_conf_t *conf, const struct broker_config *config, const char *id, struct err *e)
+{
+    enum { TRANSACTION_MS = 30000 }; /* readers of a topic wait so long for what a daemon that died left open */
+    int64_t limit = TRANSACTION_MS;
+    str_to_i64(str_of(conf_value(config, "transaction.timeout.ms")), &limit);
+    return conf_set(conf, "transactional.id", id, e) && conf_set_number(conf, "transaction.timeout.ms", limit, e)
+           && conf_set_number(conf, "message.timeout.ms", limit > 3 ? limit / 3 * 2 : 1, e);
 }
 
 bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, uint64_t topics, struct err *e)
@@ -303,15 +323,6 @@ static const struct {
     { "ssl.ca.location", false },  { "ssl.certificate.location", false }, { "ssl.key.location", true },
     { "ssl.crl.location", false }, { "ssl.keystore.location", true },     { "sasl.kerberos.keytab", true },
 };
-
-static const char *conf_value(const struct broker_config *config, const char *key)
-{
-    const char *value = ""; /* the last counts, as it does for librdkafka */
-    for (size_t i = 0; i < config->properties.count; i++)
-        if (strcmp(config->properties.at[i].key, key) == 0)
-            value = config->properties.at[i].value;
-    return value;
-}
 
 static bool conf_check_file(const char *key, const char *path, bool is_secret, struct err *e)
 {

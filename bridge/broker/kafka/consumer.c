@@ -471,7 +471,9 @@ static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assign
     bool fine = true;
     for (rd_kafka_message_t *m; fine && consumer_may_take(c, assigned) && (size_t)n < room
                                 && (m = rd_kafka_consume_queue(assigned->queue, 0));) {
-        if (m->err) {
+        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            kafka_position_end(c, assigned, m->offset);
+        } else if (m->err) {
             fine = consumer_trouble(c, assigned, m, e);
         } else if (!atomic_load(&c->doubt) && kafka_doubt_is_new(assigned, m)) {
             if (ranges_skip(&assigned->restored, m->offset) == m->offset)

@@ -27,6 +27,7 @@ static void kafka_free(struct kafka *b)
     pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
     pthread_mutex_destroy(&b->wave_lock);
+    pthread_mutex_destroy(&b->claims_lock);
     pthread_cond_destroy(&b->wave_there);
     pthread_mutex_destroy(&b->topics_lock);
     pthread_cond_destroy(&b->idle);
@@ -53,6 +54,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     pthread_mutex_init(&b->client_lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
+    pthread_mutex_init(&b->claims_lock, NULL);
     pthread_cond_init(&b->wave_there, NULL);
     b->wave_end = &b->wave;
     pthread_mutex_init(&b->topics_lock, NULL);
@@ -91,6 +93,7 @@ static void kafka_close(struct broker *base)
     static struct kafka *outlived; /* brokers that a client outlives: what it reports goes there */
     struct kafka *b = (struct kafka *)base;
     atomic_store(&b->stop, true);
+    kafka_claims_end(b);
     kafka_topics_stop(b);
     kafka_producer_stop(b);
     if (!atomic_load(&b->outlived)) {
@@ -124,6 +127,9 @@ const struct broker_ops broker_kafka = {
     .groups_outside = kafka_groups_outside,
     .forget = kafka_forget,
     .gather = kafka_gather,
+    .claim = kafka_claim,
+    .claimed = kafka_claimed,
+    .release = kafka_release,
     .publish = kafka_publish,
     .flush = kafka_flush,
     .ready = kafka_ready,

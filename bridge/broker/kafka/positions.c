@@ -201,6 +201,26 @@ void kafka_positions_keep(struct kafka_consumer *c)
     c->last = position_asked(c);
 }
 
+/* Over what holds no records, which would count as pending for ever. */
+static int64_t position_over_void(const struct kafka_assigned *assigned, int64_t position)
+{
+    bool inside = position >= assigned->void_from && position < assigned->void_to;
+    return inside ? assigned->void_to : position;
+}
+
+void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t end)
+{
+    int64_t from = assigned->next >= 0 ? assigned->next : assigned->wanted;
+    if (!c->group || from < 0 || end <= from)
+        return;
+    assigned->void_from = from;
+    assigned->void_to = assigned->next = end;
+    if (assigned->wanted != from)
+        return;
+    assigned->wanted = end;
+    assigned->asked = true;
+}
+
 unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond)
 {
     struct kafka_consumer *c = (struct kafka_consumer *)base;
@@ -209,7 +229,7 @@ unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t n
         return 0;
     ranges_free(&assigned->beyond);
     assigned->beyond = ranges_union(beyond, &assigned->restored);
-    assigned->wanted = ranges_skip(&assigned->beyond, next);
+    assigned->wanted = position_over_void(assigned, ranges_skip(&assigned->beyond, next));
     ranges_cut(&assigned->beyond, assigned->wanted);
     ranges_cut(&assigned->restored, assigned->wanted);
     assigned->asked = true;

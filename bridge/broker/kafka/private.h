@@ -11,6 +11,8 @@
  *   making.c        asks the cluster about topics, makes and widens them
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
  *   times.c         the time of a record: the event's, as far as its topic takes it; where what was stored at a time begins
+ *   send.c          what a publication hands to librdkafka, and what a report says
+ *   claim.c         publications of one source as transactions, of whoever claimed it last
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
  *   doubt.c         is a topic still the one that was read, or was it made anew?
  *   assignment.c    the partitions a consumer has, where they begin, and what to do when that position is gone
@@ -25,13 +27,14 @@
  *   kafka.c         open, ready, close; the table of the broker
  *
  * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth), the keeper (everything that
- * asks the cluster and waits), one for each broadcast sink that reads the log back (replay.c), librdkafka's own. No lock is taken while another one is held. */
+ * asks the cluster and waits), one for each source that is claimed (claim.c), one for each broadcast sink that reads the log back (replay.c), librdkafka's own. No lock is taken while another one is held. */
 #pragma once
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "bridge/broker/broker.h"
 #include "bridge/event/trail.h"
+#include "bridge/lib/buf.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/thread.h"
 
@@ -79,6 +82,9 @@ struct kafka {
     bool news;                                  /* the client wants to be polled */
     struct kafka_publication *outcasts;         /* to be sent alone; poller only */
 
+    pthread_mutex_t claims_lock; /* guards claims */
+    struct kafka_claim *claims;
+
     pthread_mutex_t topics_lock; /* guards topics, topic_count; with topics_changed */
     pthread_cond_t topics_changed;
     struct kafka_topic *topics;
@@ -102,6 +108,8 @@ enum kafka_role {
 /* A configuration for a client of that role: our defaults, then the user's properties, then what must be so. `group`
  * is NULL for producers. NULL with *e naming the property. */
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
+/* Makes a producer's one of transactions. */
+bool kafka_conf_transactional(rd_kafka_conf_t *conf, const struct broker_config *config, const char *id, struct err *e);
 /* A static member of the group, by that name and a number for its topics: one that comes back with other topics would have
  * the partitions of its old ones, and no others. */
 bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char *group, uint64_t topics,
@@ -118,9 +126,9 @@ void kafka_log(int syslog_level, const char *kind, const char *text);
 
 /* ---- access.c: any thread ---- */
 
-enum kafka_right { KAFKA_WRITE, KAFKA_READ, KAFKA_GROUP, KAFKA_PRODUCE, KAFKA_RIGHTS };
+enum kafka_right { KAFKA_WRITE, KAFKA_READ, KAFKA_GROUP, KAFKA_PRODUCE, KAFKA_TRANSACT, KAFKA_RIGHTS };
 enum { KAFKA_USER = 96 };
-extern struct metric_family aqueduct_kafka_denials_total; /* by right: write, read, group, produce */
+extern struct metric_family aqueduct_kafka_denials_total; /* by right: write, read, group, produce, transact */
 
 void kafka_access_open(struct kafka *b);
 void kafka_access_close(struct kafka *b);
@@ -130,7 +138,7 @@ void kafka_access_up(struct kafka *b);                               /* the clus
 bool kafka_access_down(struct kafka *b, struct err *why);            /* false, with why the cluster does not answer */
 bool kafka_access_is_denial(rd_kafka_resp_err_t code);               /* an authorization that failed */
 void kafka_access_user(const struct kafka *b, char out[KAFKA_USER]); /* "user x" */
-/* The cluster denied it, or did it after all; `name`: the topic or group, "" for KAFKA_PRODUCE. Said once. */
+/* The cluster denied it, or did it after all; `name`: the topic, group or transactional id, "" for KAFKA_PRODUCE. Said once. */
 void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *name);
 void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *name);
 bool kafka_access_forget(struct kafka *b, enum kafka_right right, const char *name); /* nobody wants it any more */
@@ -198,6 +206,7 @@ struct kafka_publication { /* one allocation with copies of what it publishes */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
+    struct kafka_claim *claim; /* it is a transaction of this one; NULL: it is none */
     enum kafka_stage stage;
     atomic_size_t unreported; /* records of this stage, and one while they are being sent */
     bool suspect;             /* a batch was refused, and it may be for one of these records; poller only */
@@ -219,7 +228,10 @@ struct kafka_publication *kafka_publication_new(struct kafka *b, const struct pu
 bool kafka_publication_is_verdict(rd_kafka_resp_err_t code);
 /* A record of it was not taken: when it was sent, or by its report. The first failure becomes the outcome. Any thread. */
 void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd_kafka_resp_err_t code);
-void kafka_publication_finish(struct kafka_publication *p); /* tells the outcome and frees it */
+/* All of it was not taken, for that reason (of the metric, a literal), which is `why`. */
+void kafka_publication_broken(struct kafka_publication *p, const char *reason, const char *why);
+void kafka_publication_forgive(struct kafka_publication *p); /* all of it was taken, as it turns out */
+void kafka_publication_finish(struct kafka_publication *p);  /* tells the outcome and frees it */
 
 /* ---- topics: making.c, topics.c ---- */
 
@@ -302,12 +314,34 @@ int64_t kafka_time_of(struct kafka *b, const struct record *r, int64_t now_ms);
 typedef bool kafka_look_fn(void *ctx, int64_t offset, int64_t *found, int64_t *stored_ms);
 bool kafka_time_search(int64_t low, int64_t high, int64_t ms, kafka_look_fn *look, void *ctx, int64_t *out);
 
-/* ---- producer.c ---- */
+/* ---- send.c ---- */
 
 /* Keys of the state topic: the source's id, a NUL, what the record is, then the change's key. An intent is written
- * ahead of the records that a change belongs to. */
-enum { STATE_PAIR = '=', STATE_INTENT = '~' };
+ * ahead of the records that a change belongs to; a claim says whose the source is (claim.c). */
+enum { STATE_PAIR = '=', STATE_INTENT = '~', STATE_CLAIM = '!' };
 enum { INTENT_SET = '+', INTENT_FORGET = '-' }; /* first byte of an intent's value */
+
+/* Hands a record to librdkafka; false: refused at once, and so is the publication. (One that is a transaction waits for
+ * room.) */
+bool kafka_send_record(struct kafka_publication *p, struct kafka_client *client, const struct record *r);
+void kafka_send_records(struct kafka_publication *p, struct kafka_client *client);
+void kafka_send_changes(struct kafka_publication *p, struct kafka_client *client, bool intents);
+bool kafka_send_claim(struct kafka_publication *p, struct kafka_client *client, struct str value);
+rd_kafka_resp_err_t kafka_send_code(const rd_kafka_message_t *m);     /* of a report */
+void kafka_send_stored(struct kafka *b, const rd_kafka_topic_t *rkt); /* a report said that a record is stored */
+
+/* ---- claim.c ---- */
+
+bool kafka_claim(struct broker *base, const char *source, struct err *e);
+bool kafka_claimed(struct broker *base, const char *source, struct err *why);
+void kafka_release(struct broker *base, const char *source);
+void kafka_claims_end(struct kafka *b); /* every publication of theirs has its outcome afterwards */
+/* Publishes it as a transaction of its source, which is claimed. */
+void kafka_claim_publish(struct kafka *b, const char *source, struct kafka_publication *p);
+const char *kafka_claim_source(const struct kafka_claim *c);
+bool kafka_claim_ends(const struct kafka_claim *c); /* nobody waits for it any more */
+
+/* ---- producer.c ---- */
 
 bool kafka_producer_start(struct kafka *b, struct err *e);
 void kafka_producer_stop(struct kafka *b); /* every open publication has its outcome afterwards */
@@ -326,14 +360,15 @@ struct kafka_assigned { /* a partition that is ours now */
     struct topic_partition which;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
     bool held;
-    bool sought;                  /* `next` was set by who reads, and librdkafka has not gone there yet */
-    int64_t seek_ms;              /* not before (clock_mono_ms) */
-    bool adrift;                  /* librdkafka has no position to go on at */
-    bool damaged;                 /* the record at `next` cannot be read */
-    bool doubted;                 /* to be fetched again from its last record */
-    bool anew;                    /* another topic of the same name: positions in it mean nothing */
-    int64_t retry_ms;             /* any of them: not before (clock_mono_ms) */
-    int64_t next;                 /* the offset after the last one handed out; -1: none yet */
+    bool sought;                /* `next` was set by who reads, and librdkafka has not gone there yet */
+    int64_t seek_ms;            /* not before (clock_mono_ms) */
+    bool adrift;                /* librdkafka has no position to go on at */
+    bool damaged;               /* the record at `next` cannot be read */
+    bool doubted;               /* to be fetched again from its last record */
+    bool anew;                  /* another topic of the same name: positions in it mean nothing */
+    int64_t retry_ms;           /* any of them: not before (clock_mono_ms) */
+    int64_t next;               /* the offset after the last one handed out; -1: none yet */
+    int64_t void_from, void_to; /* a stretch without records before `next`: marks of transactions, or what they undid */
     struct kafka_last last, past; /* past: as it was when the partition was taken from us before */
     struct ranges restored; /* finished beyond the position that the group had, as far as that has not passed it */
     bool asked;             /* a position is to be committed: */
@@ -434,6 +469,8 @@ void kafka_consumed(struct kafka_consumer *c, const rd_kafka_topic_partition_lis
 void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
                             const rd_kafka_topic_partition_t *committed);
 unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
+/* The partition ends there for now: what lies between the last record and that is none, and nobody's to finish. */
+void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t end);
 /* What the metadata of a committed position says is finished beyond it; empty if it is not ours. Free it. */
 struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed);
 void kafka_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx);
@@ -491,6 +528,10 @@ bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool kafka_tail(struct broker *base, const char *topic, const struct tail_options *o,
                 void (*each)(void *, const struct record *), void *ctx, struct err *e);
+/* What the claims of the source say: the last one's value in `out` ("" when there is none). `settled`: also one whose transaction
+ * is open when it is called, which must be about to end. Ends early when *stop is set. */
+bool kafka_state_claim(struct kafka *b, const char *source, bool settled, const atomic_bool *stop, struct buf *out,
+                       struct err *e);
 /* The first offset of the partition and one past its last. Asks again while it has no leader that knows that it is one:
  * after a restart or a change of leaders that takes a moment. */
 rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high);

@@ -13,8 +13,6 @@
  *
  * A stage begins when every record of the one before is reported, so an intent is there before its events and the
  * events before their changes. A source with changes publishes one batch at a time: that keeps its changes in order. */
-#include <stdio.h>
-#include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crash.h"
@@ -26,107 +24,7 @@
  * each time. */
 enum { WAVE_MS = 10, IDLE_MS = 1000, REBIRTH_MS = 1000, REBIRTH_MOST_MS = 8000 };
 
-/* ---- sending ---- */
-
-/* The vtypes themselves, because the header's macros around them are not C11. */
-static rd_kafka_resp_err_t producer_enqueue(struct kafka_publication *p, struct kafka_client *client,
-                                            rd_kafka_topic_t *rkt, const struct record *r, int64_t time_ms,
-                                            rd_kafka_headers_t *headers)
-{
-    bool is_ours = r >= p->records && r < p->records + p->record_count; /* else it is a change */
-    struct kafka_sent *sent = &p->sent[is_ours ? (size_t)(r - p->records) : p->record_count];
-    return rd_kafka_producev(client->rk, RD_KAFKA_VTYPE_RKT, rkt, RD_KAFKA_VTYPE_PARTITION, r->partition,
-                             RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY, RD_KAFKA_VTYPE_KEY, r->key.at, r->key.n,
-                             RD_KAFKA_VTYPE_VALUE, r->value.at, r->value.n, RD_KAFKA_VTYPE_TIMESTAMP, time_ms,
-                             RD_KAFKA_VTYPE_HEADERS, headers, RD_KAFKA_VTYPE_OPAQUE, (void *)sent, RD_KAFKA_VTYPE_END);
-}
-
-/* Hands a record to librdkafka; false: refused at once, and so is the publication. */
-static bool producer_send_record(struct kafka_publication *p, struct kafka_client *client, const struct record *r)
-{
-    bool created = false;
-    rd_kafka_topic_t *rkt = kafka_client_topic(client, r->topic, &created);
-    if (created)
-        kafka_topic_want(p->b, r->topic, false);
-    char stored[24];
-    int64_t now_ms = clock_wall_ms(), time_ms = kafka_time_of(p->b, r, now_ms);
-    snprintf(stored, sizeof stored, "%lld", (long long)now_ms);
-    rd_kafka_headers_t *headers = kafka_record_headers(r, time_ms && r->event_ms ? str_of(stored) : STR_ABSENT);
-    atomic_fetch_add(&p->unreported, 1);
-    rd_kafka_resp_err_t code = rkt ? producer_enqueue(p, client, rkt, r, time_ms, headers)
-                                   : RD_KAFKA_RESP_ERR__INVALID_ARG;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-        return true;
-    if (headers)
-        rd_kafka_headers_destroy(headers);
-    if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
-        kafka_topic_want(p->b, r->topic, true);
-    kafka_publication_refused(p, r->topic, code);
-    atomic_fetch_sub(&p->unreported, 1); /* never the last: whoever sends holds one */
-    return false;
-}
-
-/* The key of a change on the state topic: see STATE_PAIR. free() what it points to. */
-static struct str producer_state_key(const struct kafka_publication *p, char kind, struct str key)
-{
-    size_t n = strlen(p->state_of) + 1;
-    char *at = mem_alloc(n + 1 + key.n);
-    memcpy(at, p->state_of, n);
-    at[n] = kind;
-    if (key.n)
-        memcpy(at + n + 1, key.at, key.n);
-    return (struct str){ at, n + 1 + key.n };
-}
-
-static bool producer_send_state(struct kafka_publication *p, struct kafka_client *client, char kind, struct str key,
-                                struct str value)
-{
-    struct str k = producer_state_key(p, kind, key);
-    bool sent = producer_send_record(p, client,
-                                     &(struct record){ .topic = str_of(p->b->state_topic),
-                                                       .partition = 0,
-                                                       .key = k,
-                                                       .value = value });
-    free((char *)(uintptr_t)k.at);
-    return sent;
-}
-
-/* Writes on the state topic what a change is about to become. */
-static bool producer_send_intent(struct kafka_publication *p, struct kafka_client *client, const struct change *change)
-{
-    char *value = mem_alloc(1 + change->value.n);
-    value[0] = change->value.at ? INTENT_SET : INTENT_FORGET;
-    if (change->value.n)
-        memcpy(value + 1, change->value.at, change->value.n);
-    bool sent = producer_send_state(p, client, STATE_INTENT, change->key, (struct str){ value, 1 + change->value.n });
-    free(value);
-    return sent;
-}
-
-/* A later pair outdates an intent by its offset; but a forgotten pair may be compacted away, so its intent must go
- * too. */
-static bool producer_send_pair(struct kafka_publication *p, struct kafka_client *client, const struct change *change)
-{
-    return producer_send_state(p, client, STATE_PAIR, change->key, change->value)
-           && (change->value.at || producer_send_state(p, client, STATE_INTENT, change->key, STR_ABSENT));
-}
-
-static void producer_send_changes(struct kafka_publication *p, struct kafka_client *client, bool intents)
-{
-    bool going = true;
-    for (size_t i = 0; i < p->change_count && going; i++)
-        if (!intents)
-            going = producer_send_pair(p, client, &p->changes[i]);
-        else if (p->changes[i].ahead)
-            going = producer_send_intent(p, client, &p->changes[i]);
-}
-
-static void producer_send_records(struct kafka_publication *p, struct kafka_client *client)
-{
-    bool going = true;
-    for (size_t i = 0; i < p->record_count && going; i++)
-        going = producer_send_record(p, client, &p->records[i]);
-}
+/* ---- stages ---- */
 
 static void producer_stage_end(struct kafka_publication *p);
 
@@ -144,9 +42,9 @@ static void producer_stage_begin(struct kafka_publication *p, enum kafka_stage s
     atomic_store(&p->unreported, 1);
     struct kafka_client *client = kafka_client_take(p->b);
     switch (stage) {
-    case STAGE_INTENTS: producer_send_changes(p, client, true); break;
-    case STAGE_RECORDS: producer_send_records(p, client); break;
-    case STAGE_CHANGES: producer_send_changes(p, client, false); break;
+    case STAGE_INTENTS: kafka_send_changes(p, client, true); break;
+    case STAGE_RECORDS: kafka_send_records(p, client); break;
+    case STAGE_CHANGES: kafka_send_changes(p, client, false); break;
     }
     kafka_client_give(client);
     producer_reported(p);
@@ -203,7 +101,7 @@ static void producer_outcast_send(struct kafka *b)
         b->outcasts = p->next;
         p->alone = true;
         atomic_store(&p->unreported, 1);
-        producer_send_record(p, client, producer_outcast_next(p));
+        kafka_send_record(p, client, producer_outcast_next(p));
         producer_reported(p);
     }
     kafka_client_give(client);
@@ -268,8 +166,12 @@ static void producer_wave_send(struct kafka *b, int64_t wait_ms)
 void kafka_publish(struct broker *base, const struct publication *p)
 {
     struct kafka *b = (struct kafka *)base;
+    struct kafka_publication *made = kafka_publication_new(b, p);
     atomic_fetch_add(&b->open, 1);
-    producer_wave_join(kafka_publication_new(b, p));
+    if (p->exactly_once)
+        kafka_claim_publish(b, p->state_of, made);
+    else
+        producer_wave_join(made);
 }
 
 bool kafka_flush(struct broker *base, struct duration limit)
@@ -284,26 +186,6 @@ bool kafka_flush(struct broker *base, struct duration limit)
 }
 
 /* ---- the poller ---- */
-
-/* Is it in the log? A report without an error is not enough. When a batch was refused with a passing error (not the
- * leader yet) while the next one was under way, a broker that knows nothing of this producer takes that next one,
- * and librdkafka 2.0.2 concludes that the first is stored too ("implicit ack"). It is not; what betrays it is that
- * it has no offset. */
-static rd_kafka_resp_err_t producer_code_of(const rd_kafka_message_t *m)
-{
-    return !m->err && m->offset < 0 ? RD_KAFKA_RESP_ERR__INCONSISTENT : m->err;
-}
-
-/* The cluster is there, and lets us write. */
-static void producer_on_stored(struct kafka *b, const rd_kafka_topic_t *rkt)
-{
-    if (atomic_load_explicit(&b->down, memory_order_relaxed))
-        kafka_access_up(b);
-    if (atomic_load_explicit(&b->access.denied, memory_order_relaxed) == 0)
-        return;
-    kafka_access_granted(b, KAFKA_PRODUCE, "");
-    kafka_access_granted(b, KAFKA_WRITE, rd_kafka_topic_name(rkt));
-}
 
 /* Not taken: for its own fault, or for that of another in its batch. */
 static void producer_on_refusal(struct kafka_publication *p, const rd_kafka_message_t *m, rd_kafka_resp_err_t code)
@@ -320,14 +202,14 @@ static void producer_on_refusal(struct kafka_publication *p, const rd_kafka_mess
 static void producer_on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
     struct kafka_sent *sent = m->_private;
-    rd_kafka_resp_err_t code = producer_code_of(m);
+    rd_kafka_resp_err_t code = kafka_send_code(m);
     (void)rk;
     (void)opaque;
     if (code) {
         producer_on_refusal(sent->p, m, code);
     } else {
         sent->stored = true;
-        producer_on_stored(sent->p->b, m->rkt);
+        kafka_send_stored(sent->p->b, m->rkt);
     }
     producer_reported(sent->p);
 }

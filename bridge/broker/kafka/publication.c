@@ -165,6 +165,23 @@ static void publication_fail(struct kafka_publication *p, const char *reason, st
     p->reason = reason;
 }
 
+void kafka_publication_broken(struct kafka_publication *p, const char *reason, const char *why)
+{
+    if (atomic_flag_test_and_set(&p->failed))
+        return;
+    p->why = mem_alloc(WHY_BYTES);
+    why_copy(p->why, why);
+    p->reason = reason;
+}
+
+void kafka_publication_forgive(struct kafka_publication *p)
+{
+    free(p->why);
+    p->why = NULL;
+    p->reason = NULL;
+    atomic_flag_clear(&p->failed);
+}
+
 /* What the cluster denies is remembered. */
 static void publication_note_denial(struct kafka *b, struct str topic, rd_kafka_resp_err_t code)
 {

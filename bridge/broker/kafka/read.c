@@ -4,9 +4,10 @@
 #include <time.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
-enum { SILENCE_MS = 30000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
+enum { SILENCE_MS = 60000, ASK_MS = 5000, TOPIC_MS = 5000, LEADER_MS = 10000 };
 
 /* ---- a stretch ---- */
 
@@ -15,6 +16,11 @@ struct stretch {
     const char *topic;
     int64_t most;     /* shared by the partitions evenly; INT64_MAX: all */
     int64_t since_ms; /* what is before need not come; 0: all */
+    /* To the end of what is committed by now. Else to the end of what is stored by now: what is behind a transaction that is
+     * open comes when that ends. */
+    bool committed;
+    bool may_lack;           /* of the latter: after a while without */
+    const atomic_bool *stop; /* ends early when set; NULL: only with the broker */
     void (*each)(void *ctx, rd_kafka_message_t *m);
     void *ctx;
 };
@@ -36,15 +42,17 @@ rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partit
 static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_kafka_t *rk, int32_t partitions,
                                                   int64_t *ends, struct err *e)
 {
+    struct kafka_client *all = s->committed ? NULL : kafka_client_take(s->b); /* sees what is not committed, too */
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
     int64_t share = s->most / partitions + (s->most % partitions != 0);
     for (int32_t p = 0; p < partitions; p++) {
         int64_t low = 0, high = 0;
-        rd_kafka_resp_err_t code = kafka_ends(rk, s->topic, p, &low, &high);
+        rd_kafka_resp_err_t code = kafka_ends(all ? all->rk : rk, s->topic, p, &low, &high);
         if (code) {
             rd_kafka_topic_partition_list_destroy(list);
             err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", s->topic, p, rd_kafka_err2str(code));
-            return NULL;
+            list = NULL;
+            break;
         }
         ends[p] = high;
         int64_t begin = high - low > share ? high - share : low;
@@ -53,6 +61,8 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
         else
             ends[p] = -1;
     }
+    if (all)
+        kafka_client_give(all);
     return list;
 }
 
@@ -104,10 +114,12 @@ static void read_begin_at(const struct stretch *s, rd_kafka_t *rk, rd_kafka_topi
  * out. When it does not say, all of it is read. */
 static void read_later(const struct stretch *s, rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t *ends)
 {
+    struct kafka_client *all = kafka_client_take(s->b);
     rd_kafka_topic_partition_list_t *found = rd_kafka_topic_partition_list_copy(list);
     for (int i = 0; i < found->cnt; i++)
         found->elems[i].offset = s->since_ms;
-    bool fine = rd_kafka_offsets_for_times(rk, found, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    bool fine = rd_kafka_offsets_for_times(all->rk, found, ASK_MS) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    kafka_client_give(all);
     for (int i = list->cnt; fine && i-- > 0;) {
         const rd_kafka_topic_partition_t *f = &found->elems[i];
         if (f->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -144,28 +156,48 @@ static bool read_message(const struct stretch *s, rd_kafka_message_t *m, int64_t
     return true;
 }
 
+static bool read_is_over(const struct stretch *s)
+{
+    return atomic_load(&s->b->stop) || (s->stop && atomic_load(s->stop));
+}
+
+/* Nothing came for long. Was that for a transaction that does not end? */
+static bool read_in_vain(const struct stretch *s, bool ended, struct err *e)
+{
+    if (!ended)
+        return err_set(e, "topic %s: reading it back, nothing came for %d s", s->topic, SILENCE_MS / 1000);
+    err_set(
+        e,
+        "topic %s: somebody's transaction is open there for more than %d s, and what was stored behind it cannot be read "
+        "before it ends",
+        s->topic, SILENCE_MS / 1000);
+    if (s->may_lack)
+        LOG(WARN, "a topic is read back without its end", LOG_C("reason", e->text));
+    return s->may_lack;
+}
+
 /* Reads until every partition has reached its end, however long that takes, as long as something comes. */
 static bool read_all(const struct stretch *s, rd_kafka_t *rk, int open, int64_t *ends, struct err *e)
 {
     int64_t until = clock_mono_ms() + SILENCE_MS;
-    while (open > 0) {
+    bool fine = true, ended = false;
+    while (open > 0 && fine) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 100);
         int64_t now = clock_mono_ms();
         if (m && !m->err)
             until = now + SILENCE_MS;
-        if (now > until) {
-            if (m)
-                rd_kafka_message_destroy(m);
-            return err_set(e, "topic %s: reading it back, nothing came for %d s", s->topic, SILENCE_MS / 1000);
-        }
-        if (!m)
-            continue;
-        bool fine = read_message(s, m, ends, &open, e);
-        rd_kafka_message_destroy(m);
-        if (!fine)
-            return false;
+        if (m)
+            ended = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || (ended && m->err);
+        if (m && now <= until)
+            fine = read_message(s, m, ends, &open, e);
+        if (m)
+            rd_kafka_message_destroy(m);
+        if (read_is_over(s))
+            return err_set(e, "topic %s: stopped while it was read back", s->topic);
+        if (now > until)
+            return read_in_vain(s, ended, e);
     }
-    return true;
+    return fine;
 }
 
 static bool read_stretch(const struct stretch *s, struct err *e)
@@ -217,6 +249,7 @@ bool kafka_tail(struct broker *base, const char *topic, const struct tail_option
                                            .topic = topic,
                                            .most = o->most,
                                            .since_ms = o->since_ms,
+                                           .may_lack = true,
                                            .each = read_tail_record,
                                            .ctx = &t },
                         e);
@@ -235,6 +268,7 @@ struct pairs {
     struct str source;
     struct pair *at;
     size_t count, cap, squeeze; /* squeeze: drop what is outdated at this count */
+    char kind;                  /* of that alone; 0: of all */
 };
 
 static int read_by_key(const void *a, const void *b)
@@ -267,7 +301,7 @@ static void read_pair(void *ctx, rd_kafka_message_t *m)
     struct pairs *p = ctx;
     size_t head = p->source.n + 1;
     if (m->key_len <= head || memcmp(m->key, p->source.at, p->source.n) != 0
-        || ((const char *)m->key)[p->source.n] != '\0')
+        || ((const char *)m->key)[p->source.n] != '\0' || (p->kind && ((const char *)m->key)[head] != p->kind))
         return;
     if (p->count == p->cap)
         p->at = mem_grow(p->at, p->cap = p->cap ? p->cap * 2 : 64, sizeof *p->at);
@@ -342,6 +376,32 @@ static bool read_tell(const struct pairs *p, char kind,
     return fine;
 }
 
+static void read_pairs_free(struct pairs *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        free(p->at[i].bytes); /* NOLINT(clang-analyzer-unix.Malloc): read_squeeze moved what it did not free */
+    free(p->at);
+}
+
+bool kafka_state_claim(struct kafka *b, const char *source, bool settled, const atomic_bool *stop, struct buf *out,
+                       struct err *e)
+{
+    struct pairs p = { .source = str_of(source), .squeeze = 1024, .kind = STATE_CLAIM };
+    bool fine = read_stretch(&(struct stretch){ .b = b,
+                                                .topic = b->state_topic,
+                                                .most = INT64_MAX,
+                                                .committed = !settled,
+                                                .stop = stop,
+                                                .each = read_pair,
+                                                .ctx = &p },
+                             e);
+    read_squeeze(&p);
+    if (p.count)
+        buf_add_str(out, p.at[0].value);
+    read_pairs_free(&p);
+    return fine;
+}
+
 bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
@@ -355,8 +415,6 @@ bool kafka_state(struct broker *base, const char *source,
                              e);
     read_squeeze(&p);
     fine = fine && read_tell(&p, STATE_PAIR, each, ctx, e) && read_tell(&p, STATE_INTENT, each, ctx, e);
-    for (size_t i = 0; i < p.count; i++)
-        free(p.at[i].bytes); /* NOLINT(clang-analyzer-unix.Malloc): read_squeeze moved what it did not free */
-    free(p.at);
+    read_pairs_free(&p);
     return fine;
 }

@@ -233,6 +233,7 @@ static enum fetched replay_error(struct kafka_replay *r, struct replay_part *p, 
 {
     if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         s->to = m->offset > s->to ? m->offset : s->to;
+        p->at = m->offset; /* behind the marks of transactions; it does not say so again */
         return s->to > s->from ? FETCH_DONE : replay_lack(r, p, s);
     }
     if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) {
