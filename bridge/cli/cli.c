@@ -16,6 +16,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/process.h"
+#include "bridge/lib/progress.h"
 
 enum { CLI_NAMES = 128 };
 
@@ -180,6 +181,8 @@ static int cli_run(const struct connectors *connectors, const struct command *co
         help_command(command, stdout);
     } else {
         call.word_count = (size_t)words;
+        if (command != &command_run)
+            progress_watch();
         code = cli_call(command, &call, &flags->all.files);
     }
     flags_free(command->flags, call.flags);

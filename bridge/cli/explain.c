@@ -19,6 +19,7 @@
 #include "bridge/delivery/find_event.h"
 #include "bridge/intake/route.h"
 #include "bridge/lib/json.h"
+#include "bridge/lib/progress.h"
 
 enum { EXPLAIN_EVENT = 16 << 20, EXPLAIN_WHY = 4096, EXPLAIN_NAME = 28 };
 
@@ -42,6 +43,7 @@ struct explain {
     const json_t *made; /* the daemon's list of endpoints; NULL: none tells */
     const struct event *event;
     struct str id;
+    const char *reading;                  /* the topic in which it is looked for */
     json_t *assumed;                      /* members that the given event lacked: name to value; NULL: none */
     struct record *record;                /* where it is stored; NULL: it was given */
     struct target targets[ROUTE_TARGETS]; /* where the routes would put it */
@@ -54,6 +56,7 @@ struct explain {
 static bool explain_look_at(void *ctx, const struct record *r)
 {
     struct explain *x = ctx;
+    progress_count(x->reading, "records read");
     if (!find_event_is(r, x->id) || (x->record && x->record->timestamp_ms > r->timestamp_ms))
         return true;
     record_free(x->record);
@@ -65,6 +68,7 @@ static bool explain_topic(void *ctx, const char *topic)
 {
     struct explain *x = ctx;
     const struct look_options o = { .topic = topic, .most = FIND_EVENT_SCAN, .may_lack = true };
+    x->reading = topic;
     return look_once(&x->config->broker, &o, explain_look_at, x, x->e);
 }
 

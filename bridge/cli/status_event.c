@@ -13,6 +13,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/progress.h"
 
 #define EVENT_REDIRECTED "redirected"
 
@@ -24,8 +25,8 @@ struct event_find {
     struct str id;
     int64_t since_ms;
     json_t *stored, *refused;
-    json_t *notes;    /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
-    const char *kind; /* of what is being read now */
+    json_t *notes;              /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
+    const char *kind, *reading; /* of what is being read now, and its topic */
     struct event_copy {
         char *topic; /* where the record stood first */
         int64_t partition, offset, time_ms;
@@ -144,6 +145,7 @@ static bool event_note(void *ctx, const struct record *r)
     struct event_find *f = ctx;
     char origin[EVENT_ORIGIN];
     struct str source = record_header(r, TRAIL_SOURCE);
+    progress_count(f->reading, "records read");
     if (!find_event_is(r, f->id))
         return true;
     struct trail t = trail_read(r);
@@ -174,6 +176,7 @@ static bool event_look(struct event_find *f, const char *topic, const char *grou
     const struct look_options o = {
         .topic = topic, .group = group, .since_ms = f->since_ms, .most = FIND_EVENT_SCAN, .may_lack = true
     };
+    f->reading = topic;
     return look_once(&f->config->broker, &o, each, f, e);
 }
 
@@ -530,6 +533,7 @@ static bool event_store(struct event_find *f, const struct record *r, const stru
 static bool event_found(void *ctx, const struct record *r)
 {
     struct event_find *f = ctx;
+    progress_count(f->reading, "records read");
     if (!find_event_is(r, f->id))
         return true;
     const struct event *ev = event_from_record(r, f->e);

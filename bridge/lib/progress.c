@@ -15,7 +15,7 @@ enum {
     PROGRESS_WHAT = 256,
 };
 
-static struct progress {
+static _Thread_local struct progress {
     bool on;
     int64_t due_ms, count;
     char what[PROGRESS_WHAT];
@@ -48,15 +48,12 @@ void progress_count(const char *what, const char *unit)
         fprintf(stderr, "%s: %" PRId64 " %s\n", progress.what, progress.count, unit);
 }
 
-void progress_step(const char *what, int64_t number, int64_t of)
+void progress_step(const char *what, const char *which)
 {
     char shown[PROGRESS_WHAT];
     if (!progress.on || !progress_is_due())
         return;
-    snprintf(shown, sizeof shown, "%s", what);
+    snprintf(shown, sizeof shown, "%s", which);
     str_make_shown(shown);
-    if (of)
-        fprintf(stderr, "%s (%" PRId64 " of %" PRId64 ")\n", shown, number, of);
-    else
-        fprintf(stderr, "%s\n", shown);
+    fprintf(stderr, "%s: %s\n", what, shown);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How far long work of a command is: a line on stderr about every second, if that is a terminal. In a daemon, and before
- * progress_watch, nothing is said. Main thread. */
+/* How far long work of a command is: a line on stderr about every second, if that is a terminal. Said by the thread that called
+ * progress_watch alone: a daemon says nothing, nor what works beside a command. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,5 +8,5 @@
 void progress_watch(void);
 /* One more of what is counted was looked at: "ai.events: 200000 records read". Another `what` begins anew. */
 void progress_count(const char *what, const char *unit);
-/* Work begins that may take its time; `of` 0: how much there is is not known. */
-void progress_step(const char *what, int64_t number, int64_t of);
+/* Something is being done: "a rule is tried: chats". */
+void progress_step(const char *what, const char *which);

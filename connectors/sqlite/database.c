@@ -6,6 +6,7 @@
  * this process. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/progress.h"
 #include "connectors/sqlite/project.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -92,6 +93,7 @@ static char *database_uri(const char *path, const char *mode)
 static int database_read_is_too_long(void *arg)
 {
     const struct sqlite_source *s = arg;
+    progress_step("the database is read", s->base.id);
     return clock_mono_us() - s->read_began_us > DATABASE_READ_US;
 }
 

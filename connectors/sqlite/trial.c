@@ -2,6 +2,7 @@
 /* A rule tried on a database that is there: what it costs, whether it tells a row twice, and what its newest rows give. */
 #include "bridge/auth/secret.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/progress.h"
 #include "bridge/map/map.h"
 #include "connectors/sqlite/sqlite.h"
 #include <inttypes.h>
@@ -324,6 +325,7 @@ static void trial_change(struct sqlite_source *s, struct rule *r, const struct t
 
 void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t)
 {
+    progress_step("a rule is tried", r->name);
     trial_check_index(s, r);
     trial_check_cost(s, r);
     trial_check_doubled(s, r);
