@@ -2,13 +2,15 @@
 """A reload: sources, sinks, endpoints and routes come, change and go while events flow, each of which arrives once."""
 import json
 import signal
+import socket
+import ssl
 import threading
 
 import pytest
 import requests
 
 import conftest
-from conftest import OTHER_SECRET, SECRET, Listener, event, free_port, wait_for
+from conftest import OTHER_SECRET, SECRET, Listener, certificate, event, free_port, wait_for
 
 SOURCE = """
 sources:
@@ -65,8 +67,8 @@ def put(port, ident, kind="thing.happened"):
 class Traffic:
     """Posts events one after the other until it ends, each again until it is acknowledged: `ids`."""
 
-    def __init__(self, port, path="/v1"):
-        self.url, self.ids, self.go = f"http://127.0.0.1:{port}{path}", [], True
+    def __init__(self, port, path="/v1", **more):
+        self.url, self.ids, self.go, self.more = f"http://127.0.0.1:{port}{path}", [], True, more
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -75,7 +77,7 @@ class Traffic:
             one = f"event-of-the-traffic-{len(self.ids):05}"
             while self.go:
                 try:
-                    if requests.post(self.url, data=json.dumps(event(one)), timeout=20,
+                    if requests.post(self.url, data=json.dumps(event(one, **self.more)), timeout=20,
                                      headers={"Content-Type": "application/cloudevents+json"}).status_code == 202:
                         self.ids.append(one)
                         break
@@ -366,3 +368,110 @@ def test_a_daemon_that_runs_elsewhere_is_not_found_and_it_is_said_why(local_brid
         done = local_bridge.command(command)
         assert done.returncode == 1 and f"no answer on {tmp_path}/elsewhere" in done.stderr and "another broker.path, admin.control" in done.stderr
     assert daemon.page("/healthz").status_code == 200
+
+
+def peer(port, chain):
+    """The certificate that is shown there, to who trusts `chain` alone."""
+    context = ssl.create_default_context(cafile=str(chain))
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20), server_hostname="127.0.0.1") as line:
+        return line.getpeercert(binary_form=True)
+
+
+@pytest.mark.threads
+def test_certificates_at_other_paths(local_bridge, receivers):
+    """Of a source, a listener and the pages, while events flow elsewhere: whoever connects then is shown the new one."""
+    stays, (old, old_key), (new, new_key) = receivers(), *(certificate(local_bridge.folder, name) for name in ("old", "new"))
+    port, secure, live, admin = free_port(), free_port(), free_port(), free_port()
+
+    def with_certificate(chain, key):
+        tls = f"tls_certificate: {chain}, tls_key: {key}"
+        source = f"  secure: {{type: http, listen: 127.0.0.1:{secure}, {tls}, paths: [{{path: /v2, verify: {{scheme: none}}}}]}}\n"
+        sinks = sink("stays", stays.url) + f"  live: {{type: websocket, listen: 127.0.0.1:{live}, topics: [$EVENTS], {tls}}}\n"
+        local_bridge.configure(text(port, sinks, source), admin=f"127.0.0.1:{admin}", admin_more=tls)
+
+    with_certificate(old, old_key)
+    assert local_bridge.start(ready=False).admin == admin
+    wait_for(lambda: requests.get(f"https://127.0.0.1:{admin}/readyz", verify=str(old), timeout=20).status_code == 200)
+    shown = {peer(p, old) for p in (secure, live, admin)}
+    traffic = Traffic(port).on()
+    with_certificate(new, new_key)
+    assert changed(reload(local_bridge)) == {"source secure": "change", "sink live": "change", "admin": "change"}
+    assert len(shown) == 1 and not shown & {peer(p, new) for p in (secure, live, admin)}
+    for p in (secure, live, admin):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            peer(p, old)
+    assert requests.post(f"https://127.0.0.1:{secure}/v2", data="{}", headers={"Content-Type": "application/json"}, verify=str(new), timeout=20).status_code == 202
+    # a path where nothing is: refused as a whole, and the new one is shown on
+    with_certificate(new, local_bridge.folder / "nothing.key")
+    assert "nothing.key" in json.dumps(reload(local_bridge, ok=False)["problems"])
+    assert len({peer(p, new) for p in (secure, live, admin)}) == 1
+    once(stays, traffic.on().end())
+
+
+def test_retention_of_a_topic(local_bridge, receivers):
+    """What is older than the new one says goes; a topic that had none keeps what it has."""
+    stays, port = receivers(), free_port()
+    with_topics = lambda events, other: text(port, sink("stays", stays.url), routes="  - {filter: {exact: {type: kept}}, topic: $T_other}\n",
+                                             more=f"\ntopics: {{$EVENTS: {{retention: {events}}}, $T_other: {{{other}}}}}\n")
+    daemon = local_bridge.run(with_topics("7d", ""))
+    ids = [f"event-that-goes-{i}" for i in range(5)]
+    for one in ids:
+        put(port, one)
+    put(port, "event-that-stays", "kept")
+    once(stays, ids)
+    kept = lambda name: len(local_bridge.command("tail", "--topic", local_bridge.topic(name), "--no-follow", "--json").stdout.splitlines())
+    assert (kept("events"), kept("other")) == (5, 1)
+    local_bridge.configure(with_topics("1s", "retention: 7d"))
+    assert set(changed(reload(local_bridge))) == {f"topic {local_bridge.topic(name)}" for name in ("events", "other")}
+    wait_for(lambda: kept("events") == 0, 120, daemon.log)
+    assert kept("other") == 1
+    local_bridge.configure(with_topics("7d", ""))
+    reload(local_bridge)
+    put(port, "event-that-is-kept-again")
+    wait_for(lambda: kept("events") == 1)
+
+
+def test_the_api_and_what_no_route_takes(local_bridge, receivers):
+    stays, port, admin = receivers(), free_port(), free_port()
+    base = f"http://127.0.0.1:{admin}"
+
+    def with_these(api, unrouted):
+        local_bridge.configure(text(port, sink("stays", stays.url)).replace("  - topic: $EVENTS", "  - {filter: {exact: {type: thing.happened}}, topic: $EVENTS}")
+                               + f"unrouted: {unrouted}\n", admin=f"127.0.0.1:{admin}", admin_more=f"api: {api}, loopback: operator")
+
+    def post(kind):
+        return requests.post(f"http://127.0.0.1:{port}/v1", data=json.dumps(event(f"of-{kind}-{len(said)}", kind)), timeout=20, headers={"Content-Type": "application/cloudevents+json"}).status_code
+
+    said = []
+    with_these("false", "error")
+    local_bridge.start()
+    traffic = Traffic(port).on()
+    for api, unrouted in (("true", "drop"), ("false", "error"), ("true", "error")):
+        said.append((requests.get(base + "/api/v1/status", timeout=20).status_code, post("nobody.takes.this")))
+        with_these(api, unrouted)
+        reload(local_bridge)
+        traffic.on()
+    said.append((requests.get(base + "/api/v1/status", timeout=20).status_code, post("nobody.takes.this")))
+    assert said == [(404, 422), (200, 202), (404, 422), (200, 422)]
+    once(stays, traffic.end())
+
+
+@pytest.mark.threads
+def test_an_order_that_comes_and_goes(bridge, receivers):
+    """While events flow and some of them fail: each is delivered, and with `order: key` those of a key in their order."""
+    stays, port = receivers(lambda r: 503 if r["arrival"] == 1 and r["id"].endswith("7") else 204), free_port()
+    ordered = lambda order: text(port, sink("stays", stays.url, more=f", order: {order}"))
+    bridge.run(ordered("none"))
+    traffic = Traffic(port, subject="of-one-key").on()
+    marks = []
+    for order in ("key", "none", "key"):
+        bridge.configure(ordered(order))
+        assert changed(reload(bridge)) == {"sink stays": "change"}
+        marks.append(len(traffic.ids))
+        traffic.on(30)
+    ids = traffic.end()
+    stays.delivered(ids)
+    good = [r["id"] for r in stays.good()]
+    assert sorted(good) == sorted(ids)
+    of_key = [one for one in good if one in set(ids[marks[2]:])]
+    assert of_key == ids[marks[2]:] 
