@@ -50,6 +50,8 @@ bool answers_ready(void *ctx, struct err *why)
     struct answers *a = ctx;
     if (!a->started)
         return err_set(why, "%s", a->not_ready);
+    if (a->missing.text[0])
+        return err_set(why, "%s", a->missing.text);
     return descriptors_ready(why) && broker_ready(a->broker, why) && answers_sources_ready(a, why)
            && answers_sinks_ready(a, why);
 }

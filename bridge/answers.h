@@ -12,7 +12,8 @@ struct answers { /* everything is borrowed */
     const struct engines *engines;
     bool started;
     char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through */
-    struct { /* a plan, or (apply) a reload that is wanted: the main loop answers */
+    struct err missing; /* what was stopped for a reload and could not be opened again, and why; "": nothing */
+    struct {            /* a plan, or (apply) a reload that is wanted: the main loop answers */
         bool is, apply;
         struct api_ticket ticket;
     } asked;

@@ -10,6 +10,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/metrics.h"
 #include "bridge/lib/thread.h"
+#include "bridge/net/listen.h"
 #include "bridge/topics.h"
 
 METRIC_COUNTER(aqueduct_config_reloads_total, "Reloads of the configuration, by whether they were taken or refused.",
@@ -100,27 +101,78 @@ static bool reload_open_source(const struct change_of *c, const struct source_co
     return engines_open_source(c->r->engines, s, c->r->routing, e);
 }
 
-/* Opens what comes with `config` and is not there; `only_new`: what has no former self that must end before. */
-static bool reload_open(struct change_of *c, const struct config *config, bool after, bool only_new, struct err *e)
+enum opening {
+    OPEN_NEW = 1, /* only what has no former self that must end before */
+    OPEN_WANTED,  /* what comes with the configuration; until the first that fails */
+    OPEN_AGAIN,   /* the same; also what follows one that fails, of which *e tells */
+    OPEN_MISSING, /* all that is not there, in the same way */
+};
+
+static bool reload_skips(enum opening how, const struct plan_entry *entry, bool renamed)
 {
-    struct engines *en = c->r->engines;
-    for (size_t i = 0; i < config->sink_count; i++) {
+    return how == OPEN_NEW && entry && (entry->change != PLAN_ADD || renamed);
+}
+
+static bool reload_open_sinks(const struct change_of *c, const struct config *config, bool after, enum opening how,
+                              struct err *e)
+{
+    bool all = true;
+    for (size_t i = 0; i < config->sink_count && (all || how >= OPEN_AGAIN); i++) {
         const struct sink_config *s = &config->sinks[i];
+        struct err why;
         const struct plan_entry *entry = plan_find(&c->plan, PLAN_SINK, s->sink->id);
-        bool skip = only_new && entry && (entry->change != PLAN_ADD || s->formerly.count > 0);
-        if (reload_is(c, PLAN_SINK, s->sink->id, after) && !skip && !engines_have(en, &engine_delivery, s->sink->id)
-            && !reload_open_sink(c, s, e))
-            return false;
+        bool wanted = how == OPEN_MISSING || reload_is(c, PLAN_SINK, s->sink->id, after);
+        if (!wanted || reload_skips(how, entry, s->formerly.count > 0)
+            || engines_have(c->r->engines, &engine_delivery, s->sink->id) || reload_open_sink(c, s, &why))
+            continue;
+        *e = all ? why : *e;
+        all = false;
     }
-    for (size_t i = 0; i < config->source_count; i++) {
+    return all;
+}
+
+static bool reload_open_sources(const struct change_of *c, const struct config *config, bool after, enum opening how,
+                                struct err *e)
+{
+    bool all = true;
+    for (size_t i = 0; i < config->source_count && (all || how >= OPEN_AGAIN); i++) {
         const struct source_config *s = &config->sources[i];
+        struct err why;
         const struct plan_entry *entry = plan_find(&c->plan, s->source->sink ? PLAN_SINK : PLAN_SOURCE, s->source->id);
-        bool skip = only_new && entry && entry->change != PLAN_ADD;
-        if (reload_moves_source(c, s->source, after) && !skip && !engines_have(en, &engine_intake, s->source->id)
-            && !reload_open_source(c, s, e))
-            return false;
+        bool wanted = how == OPEN_MISSING || reload_moves_source(c, s->source, after);
+        if (!wanted || reload_skips(how, entry, false) || engines_have(c->r->engines, &engine_intake, s->source->id)
+            || reload_open_source(c, s, &why))
+            continue;
+        *e = all ? why : *e;
+        all = false;
     }
-    return true;
+    return all;
+}
+
+/* Opens what is not there of `config`. False with *e: the first that could not be opened. */
+static bool reload_open(const struct change_of *c, const struct config *config, bool after, enum opening how,
+                        struct err *e)
+{
+    struct err why;
+    bool sinks = reload_open_sinks(c, config, after, how, e);
+    if (!sinks && how < OPEN_AGAIN)
+        return false;
+    bool sources = reload_open_sources(c, config, after, how, &why);
+    if (sinks && !sources)
+        *e = why;
+    return sinks && sources;
+}
+
+/* Has everything that was stopped for a reload begun again? Else /readyz says what has not, until a reload can. */
+static void reload_tell_missing(const struct change_of *c, bool whole, const struct err *why)
+{
+    c->r->answers->missing.text[0] = '\0';
+    if (whole)
+        return;
+    err_set(&c->r->answers->missing, "what was stopped for a reload cannot be opened again: %s. Mend that, and reload",
+            why->text);
+    LOG(ERROR, "what was stopped for a reload cannot be opened again: mend that, and reload",
+        LOG_C("reason", why->text));
 }
 
 /* Ends what was stopped, or never ran: of the old configuration (after false), or of the new one; before what goes has
@@ -271,9 +323,10 @@ static void reload_undo(struct change_of *c)
     for (size_t i = 0; !c->stopped && i < c->before->sink_count; i++)
         engines_serve_again(c->r->engines, &c->before->sinks[i]);
     topics_open(c->before, c->r->broker, &ignored);
-    if (c->stopped && (!reload_open(c, c->before, false, false, &e) || !engines_start(c->r->engines, &e)))
-        LOG(ERROR, "what was stopped for the reload cannot be opened again: start the daemon again",
-            LOG_C("reason", e.text));
+    if (!c->stopped)
+        return;
+    bool opened = reload_open(c, c->before, false, OPEN_AGAIN, &e), started = engines_start(c->r->engines, &ignored);
+    reload_tell_missing(c, opened && started, opened ? &ignored : &e);
 }
 
 /* What stays goes on with the struct that is open. */
@@ -316,7 +369,9 @@ static void reload_commit(struct change_of *c)
     routing_change(r->routing, c->after);
     log_setup(c->after->log.level, c->after->log.format);
     descriptors_reserve(engines_descriptors(c->after) - engines_descriptors(c->before));
+    bool whole = !r->answers->missing.text[0] || reload_open(c, c->after, true, OPEN_MISSING, &e);
     broker_gather(r->broker);
+    reload_tell_missing(c, whole, &e);
     if (!engines_start(r->engines, &e))
         LOG(ERROR, "not all that was to start did", LOG_C("reason", e.text));
     for (size_t i = 0; i < c->plan.count; i++) {
@@ -337,13 +392,15 @@ static bool reload_apply(struct change_of *c, struct err *e)
     struct err early = { "" };
     bool ok = topics_open(c->after, c->r->broker, e);
     if (ok) /* while nothing was stopped; what needs something that the old ones have is tried again */
-        reload_open(c, c->after, true, true, &early);
-    ok = ok && reload_stop(c, e) && reload_open(c, c->after, true, false, e) && reload_endpoints(c, e)
+        reload_open(c, c->after, true, OPEN_NEW, &early);
+    listen_hold(true);
+    ok = ok && reload_stop(c, e) && reload_open(c, c->after, true, OPEN_WANTED, e) && reload_endpoints(c, e)
          && (!plan_find(&c->plan, PLAN_ADMIN, "admin") || admin_change(c->r->admin, c->after, e));
     if (ok)
         reload_commit(c);
     else
         reload_undo(c);
+    listen_hold(false);
     return ok;
 }
 

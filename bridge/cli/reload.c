@@ -27,7 +27,7 @@ static const struct flag plan_flags_of[] = {
 #define RELOAD_LINES                                                                                                       \
     "A line begins with + for what comes, - for what goes, ~ for what changes, and tells the keys that differ.\n"          \
     "A source or sink of which more than endpoints differ stops, when it has finished what it has begun, and begins\n"     \
-    "anew where it stood, and its listeners have to connect again, also if the reload is then refused; what has no line\n" \
+    "anew where it stood, and its connections end, also if the reload is then refused (new ones wait); what has no line\n" \
     "goes on untouched.\n"
 
 static const char reload_notes[] =

@@ -4,11 +4,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "bridge/lib/mem.h"
 #include "bridge/lib/str.h"
 
 enum { BACKLOG = 4096 };
@@ -139,23 +142,128 @@ bool listen_is_possible(const char *address, struct err *e)
     return !refused || err_set(e, "cannot listen on %s: %s%s", address, strerror(why), listen_hint(why));
 }
 
+/* ---- what is held for who comes next ---- */
+
+struct listen_held {
+    char *address;
+    int fd;
+    struct listen_held *next;
+};
+
+static struct {
+    pthread_mutex_t lock; /* guards what follows */
+    bool on;
+    struct listen_held *first;
+} listen_holds = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* Keeps a descriptor that is given up; false: it is to be closed. */
+static bool listen_keep(int fd, const char *address)
+{
+    pthread_mutex_lock(&listen_holds.lock);
+    bool on = listen_holds.on;
+    if (on) {
+        struct listen_held *held = mem_alloc(sizeof *held);
+        *held = (struct listen_held){ str_dup(str_of(address)), fd, listen_holds.first };
+        listen_holds.first = held;
+    }
+    pthread_mutex_unlock(&listen_holds.lock);
+    return on;
+}
+
+/* What is held of that address; -1: nothing. */
+static int listen_take(const char *address)
+{
+    int fd = -1;
+    pthread_mutex_lock(&listen_holds.lock);
+    for (struct listen_held **at = &listen_holds.first, *held; fd < 0 && (held = *at);) {
+        if (strcmp(held->address, address) != 0) {
+            at = &held->next;
+            continue;
+        }
+        fd = held->fd;
+        *at = held->next;
+        free(held->address);
+        free(held);
+    }
+    pthread_mutex_unlock(&listen_holds.lock);
+    return fd;
+}
+
+static void listen_end(int fd, const char *address)
+{
+    close(fd);
+    if (listen_is_local(address))
+        unlink(address + 5);
+}
+
+static void listen_end_all(struct listen_held *held)
+{
+    for (struct listen_held *next; held; held = next) {
+        next = held->next;
+        listen_end(held->fd, held->address);
+        free(held->address);
+        free(held);
+    }
+}
+
+void listen_hold(bool on)
+{
+    pthread_mutex_lock(&listen_holds.lock);
+    struct listen_held *left = on ? NULL : listen_holds.first;
+    listen_holds.first = on ? listen_holds.first : NULL;
+    listen_holds.on = on;
+    pthread_mutex_unlock(&listen_holds.lock);
+    listen_end_all(left);
+}
+
+/* What is held of the same port, in another spelling or of other addresses, gives way. False: nothing is. */
+static bool listen_give_way(const char *address)
+{
+    struct listen_held *same = NULL;
+    pthread_mutex_lock(&listen_holds.lock);
+    for (struct listen_held **at = &listen_holds.first, *held; (held = *at);) {
+        const char *port = strrchr(held->address, ':'), *wanted = strrchr(address, ':');
+        if (!port || !wanted || strcmp(port, wanted) != 0) {
+            at = &held->next;
+            continue;
+        }
+        *at = held->next;
+        held->next = same;
+        same = held;
+    }
+    pthread_mutex_unlock(&listen_holds.lock);
+    listen_end_all(same);
+    return same != NULL;
+}
+
+/* Binds and listens: the descriptor; -1 with *e. */
+static int listen_begin(const char *address, const union listen_address *a, socklen_t n, struct err *e)
+{
+    int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool local = listen_is_local(address);
+    bool bound = fd >= 0 && (local ? listen_bind_local(fd, a, n) : listen_bind_tcp(fd, a, n));
+    if (fd >= 0 && !bound && errno == EADDRINUSE && !local && listen_give_way(address))
+        bound = listen_bind_tcp(fd, a, n);
+    if (bound && listen(fd, BACKLOG) == 0)
+        return fd;
+    err_set(e, "cannot listen on %s: %s%s", address, strerror(errno), listen_hint(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 int listen_open(const char *address, int *port, struct err *e)
 {
     union listen_address a = { 0 };
-    bool local = listen_is_local(address);
     socklen_t n = listen_parse(address, &a, e);
     if (n == 0)
         return -1;
-    int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !(local ? listen_bind_local(fd, &a, n) : listen_bind_tcp(fd, &a, n)) || listen(fd, BACKLOG) != 0) {
-        err_set(e, "cannot listen on %s: %s%s", address, strerror(errno), listen_hint(errno));
-        if (fd >= 0)
-            close(fd);
+    int held = listen_take(address), fd = held >= 0 ? held : listen_begin(address, &a, n, e);
+    if (fd < 0)
         return -1;
-    }
     n = sizeof a;
     getsockname(fd, &a.any, &n);
-    *port = local ? 0 : ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
+    *port = listen_is_local(address) ? 0 : ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
     return fd;
 }
 
@@ -208,7 +316,6 @@ int listen_accept(int fd, char peer[LISTEN_PEER], char network[LISTEN_NETWORK])
 
 void listen_close(int fd, const char *address)
 {
-    close(fd);
-    if (listen_is_local(address))
-        unlink(address + 5);
+    if (!listen_keep(fd, address))
+        listen_end(fd, address);
 }

@@ -26,3 +26,6 @@ void listen_name(const struct address *a, int port, char peer[LISTEN_PEER], char
 /* The network of an IPv6 address of 16 bytes: its /64, or the IPv4 address that is mapped in it. */
 void listen_network_v6(const unsigned char address[16], char network[LISTEN_NETWORK]);
 void listen_close(int fd, const char *address); /* removes a unix socket's file */
+/* From listen_hold(true) on what is closed stays open unseen, and listen_open of the same address takes it over: who connects
+ * in between waits, and is not refused. listen_hold(false) closes what nobody took. Any thread. */
+void listen_hold(bool on);

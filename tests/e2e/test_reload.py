@@ -475,3 +475,86 @@ def test_an_order_that_comes_and_goes(bridge, receivers):
     assert sorted(good) == sorted(ids)
     of_key = [one for one in good if one in set(ids[marks[2]:])]
     assert of_key == ids[marks[2]:] 
+
+
+class Knocking:
+    """Connects all the time, asks for something that is not there, and counts who was refused."""
+
+    def __init__(self, port):
+        self.port, self.answered, self.failed, self.go = port, 0, [], True
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while self.go:
+            try:
+                requests.get(f"http://127.0.0.1:{self.port}/nothing", timeout=30, headers={"Connection": "close"})
+                self.answered += 1
+            except requests.RequestException as e:
+                self.failed.append(e)
+
+    def end(self):
+        wait_for(lambda before=self.answered: self.answered > before + 3)
+        self.go = False
+        self.thread.join(60)
+        return [e for e in self.failed if "refused" in str(e)]
+
+
+@pytest.mark.threads
+def test_a_listener_that_keeps_its_address_refuses_nobody(local_bridge, receivers):
+    """Who connects while it begins anew waits for it, also when the reload is refused; one in another spelling is no hindrance."""
+    hangs, stays, taken = receivers(lambda r: "hang"), receivers(), receivers()
+    port, live, more = free_port(), free_port(), "drain: 1s\n"
+
+    def with_these(path, buffer, sources="", host="127.0.0.1"):
+        sinks = sink("stays", stays.url) + sink("hangs", hangs.url, more=f", timeout: 60s, window: {buffer}")
+        sinks += f"  live: {{type: websocket, listen: {host}:{live}, topics: [$EVENTS], path: /{path}}}\n"
+        local_bridge.configure(text(port, sinks, f"      - {{path: /{path}, verify: {{scheme: none}}}}\n" + sources, more=more))
+
+    with_these("first", 8)
+    daemon = local_bridge.run(local_bridge.config.read_text().split("\n", 2)[2])
+    put(port, "event-that-hangs")
+    hangs.arrived(1)
+    knocking = [Knocking(p) for p in (port, live)]
+    with_these("second", 9)
+    assert changed(reload(local_bridge)) == {"source hooks": "change", "sink hangs": "change", "sink live": "change"}
+    with_these("third", 10, f"  busy: {{type: http, listen: 127.0.0.1:{taken.port}, paths: [{{path: /v2, verify: {{scheme: none}}}}]}}\n")
+    reload(local_bridge, ok=False)
+    with_these("second", 9, host="localhost")
+    assert changed(reload(local_bridge)) == {"sink live": "change"}
+    refused = [one.end() for one in knocking]
+    assert refused[0] == [], refused
+    assert daemon.page("/readyz").status_code == 200
+    with pytest.raises(requests.ConnectionError):       # one that goes is gone
+        local_bridge.configure(text(port, sink("stays", stays.url), more=more))
+        reload(local_bridge)
+        requests.get(f"http://127.0.0.1:{live}/", timeout=20)
+
+
+def test_what_cannot_be_opened_again_is_told_until_a_reload_can(local_bridge, receivers):
+    """A database that went away meanwhile: the rest goes on, and the daemon is not ready until it is there again."""
+    stays, taken, port = receivers(), receivers(), free_port()
+    folder = local_bridge.folder / "filed"
+    folder.mkdir()
+
+    def with_these(keep, sources=""):
+        local_bridge.configure(text(port, sink("stays", stays.url, more=f", window: {keep}") + f"  failed: {{type: dead_letter, path: {folder}/dead.db, keep: {keep}}}\n", sources))
+
+    with_these(10)
+    daemon = local_bridge.run(local_bridge.config.read_text().split("\n", 2)[2])
+    folder.rename(local_bridge.folder / "away")
+    folder.write_text("this is no folder")
+    with_these(11, f"  busy: {{type: http, listen: 127.0.0.1:{taken.port}, paths: [{{path: /v2, verify: {{scheme: none}}}}]}}\n")
+    reload(local_bridge, ok=False)
+    told = daemon.page("/readyz")
+    assert told.status_code == 503 and "cannot be opened again" in told.text and "filed/dead.db" in told.text, told.text
+    put(port, "event-in-the-meantime")
+    once(stays, ["event-in-the-meantime"])
+    with_these(10)
+    reload(local_bridge)
+    assert daemon.page("/readyz").status_code == 503
+    folder.unlink()
+    (local_bridge.folder / "away").rename(folder)
+    reload(local_bridge)
+    assert daemon.page("/readyz").status_code == 200
+    assert daemon.metric("aqueduct_dead_letters", sink="failed") == 0
