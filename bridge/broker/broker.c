@@ -146,6 +146,13 @@ bool broker_state(struct broker *b, const char *source,
     return b->ops->state(b, source, each, ctx, e);
 }
 
+bool broker_scopes(struct broker *b, bool (*each)(void *ctx, const char *source, struct err *e), void *ctx,
+                   struct err *e)
+{
+    return b->ops->scopes ? b->ops->scopes(b, each, ctx, e)
+                          : err_set(e, "a log of broker.type %s keeps no list of whose state it has", b->ops->type);
+}
+
 bool broker_tail(struct broker *b, const char *topic, const struct tail_options *o,
                  void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e)
 {

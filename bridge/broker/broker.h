@@ -67,6 +67,14 @@ struct topic_config { /* an entry of `topics:` */
     const char *like;
 };
 
+/* Scopes of the state that are no source's or sink's: which log it is (local), and what was moved (`aqueduct move`): where to, in
+ * the log that was left; from which log, where it came to. */
+#define STATE_LOG      "aqueduct/log"
+#define STATE_IDENTITY "identity" /* its key, and one of STATE_MOVE */
+#define STATE_MOVE     "aqueduct/move"
+#define STATE_MOVED_TO "to" /* a key of it: for a person; once it is there, all of it was moved */
+#define STATE_FINISHED "finished"
+
 struct publication {
     const struct record *records; /* borrowed for the call */
     size_t record_count;
@@ -187,6 +195,9 @@ struct tail_options {
     int64_t most;     /* about so many of the last records: the same number of each partition */
     int64_t since_ms; /* none that were stored before; 0: all */
 };
+/* Everybody whose state is stored (local; others keep no list: false). */
+bool broker_scopes(struct broker *b, bool (*each)(void *ctx, const char *source, struct err *e), void *ctx,
+                   struct err *e);
 /* The last records of the topic, oldest first per partition (for the intake's memory of ids). */
 bool broker_tail(struct broker *b, const char *topic, const struct tail_options *o,
                  void (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
@@ -250,6 +261,8 @@ void broker_log_close(struct broker *b, struct log *l); /* accepts NULL; its rea
 extern struct metric_family aqueduct_broker_stored_total, aqueduct_broker_refused_total, aqueduct_broker_commit_seconds,
     aqueduct_records_lost_total, aqueduct_broker_positions_cut_total;
 
+struct copy_ops;
+
 /* Behind the interface: one table per broker. Each function does for its type what the function above of that name
  * promises (consume: consumer_open, leave: consumer_close); facts needs no open broker. */
 struct broker_ops {
@@ -283,6 +296,8 @@ struct broker_ops {
     bool (*failed)(struct broker *);
     bool (*state)(struct broker *, const char *, bool (*)(void *, struct str, struct str, bool, struct err *), void *,
                   struct err *);
+    bool (*scopes)(struct broker *, bool (*)(void *, const char *, struct err *), void *,
+                   struct err *); /* NULL: no list */
     bool (*tail)(struct broker *, const char *, const struct tail_options *, void (*)(void *, const struct record *),
                  void *, struct err *);
     void (*close)(struct broker *);
@@ -296,6 +311,7 @@ struct broker_ops {
     void (*leave)(struct consumer *);
     struct log *(*log)(struct broker *, const struct log_options *, struct err *);
     void (*log_close)(struct log *);
+    const struct copy_ops *copy; /* copy.h; NULL: nothing can be moved into it */
 };
 struct broker {
     const struct broker_ops *ops;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which brokers there are: one line each; the rows of the `broker:` section. Nothing below this file knows it. */
 #include "bridge/broker/broker.h"
+#include "bridge/broker/copy.h"
 
 static const struct option_value brokers_types[] = { { BROKER_LOCAL, "local" }, { BROKER_KAFKA, "kafka" }, { 0 } };
 
@@ -50,6 +51,11 @@ struct broker_facts broker_facts(const struct broker_config *config)
     struct broker_facts facts = brokers_tables[config->type]->facts(config);
     facts.type = brokers_tables[config->type]->type;
     return facts;
+}
+
+const struct copy_ops *broker_copy_ops(const struct broker_config *config)
+{
+    return brokers_tables[config->type]->copy;
 }
 
 bool broker_check(const struct broker_config *config, struct err *e)

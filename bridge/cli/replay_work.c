@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "bridge/broker/broker.h"
 #include "bridge/cli/publish.h"
 #include "bridge/delivery/resend.h"
@@ -19,8 +18,6 @@ enum {
     REPLAY_KEPT_BYTES = 8 << 20, /* of what is kept of a replay */
     REPLAY_BATCHES = 4,          /* a second, with a rate */
     REPLAY_REST_MS = 200,        /* who waits longer leaves the log to a daemon that may start */
-    REPLAY_SAY_MS = 2000,        /* between two lines about the progress; on a terminal it is one line that changes */
-    REPLAY_SHOW_MS = 200,
 };
 
 /* ---- progress ---- */
@@ -33,40 +30,11 @@ static int64_t replay_left(const struct replay *r)
     return left;
 }
 
-static void replay_eta(int64_t seconds, char out[24])
-{
-    if (seconds < 60)
-        snprintf(out, 24, "%" PRId64 "s", seconds);
-    else if (seconds < 3600)
-        snprintf(out, 24, "%" PRId64 "m%02" PRId64 "s", seconds / 60, seconds % 60);
-    else
-        snprintf(out, 24, "%" PRId64 "h%02" PRId64 "m", seconds / 3600, seconds / 60 % 60);
-}
-
 static void replay_say(struct replay_work *w)
 {
     const struct replay *r = w->of;
-    int64_t now = clock_mono_ms(), read = r->read + w->batch_read - w->begun_read, left = replay_left(r);
-    char eta[24];
-    if (now - w->said_ms < (w->terminal ? REPLAY_SHOW_MS : REPLAY_SAY_MS))
-        return;
-    w->said_ms = now;
-    replay_eta(read > 0 ? (now - w->began_ms) * left / read / 1000 : 0, eta);
-    int n = fprintf(stderr, "%s%s: %" PRId64 " %s, %" PRId64 " records left%s%s", w->terminal ? "\r" : "", r->name,
-                    r->replayed + (int64_t)w->count, w->dry_run ? "counted" : "replayed", left,
-                    read > 0 ? ", about " : "", read > 0 ? eta : "");
-    if (w->terminal)
-        fprintf(stderr, "%*s", n < (int)w->said_bytes ? (int)w->said_bytes - n : 0, "");
-    else
-        fputc('\n', stderr);
-    w->said_bytes = n > 0 ? (size_t)n : 0;
-}
-
-static void replay_said(struct replay_work *w)
-{
-    if (w->terminal && w->said_bytes)
-        fprintf(stderr, "\r%*s\r", (int)w->said_bytes, "");
-    w->said_bytes = 0;
+    progress_say(&w->progress, r->read + w->batch_read, replay_left(r), "%s: %" PRId64 " %s", r->name,
+                 r->replayed + (int64_t)w->count, w->dry_run ? "counted" : "replayed");
 }
 
 /* ---- what is kept ---- */
@@ -130,7 +98,7 @@ static void replay_count_type(struct replay_work *w, const struct record *r)
 
 static void replay_refuse(struct replay_work *w, const struct record *r)
 {
-    replay_said(w);
+    progress_clear(&w->progress);
     fprintf(stderr, "aqueduct replay: %.*s/%" PRId32 "@%" PRId64 " is left out: %s\n", STR_ARG(r->topic), r->partition,
             r->offset, w->e->text);
     w->of->refused++;
@@ -213,7 +181,7 @@ static int64_t replay_begin(void *ctx, const struct topic_partition *p, int64_t 
     if (made)
         *part = (struct replay_part){ p->partition, start, w->begun ? start : end, start }; /* else it is of later */
     if (part->reading < start && part->reading < part->end) {
-        replay_said(w);
+        progress_clear(&w->progress);
         fprintf(stderr, "aqueduct replay: %s/%" PRId32 ": %" PRId64 " records before offset %" PRId64 " are gone\n",
                 w->of->topic, p->partition, (part->end < start ? part->end : start) - part->reading, start);
     }
@@ -271,15 +239,13 @@ bool replay_work(struct replay_work *w, struct err *e)
     const struct replay *r = w->of;
     w->e = e;
     w->types = json_object();
-    w->terminal = isatty(STDERR_FILENO);
-    w->began_ms = w->said_ms = clock_mono_ms();
-    w->begun_read = r->read;
+    progress_begin(&w->progress, r->read);
     const struct look_options o = { .topic = r->topic, .since_ms = r->from_ms, .begin = replay_begin, .ctx = w };
     struct look *look = look_open(&w->call->config->broker, &o, e);
     interrupt_watch();
     bool ok = look && replay_read(w, look);
     replay_drop(w);
-    replay_said(w);
+    progress_clear(&w->progress);
     if (look)
         look_close(look);
     return ok;

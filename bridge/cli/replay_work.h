@@ -6,6 +6,7 @@
  * What is stored after it began is not for it. One partition comes after the other, each in its order (local), or several at once
  * (kafka). Main thread. */
 #pragma once
+#include "bridge/cli/progress.h"
 #include "bridge/cli/replay_kept.h"
 #include "bridge/command.h"
 #include "bridge/event/filter.h"
@@ -25,11 +26,11 @@ struct replay_work {
     bool interrupted;
     /* Private: */
     struct record *batch[REPLAY_BATCH];
-    size_t count, bytes, said_bytes;
+    size_t count, bytes;
+    struct progress progress;
     int64_t batch_read, batch_no_events; /* records of the topic since the last batch */
-    int64_t began_ms, said_ms, begun_read;
-    int64_t due_ms; /* of the next batch, with a rate */
-    bool begun, full, terminal;
+    int64_t due_ms;                      /* of the next batch, with a rate */
+    bool begun, full;
     struct err *e;
 };
 

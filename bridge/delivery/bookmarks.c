@@ -19,8 +19,7 @@ enum {
     NOTICES = 32,
 };
 
-#define NAME_KEY   "n" /* keys of the state: this and a name; the secret */
-#define SECRET_KEY "secret"
+#define NAME_KEY "n" /* keys of the state: this and a name; the secret */
 
 struct mark {
     struct str key, value; /* copies; value absent: it is forgotten */
@@ -428,7 +427,7 @@ static void bookmarks_make_secret(struct sink_bookmarks *b)
     unsigned char fresh[BOOKMARKS_SECRET];
     crypto_random(fresh, sizeof fresh);
     struct request *q = mem_alloc(sizeof *q);
-    *q = (struct request){ .key = bookmarks_keep(str_of(SECRET_KEY)),
+    *q = (struct request){ .key = bookmarks_keep(str_of(BOOKMARKS_SECRET_KEY)),
                            .value = bookmarks_keep((struct str){ (const char *)fresh, sizeof fresh }) };
     b->made_ms = b->shared ? clock_mono_ms() : 0;
     bookmarks_begin(b, q);
@@ -452,7 +451,7 @@ static bool bookmarks_is_sure(struct sink_bookmarks *b)
 static bool bookmarks_secret(struct bookmarks *base, unsigned char out[BOOKMARKS_SECRET])
 {
     struct sink_bookmarks *b = bookmarks_enter(base);
-    const struct mark *mark = marks_find(&b->marks, str_of(SECRET_KEY));
+    const struct mark *mark = marks_find(&b->marks, str_of(BOOKMARKS_SECRET_KEY));
     bool loaded = b->loaded, known = loaded && mark && mark->storing == 0;
     if (known && mark->value.n == BOOKMARKS_SECRET)
         memcpy(out, mark->value.at, BOOKMARKS_SECRET);
@@ -496,7 +495,7 @@ static struct bookmarks *bookmarks_view(struct sink_bookmarks *b, int wake_fd)
 struct bookmarks *bookmarks_new(struct broker *broker, const char *sink, bool shared, int wake_fd)
 {
     struct sink_bookmarks *b = mem_alloc(sizeof *b);
-    *b = (struct sink_bookmarks){ .broker = broker, .scope = str_join("sinks", "/", sink), .shared = shared };
+    *b = (struct sink_bookmarks){ .broker = broker, .scope = str_join(BOOKMARKS_SCOPE, sink, ""), .shared = shared };
     mailbox_open(&b->stored, wake_fd);
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->changed, NULL);

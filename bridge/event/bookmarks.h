@@ -20,6 +20,11 @@ enum {
     BOOKMARKS_SECRET = 32,
 };
 
+/* Where they are in the state: the scope of a sink, behind which its id follows; the key of the secret (name keys: "n" and the
+ * name). */
+#define BOOKMARKS_SCOPE      "sinks/"
+#define BOOKMARKS_SECRET_KEY "secret"
+
 enum bookmark_outcome {
     BOOKMARK_STORED = 1, /* no zero on purpose: durable */
     BOOKMARK_CHANGED,    /* it is not what `before` says: recall it */

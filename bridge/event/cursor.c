@@ -138,6 +138,14 @@ void cursor_write(const struct cursor *c, struct hmac *key, struct buf *out)
     buf_free(&raw);
 }
 
+bool cursor_adopt(struct cursor *c, bool (*identity)(void *ctx, const char *topic, uint64_t *out), void *ctx)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->topics[i].known && !identity(ctx, c->topics[i].name, &c->topics[i].identity))
+            return false;
+    return true;
+}
+
 /* ---- reading ---- */
 
 struct cursor_text {

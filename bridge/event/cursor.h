@@ -78,6 +78,9 @@ void cursor_free(struct cursor *c); /* accepts NULL */
 bool cursor_read(struct cursor *c, struct hmac *key, struct str text, struct err *e);
 void cursor_write(const struct cursor *c, struct hmac *key,
                   struct buf *out); /* appends it; a topic without a position is left out */
+/* Its topics are elsewhere now, each record at its old offset: from now on they have these identities. False: identity() said so
+ * of one. */
+bool cursor_adopt(struct cursor *c, bool (*identity)(void *ctx, const char *topic, uint64_t *out), void *ctx);
 /* Finds where each partition begins, with a verdict. False: not yet; call it again with the same start. */
 bool cursor_place(struct cursor *c, struct log *log, struct cursor_start start);
 void cursor_displace(

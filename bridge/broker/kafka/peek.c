@@ -9,9 +9,9 @@
 
 enum { PEEK_ASK_MS = 10000, PEEK_SILENCE_MS = 15000, PEEK_END_MS = 2000 };
 
-/* The topic's partitions, none when there is no such topic; NULL with *e. (All topics are asked for: to ask for one by its name could make it.) */
-static rd_kafka_topic_partition_list_t *peek_partitions(const struct broker_config *config, rd_kafka_t *rk,
-                                                        const char *topic, struct err *e)
+/* All topics are asked for: to ask for one by its name could make it. */
+rd_kafka_topic_partition_list_t *kafka_peek_partitions(const struct broker_config *config, rd_kafka_t *rk,
+                                                       const char *topic, struct err *e)
 {
     const struct rd_kafka_metadata *md = NULL;
     rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &md, PEEK_ASK_MS);
@@ -65,7 +65,7 @@ bool kafka_standing(const struct broker_config *config, const char *group, const
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
     rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
-    rd_kafka_topic_partition_list_t *list = rk ? peek_partitions(config, rk, topic, e) : NULL;
+    rd_kafka_topic_partition_list_t *list = rk ? kafka_peek_partitions(config, rk, topic, e) : NULL;
     bool ok = list && (list->cnt == 0 || peek_stands(rk, group, list, each, ctx, e));
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
@@ -240,7 +240,7 @@ bool kafka_look_on(struct look *base, bool (*each)(void *, const struct record *
 {
     struct kafka_look *l = (struct kafka_look *)base;
     l->rk = l->rk ? l->rk : kafka_client_reader(l->config, NULL, e);
-    rd_kafka_topic_partition_list_t *list = l->rk ? peek_partitions(l->config, l->rk, l->topic, e) : NULL;
+    rd_kafka_topic_partition_list_t *list = l->rk ? kafka_peek_partitions(l->config, l->rk, l->topic, e) : NULL;
     l->enough = false;
     l->open = 0;
     bool ok = list && peek_find(l, list, e);

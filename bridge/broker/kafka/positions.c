@@ -70,21 +70,16 @@ void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *ass
 
 /* ---- commits ---- */
 
-/* Adds the position to a commit. */
-static void position_add(struct kafka_consumer *c, struct kafka_assigned *assigned,
-                         rd_kafka_topic_partition_list_t *list)
+void kafka_position_set(rd_kafka_topic_partition_t *to, int64_t next, const struct ranges *beyond, size_t metadata,
+                        bool *cut)
 {
     unsigned char bytes[BYTES_MAX];
     struct buf text = buf_new(BYTES_MAX + 1);
-    rd_kafka_topic_partition_t *to = rd_kafka_topic_partition_list_add(list, assigned->which.topic,
-                                                                       assigned->which.partition);
-    size_t needed,
-        n = ranges_encode(&assigned->beyond, assigned->wanted, bytes, position_room(c->metadata_max), &needed);
-    to->offset = assigned->wanted;
-    assigned->asked = false;
-    if (assigned->beyond.count == 0)
-        return;
-    metric_add(c->b->cut, needed > n);
+    size_t needed = 0, n = 0;
+    to->offset = next;
+    if (beyond->count)
+        n = ranges_encode(beyond, next, bytes, position_room(metadata), &needed);
+    *cut = needed > n;
     if (n == 0)
         return;
     buf_add_c(&text, position_mark);
@@ -92,6 +87,18 @@ static void position_add(struct kafka_consumer *c, struct kafka_assigned *assign
     CHECK(!text.failed);
     to->metadata_size = text.n;
     to->metadata = (char *)(uintptr_t)buf_c(&text); /* librdkafka frees it with the list */
+}
+
+/* Adds the position to a commit. */
+static void position_add(struct kafka_consumer *c, struct kafka_assigned *assigned,
+                         rd_kafka_topic_partition_list_t *list)
+{
+    bool cut;
+    rd_kafka_topic_partition_t *to = rd_kafka_topic_partition_list_add(list, assigned->which.topic,
+                                                                       assigned->which.partition);
+    kafka_position_set(to, assigned->wanted, &assigned->beyond, c->metadata_max, &cut);
+    assigned->asked = false;
+    metric_add(c->b->cut, cut);
 }
 
 /* Every position that was asked for and is not under way; NULL: none. */

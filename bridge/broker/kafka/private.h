@@ -24,6 +24,7 @@
  *   replay.c        the log from any position, for a broadcast sink
  *   read.c          reading back: a source's state, the tail of a topic
  *   peek.c          a cluster looked at from outside: groups, where one stands, records
+ *   copy.c          what another broker held comes here, with its offsets
  *   kafka.c         open, ready, close; the table of the broker
  *
  * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth), the keeper (everything that
@@ -473,6 +474,10 @@ unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t n
 void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t end);
 /* What the metadata of a committed position says is finished beyond it; empty if it is not ours. Free it. */
 struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed);
+/* Fills in what is to be committed: the offset, and as its metadata (at most so many bytes) what is finished beyond it, as
+ * much of it as there is room for; *cut: not all of it. */
+void kafka_position_set(rd_kafka_topic_partition_t *to, int64_t next, const struct ranges *beyond, size_t metadata,
+                        bool *cut);
 void kafka_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx);
 void kafka_positions_serve(struct kafka_consumer *c); /* commits what was asked for, takes answers; does not wait */
 void kafka_positions_keep(struct kafka_consumer *c);  /* for a flush when no partition is assigned any more */
@@ -511,8 +516,18 @@ bool kafka_is_passing(rd_kafka_resp_err_t code); /* an error that librdkafka men
 
 struct log *kafka_replay(struct broker *base, const struct log_options *o, struct err *e);
 void kafka_replay_close(struct log *base);
+/* Of a topic, for cursors (event/log.h); false: not known within that time. */
+bool kafka_identity(rd_kafka_t *rk, const char *topic, int wait_ms, uint64_t *out);
+
+/* ---- copy.c ---- */
+
+extern const struct copy_ops kafka_copy; /* copy.h */
 
 /* ---- peek.c ---- */
+
+/* The topic's partitions, none when there is no such topic; NULL with *e. Makes none. */
+rd_kafka_topic_partition_list_t *kafka_peek_partitions(const struct broker_config *config, rd_kafka_t *rk,
+                                                       const char *topic, struct err *e);
 
 bool kafka_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
                           struct err *e);

@@ -485,13 +485,10 @@ static int32_t replay_partitions(struct log *base, const char *topic)
     return count;
 }
 
-static bool replay_identity(struct log *base, const char *topic, uint64_t *out)
+bool kafka_identity(rd_kafka_t *rk, const char *topic, int wait_ms, uint64_t *out)
 {
-    struct kafka_replay *r = (struct kafka_replay *)base;
     unsigned char digest[SHA256_BYTES];
-    struct kafka_client *client = kafka_client_take(r->b);
-    char *cluster = rd_kafka_clusterid(client->rk, 0);
-    kafka_client_give(client);
+    char *cluster = rd_kafka_clusterid(rk, wait_ms);
     if (!cluster)
         return false;
     char *named = str_join(cluster, "/", topic);
@@ -500,6 +497,15 @@ static bool replay_identity(struct log *base, const char *topic, uint64_t *out)
     free(named);
     rd_kafka_mem_free(NULL, cluster);
     return true;
+}
+
+static bool replay_identity(struct log *base, const char *topic, uint64_t *out)
+{
+    struct kafka_replay *r = (struct kafka_replay *)base;
+    struct kafka_client *client = kafka_client_take(r->b);
+    bool known = kafka_identity(client->rk, topic, 0, out);
+    kafka_client_give(client);
+    return known;
 }
 
 /* Where the live consumer stands; false also while it does not know yet that the topic was made anew. */

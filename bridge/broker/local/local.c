@@ -82,7 +82,7 @@ static struct broker *local_open(const struct broker_config *config, struct err 
 {
     struct local *b = local_new(config);
     if ((local_in_memory(config) || local_folder_open(b, config->path, e)) && local_store_open(b, e)
-        && local_identify(b, e)) {
+        && local_identify(b, e) && local_check_moved(b, e)) {
         int rc = pthread_create(&b->writer, NULL, local_writer, b);
         if (rc == 0)
             return &b->base;
@@ -225,6 +225,7 @@ const struct broker_ops broker_local = {
     .ready = local_ready,
     .failed = local_failed,
     .state = local_state,
+    .scopes = local_scopes,
     .tail = local_tail,
     .close = local_close,
     .consume = local_consume,

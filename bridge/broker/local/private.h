@@ -428,6 +428,8 @@ bool local_forget(struct broker *b, const char *group, const char *topic, struct
 
 bool local_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
+bool local_scopes(struct broker *base, bool (*each)(void *, const char *, struct err *), void *ctx, struct err *e);
+bool local_check_moved(struct local *b, struct err *e); /* false with *e: what it held is elsewhere now */
 bool local_identify(struct local *b, struct err *e); /* finds the log's identity, or makes it; before the writer runs */
 
 /* ---- consumer.c ---- */

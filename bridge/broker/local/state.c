@@ -5,8 +5,6 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/log.h"
 
-#define STATE_LOG "aqueduct/log" /* whose row the identity is; no source has such a name */
-
 static struct str state_column(sqlite3_stmt *s, int i)
 {
     const char *at = sqlite3_column_blob(s, i);
@@ -49,6 +47,51 @@ bool local_state(struct broker *base, const char *source,
     return ok;
 }
 
+static bool state_list(sqlite3_stmt *s, bool (*each)(void *, const char *, struct err *), void *ctx, struct err *e)
+{
+    int rc;
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+        const char *source = (const char *)sqlite3_column_text(s, 0);
+        if (source && !each(ctx, source, e))
+            return false;
+    }
+    return rc == SQLITE_DONE || err_set(e, "broker.path: reading whose state there is: %s", sqlite3_errstr(rc));
+}
+
+bool local_scopes(struct broker *base, bool (*each)(void *, const char *, struct err *), void *ctx, struct err *e)
+{
+    struct local *b = (struct local *)base;
+    struct link l;
+    sqlite3_stmt *s = NULL;
+    if (!local_link_open(b, &l, e))
+        return false;
+    local_link_lock(&l);
+    bool ok = local_store_prepare(&l, &s, e, "SELECT DISTINCT source FROM state ORDER BY source")
+              && state_list(s, each, ctx, e);
+    sqlite3_finalize(s);
+    local_link_unlock(&l);
+    local_link_close(&l);
+    return ok;
+}
+
+static bool state_take_moved(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
+{
+    (void)ahead;
+    const struct local *b = ctx;
+    return !str_eq(key, STR(STATE_MOVED_TO))
+           || err_set(
+               e,
+               "broker.path: what \"%s\" holds was moved to %.*s: start with that configuration. To use this log "
+               "again all the same, and deliver twice what both have: sqlite3 %s \"DELETE FROM state WHERE "
+               "source='" STATE_MOVE "'\"",
+               b->file, (int)(value.n < 100 ? value.n : 100), value.at, b->file);
+}
+
+bool local_check_moved(struct local *b, struct err *e)
+{
+    return local_state(&b->base, STATE_MOVE, state_take_moved, b, e);
+}
+
 static bool state_take_identity(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
 {
     (void)key, (void)ahead, (void)e;
@@ -59,7 +102,7 @@ static bool state_take_identity(void *ctx, struct str key, struct str value, boo
 bool local_identify(struct local *b, struct err *e)
 {
     char fresh[UUID_TEXT];
-    struct str scope = str_of(STATE_LOG), key = str_of("identity"), value;
+    struct str scope = str_of(STATE_LOG), key = str_of(STATE_IDENTITY), value;
     if (!local_state(&b->base, STATE_LOG, state_take_identity, &b->identity, e) || b->identity)
         return b->identity != NULL; /* false: its row is damaged */
     uuid_random(fresh);
