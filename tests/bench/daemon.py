@@ -21,11 +21,11 @@ def http_source(port):
     paths: [{{path: /in, source: /bench, verify: {{scheme: bearer, secrets: [{TOKEN}]}}}}]"""
 
 
-def webhook_sink(url, in_flight):
+def webhook_sink(url, in_flight, topic="bench"):
     return f"""
   crm:
     type: webhook
-    topics: [bench]
+    topics: [{topic}]
     url: {url}
     secrets: [{SECRET}]
     window: {in_flight}
@@ -45,13 +45,13 @@ def websocket_sink(port, **options):
 class Daemon(aqueduct.Daemon):
     """with Daemon(binary, folder, broker=..., sources=..., sinks=...) as d: it is ready, and gone afterwards."""
 
-    def __init__(self, binary, folder, broker, sources="", sinks=""):
+    def __init__(self, binary, folder, broker, sources="", sinks="", route="", partitions=4, topic="bench"):
         super().__init__(binary, folder)
         self.admin = free_port()
         text = f"broker: {broker}\n"
-        text += f"sources:{sources}\nroutes: [{{topic: bench}}]\n" if sources else ""
+        text += f"sources:{sources}\nroutes: [{{topic: {topic}{route}}}]\n" if sources else ""
         text += f"sinks:{sinks}\n" if sinks else ""
-        text += f"topics: {{bench: {{partitions: 4}}}}\nadmin: {{listen: 127.0.0.1:{self.admin}}}\n"
+        text += f"topics: {{{topic}: {{partitions: {partitions}}}}}\nadmin: {{listen: 127.0.0.1:{self.admin}}}\n"
         (self.folder / "bridge.yaml").write_text(text)
 
     def __enter__(self):
