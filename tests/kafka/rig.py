@@ -116,9 +116,9 @@ def text(words):
     return struct.pack(">h", len(words)) + words.encode()
 
 
-def ask(port, api, version, body, timeout=40):
-    """The broker's answer to one request of a version without tagged fields."""
-    body = struct.pack(">hhi", api, version, 7) + text("rig") + body
+def ask(port, api, version, body, timeout=40, tagged=False):
+    """The broker's answer to one request, without its head; `tagged`: a version with tagged fields."""
+    body = struct.pack(">hhi", api, version, 7) + text("rig") + (b"\0" if tagged else b"") + body
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s:
         s.sendall(struct.pack(">i", len(body)) + body)
         with s.makefile("rb") as answer:
@@ -126,7 +126,7 @@ def ask(port, api, version, body, timeout=40):
             rest = answer.read(struct.unpack(">i", size)[0]) if len(size) == 4 else b""
     if len(rest) < 5:
         raise OSError("the broker did not answer")
-    return rest[4:]
+    return rest[4 + tagged:]
 
 
 def answers(port):
@@ -148,7 +148,8 @@ def cluster_id():
 class Kafka:
     """One broker. `Kafka()` makes a fresh data folder; `Kafka(dir=...)` takes up one that is there."""
 
-    def __init__(self, dir=None, properties=None, heap="384m", secure=False):
+    def __init__(self, dir=None, properties=None, heap="384m", secure=False, ports=None, cluster=None):
+        """`ports`: for clients and for controllers, `cluster`: its id, when it is one of several (cluster.py)."""
         if dir and (pathlib.Path(dir) / "rig.json").exists():
             self.dir = pathlib.Path(dir).resolve()
             known = json.loads((self.dir / "rig.json").read_text())
@@ -162,7 +163,7 @@ class Kafka:
             (BUILD / "run").mkdir(parents=True, exist_ok=True)
             self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kafka-", dir=BUILD / "run"))
         self.heap, self.pid = heap, 0
-        self.port, self.controller = free_port(), free_port()
+        self.port, self.controller = ports or (free_port(), free_port())
         self.ports = {name: free_port() for name in security.LISTENERS} if secure else {}
         extra = "".join(f"{k}={v}\n" for k, v in (properties or {}).items())
         (self.dir / "server.properties").write_text(self._properties() + extra)
@@ -171,7 +172,7 @@ class Kafka:
             if secure:
                 security.files(self.dir)
             scram = security.SCRAM if secure else []
-            self._java("kafka.tools.StorageTool", "format", "-t", cluster_id(),
+            self._java("kafka.tools.StorageTool", "format", "-t", cluster or cluster_id(),
                        "-c", str(self.dir / "server.properties"), *scram)
         except (RigError, subprocess.CalledProcessError):
             shutil.rmtree(self.dir, ignore_errors=True)
@@ -199,19 +200,24 @@ class Kafka:
         return names | {f"AQUEDUCT_TEST_KAFKA_{name.upper()}": self.at(name) for name in self.ports}
 
     def start(self, timeout=90, orphan=False):
-        """Starts it on its data and ports, and waits until it answers. Unless it is to be an orphan, it dies with this process."""
+        """Starts it on its data and ports, and waits until it answers. Unless it is to be an orphan, it dies with the thread that starts it."""
+        return self.launch(orphan).wait(timeout)
+
+    def launch(self, orphan=False):
         if self.alive():
             raise RigError(f"{self.dir} is running already (pid {self.pid})")
         with open(self.dir / "broker.log", "ab") as log:
             command = [] if orphan else ["setpriv", "--pdeathsig", "KILL"]
             command += self._command("kafka.Kafka", str(self.dir / "server.properties"))
-            process = subprocess.Popen(command, start_new_session=True,
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        self.pid = process.pid
+            self.pid = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT).pid
         self._save()
+        return self
+
+    def wait(self, timeout=90):
+        """Until it answers."""
         end = time.monotonic() + timeout
         while not answers(self.port):
-            if process.poll() is not None or time.monotonic() > end:
+            if not self.exists() or time.monotonic() > end:
                 self.kill()
                 raise RigError(f"Kafka did not start; {self.dir}/broker.log ends:\n{self.log()[-3000:]}")
             time.sleep(0.1)
@@ -255,6 +261,11 @@ class Kafka:
             return self.pid > 0 and mine
         except OSError:
             return False
+
+    def exists(self):
+        """As alive(), but for a process that does not have its command line yet."""
+        self._reap()
+        return self.pid > 0 and os.path.exists(f"/proc/{self.pid}")
 
     def __enter__(self):
         try:

@@ -76,6 +76,20 @@ class Seen:
         self.row = None                         # of a busy database: its event
 
 
+class Silence:
+    """The longest time in which something did not happen, since begin()."""
+
+    def __init__(self):
+        self.begin()
+
+    def begin(self):
+        self.longest, self.last = 0, time.monotonic()
+
+    def end(self):
+        now = time.monotonic()
+        self.longest, self.last = max(self.longest, now - self.last), now
+
+
 def digest(data):
     return hashlib.sha256(data).digest()
 
@@ -109,6 +123,8 @@ class Books:
         self.kept = None                # kafka: {(destination, pair)} of the waiting topics
         self.final = False              # is it the last balance?
         self.ends = 0                   # of daemons that could not store their positions
+        self.partition = {}             # where several partitions may have events of one key: {pair: its partition}
+        self.silence = {"acknowledged": Silence(), "delivered": Silence()}      # of the senders, of `steady`
         self.account = []               # `status --json`: what the daemon says of each sink
 
     # ---- notes ----
@@ -120,6 +136,7 @@ class Books:
 
     def acknowledged(self, items):
         with self.lock:
+            self.silence["acknowledged"].end()
             for item in items:
                 item.acknowledged = True
 
@@ -157,6 +174,8 @@ class Books:
     def delivered(self, sink, pair):
         with self.lock:
             seen = self.seen[sink][pair]
+            if sink == "steady":
+                self.silence["delivered"].end()
             seen.times += 1
             seen.moments.append(time.monotonic())
             if seen.first is None:
@@ -320,8 +339,9 @@ class Books:
                 key = f"{key} of {pair[0]}"
             else:
                 continue
+            key = (key, self.partition.get(pair))
             if number < newest.get(key, -1):
-                out.append(f"{sink}: {pair[1]} of {key}, number {number:d}, was delivered after number {newest[key]:d}")
+                out.append(f"{sink}: {pair[1]} of {key[0]}, number {number:d}, was delivered after number {newest[key]:d}")
             newest[key] = max(number, newest.get(key, -1))
 
 
@@ -362,8 +382,9 @@ def self_test(books):
     if letters:
         kept = books.dead["refusing"][letters[0]]
         expect("a lost dead letter", lambda: books.dead["refusing"].pop(letters[0]), lambda: books.dead["refusing"].__setitem__(letters[0], kept))
-    keyed = sorted((s for p, s in books.seen["ordered"].items() if p in books.items and books.items[p].sequence is not None and s.first is not None
-                    and books.items[p].subject == "key-0" and p not in books.dead["ordered"]), key=lambda s: s.first)
+    keyed = sorted(((books.partition.get(p), s) for p, s in books.seen["ordered"].items() if p in books.items and books.items[p].sequence is not None and s.first is not None
+                    and books.items[p].subject == "key-0" and p not in books.dead["ordered"]), key=lambda x: x[1].first)
+    keyed = [s for partition, s in keyed if partition == keyed[0][0]]
     if len(keyed) > 1:
         def swap():
             keyed[0].first, keyed[-1].first = keyed[-1].first, keyed[0].first

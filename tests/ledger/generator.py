@@ -34,6 +34,7 @@ class Sender(threading.Thread):
         self.over = False
         self.large = False                  # long bodies, to fill logs quickly
         self.connection = None
+        self.unavailable = 0                # answers 503
         self.old = []                       # a few that were acknowledged, to repeat
 
     # ---- one post ----
@@ -116,6 +117,7 @@ class Sender(threading.Thread):
             if 200 <= status < 300:
                 self.books.acknowledged(items)
                 return
+            self.unavailable += status == 503
             if status not in (0, 503):
                 self.books.complain(f"{self.kind}: {items[0].pair[1]} was answered {status}")
                 return

@@ -30,8 +30,8 @@ class KafkaMeasure:
     """OffsetCommit (version 2) of one position, by a group without members."""
     STORED = (0, 3)             # 3: the topic is not there yet, which was answered in time as well
 
-    def __init__(self, port):
-        self.port, self.connection = port, None
+    def __init__(self, *ports):
+        self.ports, self.connection = ports, None       # of the nodes, one of which has our group
         text = lambda s: struct.pack(">h", len(s)) + s
         body = (text(b"ledger.pace") + struct.pack(">i", -1) + text(b"") + struct.pack(">q", -1) + struct.pack(">i", 1) + text(b"hooks.in")
                 + struct.pack(">iiq", 1, 0, 0) + text(b""))
@@ -41,14 +41,17 @@ class KafkaMeasure:
     def once(self):
         try:
             if not self.connection:
-                self.connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+                self.connection = socket.create_connection(("127.0.0.1", self.ports[0]), timeout=10)
             self.connection.sendall(self.request)
-            return struct.unpack(">h", self._answer()[-2:])[0] in self.STORED
+            if struct.unpack(">h", self._answer()[-2:])[0] in self.STORED:
+                return True
         except OSError:
-            if self.connection:
-                self.connection.close()
-            self.connection = None
-            return False
+            pass
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+        self.ports = self.ports[1:] + self.ports[:1]
+        return False
 
     def _answer(self):
         return self._bytes(struct.unpack(">i", self._bytes(4))[0])

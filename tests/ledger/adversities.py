@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""What can happen to a cluster of Kafka while the daemon works: each is a kind of round of its own (`--broker cluster --only leader`).
+
+Each takes the run, waits until the cluster is whole again and the daemon has stored an event, and says nothing or raises Failure."""
+import contextlib
+import time
+
+TOPICS = {"hooks.in": 3, "app.events": 2}       # and their partitions, at first
+MINUTE = 60
+MOST_PARTITIONS = 12
+UNREADY = 15                    # seconds within which /readyz tells that nothing can be stored,
+STORES_AGAIN = 60               # and after which everything is as before, by itself
+SESSION = 2                     # seconds of the daemon's sessions: after a cluster's trouble its members may join their groups once more
+
+
+class Failure(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def trouble(run, moment, ready=True):
+    """The daemon works before and after it; what it finished meanwhile may come again."""
+    if not run.daemon.ready(30):
+        raise Failure(f"the daemon is not ready after 30 s (exit code {run.daemon.ended()})")
+    run.live(0.5 + moment)
+    with run.outage(SESSION):
+        yield
+        run.kafka.whole(list(TOPICS))
+        stores_again(run)
+    run.live(1 + moment)
+
+
+def stores_again(run):
+    end, before = time.monotonic() + STORES_AGAIN, run.books.figures()["acknowledged"]
+    while run.books.figures()["acknowledged"] == before or not run.daemon.is_ready():
+        if time.monotonic() > end:
+            raise Failure(f"nothing is stored, or it is not ready, {STORES_AGAIN} s after the cluster is whole again")
+        run.live(0.05)
+
+
+def stores_nothing(run):
+    """Nothing is acknowledged, senders are told so, and so is who asks whether the daemon is ready. Returns when all of it was seen."""
+    run.live(1.5)               # for answers that were on their way
+    before, refused, end = run.books.figures()["acknowledged"], sum(s.unavailable for s in run.senders), time.monotonic() + UNREADY
+    while run.daemon.is_ready() or sum(s.unavailable for s in run.senders) == refused:
+        if time.monotonic() > end:
+            raise Failure(f"{UNREADY} s without replicas enough: ready {run.daemon.is_ready()}, answers 503 {sum(s.unavailable for s in run.senders) - refused}")
+        run.live(0.1)
+    run.live(2)
+    if run.books.figures()["acknowledged"] != before:
+        raise Failure(f"{run.books.figures()['acknowledged'] - before} events were acknowledged without replicas enough")
+    if run.daemon.is_ready():
+        raise Failure("it is ready although nothing can be stored")
+
+
+def leader(run, moment, draw):
+    """The leader of a partition that is written to dies, and comes back."""
+    with trouble(run, moment):
+        node = run.kafka.leader("hooks.in", draw.randrange(TOPICS["hooks.in"]))
+        node.kill()
+        run.live(draw.uniform(1, 5))
+        node.start()
+
+
+def moved(run, moment, draw):
+    """Partitions move to other nodes and back."""
+    with trouble(run, moment):
+        nodes = list(run.kafka.nodes)
+        for topic, count in TOPICS.items():
+            for p in range(count):
+                led = run.kafka.metadata()[2][topic][p][0]
+                others = [n for n in nodes if n != led]
+                draw.shuffle(others)
+                run.kafka.move(topic, {p: others})
+        run.live(draw.uniform(1, 3))
+        for topic, count in TOPICS.items():
+            run.kafka.move(topic, {p: draw.sample(nodes, len(nodes)) for p in range(count)})
+
+
+def controller(run, moment, draw):
+    """The leader of the quorum dies, and comes back."""
+    with trouble(run, moment):
+        node = run.kafka.active_controller()
+        node.kill()
+        run.live(draw.uniform(1, 5))
+        node.start()
+
+
+def minority(run, moment, draw):
+    """One node is left of three: it has no quorum, and its partitions too few replicas."""
+    with trouble(run, moment):
+        gone = draw.sample(list(run.kafka.nodes.values()), len(run.kafka.nodes) - 1)
+        for node in gone:
+            node.kill()
+        stores_nothing(run)
+        for node in gone:
+            node.launch()
+        for node in gone:
+            node.wait()
+
+
+def insync(run, moment, draw):
+    """A node dies, and the topics want all replicas in sync."""
+    with trouble(run, moment):
+        for topic in TOPICS:
+            run.kafka.configure(topic, min_insync_replicas=len(run.kafka.nodes))
+        node = draw.choice(list(run.kafka.nodes.values()))
+        node.kill()
+        stores_nothing(run)
+        node.start()
+        for topic in TOPICS:
+            run.kafka.configure(topic, min_insync_replicas=None)
+
+
+def rolling(run, moment, draw):
+    """Every node is stopped in order and started again, one after the other."""
+    with trouble(run, moment):
+        for node in run.kafka.nodes.values():
+            node.stop()
+            run.live(0.2)
+            node.start()
+            run.kafka.whole(list(TOPICS))
+
+
+def paused(run, moment, draw):
+    """All of the cluster stands still for a minute."""
+    with trouble(run, moment):
+        run.kafka.pause()
+        try:
+            stores_nothing(run)
+            run.live(MINUTE - 4)
+        finally:
+            run.kafka.resume()
+
+
+def slow(run, moment, draw):
+    """A follower stands still again and again, now short enough to stay in sync, now not."""
+    with trouble(run, moment):
+        led = run.kafka.leader("hooks.in")
+        node = draw.choice([n for n in run.kafka.nodes.values() if n.dir != led.dir])
+        for _ in range(5):
+            node.pause()
+            run.live(draw.choice([0.3, 1, 4]))
+            node.resume()
+            run.live(draw.uniform(0.2, 1))
+
+
+def widened(run, moment, draw):
+    """A topic gets more partitions; a key may be in another one from then on, and has an order in each."""
+    with trouble(run, moment):
+        count = len(run.kafka.metadata()[2]["hooks.in"])
+        if count < MOST_PARTITIONS:
+            run.kafka.widen("hooks.in", count + 1)
+        run.live(12)            # until librdkafka has looked
+
+
+KINDS = {f.__name__: f for f in (leader, moved, controller, minority, insync, rolling, paused, slow, widened)}
