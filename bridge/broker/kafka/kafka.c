@@ -26,6 +26,7 @@ static void kafka_free(struct kafka *b)
     descriptors_reserve(-KAFKA_DESCRIPTORS);
     pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
+    pthread_mutex_destroy(&b->storing.lock);
     pthread_mutex_destroy(&b->wave_lock);
     pthread_mutex_destroy(&b->claims_lock);
     pthread_cond_destroy(&b->wave_there);
@@ -53,6 +54,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     descriptors_reserve(KAFKA_DESCRIPTORS);
     pthread_mutex_init(&b->client_lock, NULL);
     pthread_mutex_init(&b->idle_lock, NULL);
+    pthread_mutex_init(&b->storing.lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
     pthread_mutex_init(&b->claims_lock, NULL);
     pthread_cond_init(&b->wave_there, NULL);
@@ -78,7 +80,7 @@ static bool kafka_ready(struct broker *base, struct err *why)
     struct kafka *b = (struct kafka *)base;
     if (atomic_load(&b->down))
         return kafka_access_down(b, why);
-    return !kafka_topic_failed(b, why) && kafka_access_ready(b, why);
+    return !kafka_topic_failed(b, why) && kafka_access_ready(b, why) && kafka_storing_ready(b, why);
 }
 
 /* A fatal error of librdkafka ends a producer, not the broker: it gets another. */

@@ -7,10 +7,11 @@
  *   instance.c      the name under which we are a static member
  *   client.c        the producing client of now and its handles of topics; clients that only read
  *   record.c        a record and librdkafka's message, each from the other
- *   publication.c   a publication, from its copy to its outcome
  *   making.c        asks the cluster about topics, makes and widens them
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
  *   times.c         the time of a record: the event's, as far as its topic takes it; where what was stored at a time begins
+ *   storing.c       publications without an outcome: does the cluster store?
+ *   publication.c   a publication, from its copy to its outcome
  *   send.c          what a publication hands to librdkafka, and what a report says
  *   claim.c         publications of one source as transactions, of whoever claimed it last
  *   producer.c      publications in waves: intents, records, changes; a new client after a fatal error
@@ -41,6 +42,7 @@
 
 enum {
     KAFKA_ERRSTR = 512,
+    KAFKA_TOPIC_NAME = 256,
     KAFKA_METADATA = 4096, /* bytes of one position's metadata: a cluster's default offset.metadata.max.bytes */
 };
 
@@ -56,6 +58,13 @@ struct kafka_access {
     struct metric *denied_now;
 };
 
+struct kafka_storing {
+    pthread_mutex_t lock;                      /* guards what follows */
+    struct kafka_publication *oldest, *newest; /* without an outcome */
+    int64_t failed_ms;                         /* when one was given up last; 0: its topic stored one since */
+    char failed[KAFKA_TOPIC_NAME];             /* its topic */
+};
+
 struct kafka {
     struct broker base;
     const struct broker_config *config;
@@ -68,6 +77,7 @@ struct kafka {
     atomic_bool stop;
     atomic_bool down; /* no answer lately */
     struct kafka_access access;
+    struct kafka_storing storing;
 
     pthread_mutex_t client_lock; /* guards client */
     struct kafka_client *client;
@@ -203,7 +213,8 @@ struct kafka_sent { /* what a report tells of: a record of a publication, or (th
 
 struct kafka_publication { /* one allocation with copies of what it publishes */
     struct kafka *b;
-    struct kafka_publication *next; /* in the wave to come, or among the outcasts */
+    struct kafka_publication *next;          /* in the wave to come, or among the outcasts */
+    struct kafka_publication *older, *newer; /* of those without an outcome (storing.c) */
     void (*done)(void *ctx, uint64_t tag, enum outcome o, const char *why);
     void *ctx;
     uint64_t tag;
@@ -234,6 +245,14 @@ void kafka_publication_broken(struct kafka_publication *p, const char *reason, c
 void kafka_publication_forgive(struct kafka_publication *p); /* all of it was taken, as it turns out */
 void kafka_publication_finish(struct kafka_publication *p);  /* tells the outcome and frees it */
 
+/* ---- storing.c: any thread ---- */
+
+void kafka_storing_begin(struct kafka_publication *p);
+void kafka_storing_end(struct kafka_publication *p,
+                       bool gave_up); /* it has its outcome; gave_up: the cluster had its time */
+/* Is what was published stored in time? *why names the topic, and what is known of its replicas. */
+bool kafka_storing_ready(struct kafka *b, struct err *why);
+
 /* ---- topics: making.c, topics.c ---- */
 
 enum topic_state { TOPIC_WANTED, TOPIC_THERE, TOPIC_FAILED };
@@ -246,8 +265,10 @@ struct kafka_topic { /* what the keeper knows of a topic */
     bool own;                   /* the bridge's: its name begins with the prefix */
     bool declared;              /* and not asked for since */
     enum topic_state state;
-    int32_t partitions; /* as last heard; 0: unknown */
-    int64_t retry_ms;   /* TOPIC_FAILED: try again then (clock_mono_ms) */
+    int32_t partitions;        /* as last heard; 0: unknown */
+    int32_t thin;              /* its partition with the fewest replicas in sync, as last heard, */
+    int32_t in_sync, replicas; /* and how many it has; in_sync -1: no leader; replicas 0: unknown */
+    int64_t retry_ms;          /* TOPIC_FAILED: try again then (clock_mono_ms) */
     unsigned tries;
     int64_t said_ms;   /* TOPIC_FAILED: when it was logged, 0: not yet */
     int64_t narrow_ms; /* when it was logged that it has fewer partitions than the topic it is like; 0: it has not */
@@ -293,6 +314,8 @@ void kafka_topic_want(struct kafka *b, struct str name, bool again);
 int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limit, struct err *e);
 /* Its number of partitions as last heard, 0 when unknown; does not wait. */
 int32_t kafka_topic_partitions(struct kafka *b, const char *name);
+/* Writes what is known of its partition with the fewest replicas in sync, ": partition 2 has ..."; "": nothing. */
+void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t room);
 /* Is the topic there for this group alone? */
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group);
 /* The first topic that could not be made, or widened as the one it is like: true with its name and reason in *why. */

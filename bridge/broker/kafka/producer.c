@@ -168,6 +168,7 @@ void kafka_publish(struct broker *base, const struct publication *p)
     struct kafka *b = (struct kafka *)base;
     struct kafka_publication *made = kafka_publication_new(b, p);
     atomic_fetch_add(&b->open, 1);
+    kafka_storing_begin(made);
     if (p->exactly_once)
         kafka_claim_publish(b, p->state_of, made);
     else

@@ -7,6 +7,7 @@
 #include "bridge/lib/crash.h"
 #include "bridge/lib/mem.h"
 
+#define TIMEOUT   "timeout"
 #define TOO_LARGE "too_large"
 #define REFUSED   "refused" /* with TOO_LARGE, the reasons that no waiting mends */
 
@@ -110,7 +111,9 @@ static const char *publication_reason(rd_kafka_resp_err_t code)
     switch ((int)code) {
     case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
     case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT: return "timeout";
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT: return TIMEOUT;
     case RD_KAFKA_RESP_ERR__QUEUE_FULL: return "full";
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: return TOO_LARGE;
@@ -212,6 +215,7 @@ void kafka_publication_finish(struct kafka_publication *p)
             crash_point("kafka-after-state");
     }
     bool hopeless = p->reason && (strcmp(p->reason, TOO_LARGE) == 0 || strcmp(p->reason, REFUSED) == 0);
+    kafka_storing_end(p, p->reason && strcmp(p->reason, TIMEOUT) == 0);
     enum outcome o = !p->reason ? OUTCOME_STORED : hopeless ? OUTCOME_INVALID : OUTCOME_UNAVAILABLE;
     p->done(p->ctx, p->tag, o, p->why);
     free(p->why);

@@ -192,6 +192,21 @@ static void topics_keeper_ask_settings(struct kafka *b)
     b->settings_ms = clock_mono_ms() + SETTINGS_MS;
 }
 
+/* Which of its partitions has the fewest replicas in sync? One without a leader has none. */
+static void topics_keeper_weigh(struct kafka_topic *topic, const struct rd_kafka_metadata_topic *md)
+{
+    topic->replicas = 0;
+    for (int i = 0; i < md->partition_cnt; i++) {
+        const struct rd_kafka_metadata_partition *p = &md->partitions[i];
+        int32_t in_sync = p->leader < 0 ? -1 : p->isr_cnt;
+        if (topic->replicas && in_sync >= topic->in_sync)
+            continue;
+        topic->thin = p->id;
+        topic->in_sync = in_sync;
+        topic->replicas = p->replica_cnt;
+    }
+}
+
 /* Does the cluster answer, and how many partitions do the topics we use have? */
 static void topics_keeper_look(struct kafka *b)
 {
@@ -213,7 +228,10 @@ static void topics_keeper_look(struct kafka *b)
             topic->state = TOPIC_FAILED;
             topic->retry_ms = 0;
         }
-        if (topic && !md->topics[i].err && md->topics[i].partition_cnt > topic->partitions)
+        if (!topic || md->topics[i].err)
+            continue;
+        topics_keeper_weigh(topic, &md->topics[i]);
+        if (md->topics[i].partition_cnt > topic->partitions)
             topic->partitions = md->topics[i].partition_cnt;
     }
     topics_keeper_compare(b);
@@ -415,6 +433,21 @@ int32_t kafka_topic_partitions(struct kafka *b, const char *name)
     int32_t count = topic ? topic->partitions : 0;
     pthread_mutex_unlock(&b->topics_lock);
     return count;
+}
+
+void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t room)
+{
+    out[0] = '\0';
+    pthread_mutex_lock(&b->topics_lock);
+    const struct kafka_topic *topic = topics_find(b, str_of(name));
+    if (topic && topic->replicas && topic->in_sync < 0)
+        snprintf(out, room, ": partition %" PRId32 " has no leader", topic->thin);
+    else if (topic && topic->replicas)
+        snprintf(out, room,
+                 ": partition %" PRId32 " has %" PRId32 " of %" PRId32
+                 " replicas in sync, and the topic may want more (min.insync.replicas)",
+                 topic->thin, topic->in_sync, topic->replicas);
+    pthread_mutex_unlock(&b->topics_lock);
 }
 
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group)
