@@ -173,10 +173,8 @@ static bool assignment_committed(struct kafka_consumer *c, struct kafka_assigned
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition);
     rd_kafka_resp_err_t code = rd_kafka_committed(c->rk, list, ASK_MS);
-    if (!code && list->elems[0].offset >= 0)
-        *offset = list->elems[0].offset;
     if (!code)
-        kafka_position_restore(c, assigned, &list->elems[0]);
+        *offset = kafka_position_restore(c, assigned, &list->elems[0]);
     rd_kafka_topic_partition_list_destroy(list);
     return !code || err_set(e, "group %s: cannot ask where it stands: %s", c->group, rd_kafka_err2str(code));
 }
@@ -297,7 +295,8 @@ static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partit
     int64_t low = 0, high = 0;
     struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
     CHECK(assigned);
-    kafka_position_restore(c, assigned, p);
+    int64_t stands = kafka_position_restore(c, assigned, p);
+    p->offset = stands < 0 ? p->offset : stands;
     bool asks = p->offset < 0 || assigned->restored.count;
     bool knows = asks && assignment_ends(c, p->topic, p->partition, &low, &high, NULL);
     if (knows && p->offset < 0)

@@ -22,8 +22,10 @@ void kafka_doubt_close(struct kafka_consumer *c)
     for (size_t i = 0; i < c->doubt_count; i++)
         free((char *)(uintptr_t)c->doubts[i].topic);
     free(c->doubts);
-    for (size_t i = 0; i < c->past_count; i++)
+    for (size_t i = 0; i < c->past_count; i++) {
         free((char *)(uintptr_t)c->past[i].which.topic);
+        ranges_free(&c->past[i].beyond);
+    }
     free(c->past);
     pthread_mutex_destroy(&c->doubt_lock);
 }
@@ -86,7 +88,7 @@ void kafka_doubt_serve(struct kafka_consumer *c)
 
 /* ---- what is remembered of a partition ---- */
 
-static struct kafka_past *doubt_past(struct kafka_consumer *c, struct topic_partition p)
+struct kafka_past *kafka_past_find(struct kafka_consumer *c, struct topic_partition p)
 {
     for (size_t i = 0; i < c->past_count; i++)
         if (c->past[i].which.partition == p.partition && strcmp(c->past[i].which.topic, p.topic) == 0)
@@ -96,21 +98,27 @@ static struct kafka_past *doubt_past(struct kafka_consumer *c, struct topic_part
 
 void kafka_doubt_remember(struct kafka_consumer *c, const struct kafka_assigned *assigned)
 {
-    struct kafka_past *past = doubt_past(c, assigned->which);
+    struct kafka_past *past = kafka_past_find(c, assigned->which);
+    if (past && assigned->anew)
+        past->wanted = -1;
     if (assigned->last.offset < 0 || assigned->anew)
         return;
     if (!past) {
         c->past = mem_grow(c->past, c->past_count + 1, sizeof *c->past);
         past = &c->past[c->past_count++];
-        past->which = (struct topic_partition){ str_dup(str_of(assigned->which.topic)), assigned->which.partition };
+        *past = (struct kafka_past){ .which = { str_dup(str_of(assigned->which.topic)), assigned->which.partition } };
     }
+    ranges_free(&past->beyond);
+    past->beyond = ranges_union(&assigned->beyond, &assigned->restored);
+    past->wanted = assigned->wanted;
+    past->taken = assigned->taken;
     past->last = assigned->last;
     past->has_committed = assigned->has_committed;
 }
 
 void kafka_doubt_recall(struct kafka_consumer *c, struct kafka_assigned *assigned)
 {
-    const struct kafka_past *past = doubt_past(c, assigned->which);
+    const struct kafka_past *past = kafka_past_find(c, assigned->which);
     assigned->last.offset = assigned->past.offset = -1;
     if (!past)
         return;

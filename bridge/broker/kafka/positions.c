@@ -56,16 +56,35 @@ struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed)
     return beyond;
 }
 
-void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
-                            const rd_kafka_topic_partition_t *committed)
+/* What we finished when the partition was ours is finished, whoever had it since and wherever the cluster says that the group
+ * stands: when it did not answer, that is behind. Only who set the position back wants it again. */
+static void position_recall(struct kafka_consumer *c, struct kafka_assigned *assigned)
+{
+    const struct kafka_past *past = kafka_past_find(c, assigned->which);
+    if (!past || past->wanted < 0 || assigned->wanted < past->taken)
+        return;
+    struct ranges all = ranges_union(&assigned->restored, &past->beyond);
+    assigned->wanted = ranges_skip(&all, assigned->wanted > past->wanted ? assigned->wanted : past->wanted);
+    ranges_cut(&all, assigned->wanted);
+    ranges_free(&assigned->restored);
+    ranges_free(&assigned->beyond);
+    assigned->restored = all;
+    assigned->beyond = ranges_union(&all, &(struct ranges){ 0 });
+    assigned->asked = true;
+}
+
+int64_t kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
+                               const rd_kafka_topic_partition_t *committed)
 {
     ranges_free(&assigned->restored);
-    assigned->wanted = committed->offset < 0 ? -1 : committed->offset;
+    assigned->wanted = assigned->taken = committed->offset < 0 ? -1 : committed->offset;
     assigned->has_committed |= committed->offset >= 0;
     if (!position_decode(committed, &assigned->restored))
         LOG(WARN, "the metadata of a position is not ours: what was finished beyond it comes again",
             LOG_C("group", c->group), LOG_C("topic", assigned->which.topic),
             LOG_INT("partition", assigned->which.partition), LOG_INT("position", committed->offset));
+    position_recall(c, assigned);
+    return assigned->wanted;
 }
 
 /* ---- commits ---- */
@@ -140,8 +159,10 @@ static void position_refused(struct kafka_consumer *c, const rd_kafka_topic_part
 static void position_taken(struct kafka_consumer *c, const rd_kafka_topic_partition_t *p)
 {
     struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
-    if (assigned)
-        assigned->has_committed = true;
+    if (!assigned)
+        return;
+    assigned->has_committed = true;
+    assigned->taken = p->offset;
 }
 
 static void position_send(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)

@@ -398,13 +398,16 @@ struct kafka_assigned { /* a partition that is ours now */
     bool asked;             /* a position is to be committed: */
     int64_t wanted;
     struct ranges beyond;
+    int64_t taken;      /* the position that the cluster has, as far as we know */
     bool has_committed; /* the cluster had a position of the group */
 };
 
-struct kafka_past {
+struct kafka_past { /* what is remembered of a partition that was ours */
     struct topic_partition which;
     struct kafka_last last;
     bool has_committed;
+    int64_t wanted, taken; /* all before `wanted` is finished; -1: nothing is */
+    struct ranges beyond;
 };
 
 struct kafka_consumer {
@@ -473,6 +476,7 @@ bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *as
 void kafka_doubt_open(struct kafka_consumer *c);
 void kafka_doubt_close(struct kafka_consumer *c);
 void kafka_doubt_hear(struct kafka_consumer *c, const char *text); /* a line of librdkafka's log; any thread */
+struct kafka_past *kafka_past_find(struct kafka_consumer *c, struct topic_partition p); /* NULL: it was never ours */
 /* A partition is taken from us; it is ours again. */
 void kafka_doubt_remember(struct kafka_consumer *c, const struct kafka_assigned *assigned);
 void kafka_doubt_recall(struct kafka_consumer *c, struct kafka_assigned *assigned);
@@ -489,9 +493,10 @@ void kafka_consumed(struct kafka_consumer *c, const rd_kafka_topic_partition_lis
 
 /* ---- positions.c ---- */
 
-/* Takes what is finished beyond it from the metadata of a committed position. */
-void kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
-                            const rd_kafka_topic_partition_t *committed);
+/* Where the group stands, -1: nowhere yet: by a committed position and its metadata, and by what we finished ourselves when we had
+ * the partition before and could not commit. */
+int64_t kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
+                               const rd_kafka_topic_partition_t *committed);
 unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
 /* The partition ends there for now: what lies between the last record and that is none, and nobody's to finish. */
 void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t end);
