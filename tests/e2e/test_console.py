@@ -116,6 +116,38 @@ def adds(person, name, url, *types, sink=None):
     return person.run("document.querySelector('dialog .secret code').textContent")
 
 
+def test_all_options_of_an_endpoint_can_be_changed(local_bridge, receivers, person, tmp_path):
+    good = receivers(secrets=())
+    daemon, base = with_key(local_bridge, tmp_path)
+    made = requests.post(base + "/api/v1/sinks/crm/endpoints", timeout=20, json={"name": "billing", "url": good.url, "types": ["chat.*"], "timeout": "7s", "headers": {"X-Key": "of-nobody-else"}})
+    assert made.status_code == 201, made.text
+    person.open(base + "/#/endpoints")
+    person.click("billing")
+    person.click("Change")
+    person.wait("document.querySelector('dialog[open] textarea') !== null")
+    shown = json.loads(person.run("document.querySelector('dialog textarea').value"))
+    assert shown["timeout"] == "7s" and "of-nobody-else" not in json.dumps(shown) and not {"url", "types"} & set(shown)
+    person.fill("Other options", "{timeout: 3s}")
+    person.click("Save")
+    person.says("The options are no JSON")
+    person.fill("Other options", json.dumps({**shown, "headers": {**shown["headers"], "X-More": "1"}}))
+    person.click("Save")
+    person.says("headers: what is hidden is written anew")
+    wrong = {name: value for name, value in shown.items() if name != "timeout"} | {"rety": ["1s"]}
+    person.fill("Other options", json.dumps(wrong))
+    person.click("Save")
+    person.says("did you mean retry?")
+    del wrong["rety"]
+    person.fill("Other options", json.dumps(wrong | {"retry": ["1s", "5s"]}))
+    person.click("Save")
+    person.says("billing is changed.")
+    now = requests.get(base + "/api/v1/sinks/crm/endpoints/billing", timeout=20).json()["options"]
+    assert now["retry"] == ["1s", "5s"] and "timeout" not in now and now["types"] == ["chat.*"] and now["headers"] == shown["headers"]
+    post_ok(daemon, event("c1", "chat.started"))
+    assert good.arrived(1)[0]["headers"]["x-key"] == "of-nobody-else"
+    person.unharmed()
+
+
 def test_from_a_new_endpoint_to_a_verified_delivery(bridge, receivers, person, judge, tmp_path):
     good = receivers(lambda r: (200, {"Content-Type": "text/html"}, HOSTILE), secrets=())
     daemon, base = with_key(bridge, tmp_path)

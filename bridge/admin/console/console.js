@@ -600,14 +600,31 @@ async function newEndpoint(sink) {
   });
 }
 const as = (one) => (one.version ? { "If-Match": `"${one.version}"` } : {}); // only the one that was seen is changed
+const HIDDEN = "********";                            // what the API says of a secret
+/* What differs between the options that were shown and those that are written now, as the API's merge takes it. */
+function changesOf(before, text) {
+  let after, changes = {};
+  try { after = text.trim() ? JSON.parse(text) : {}; } catch (error) { throw new Error(`The options are no JSON: ${error.message}`); }
+  if (after === null || typeof after !== "object" || Array.isArray(after)) throw new Error("The options are one JSON object: {\u2026}.");
+  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const now = JSON.stringify(after[key]);
+    if (now === JSON.stringify(before[key])) continue;
+    if (now?.includes(HIDDEN)) throw new Error(`${key}: what is hidden is written anew, or the option is left as it is.`);
+    changes[key] = key in after ? after[key] : null;
+  }
+  return changes;
+}
 async function editEndpoint(one, done) {
-  const types = await ask("/types"), picker = typePicker(items(types), one.types ?? []);
+  const { url: _, types: ticked, ...options } = one.options ?? {};
+  const types = await ask("/types"), picker = typePicker(items(types), ticked ?? []);
   form(`Change ${one.name}`,
     [field("URL", h("input", { name: "url", type: "url", required: true, value: one.url, autocomplete: "off" })),
-    one.filter ? h("p", { class: "small" }, "Which events it gets is said by a filter: ", h("code", {}, wanted(one)[0])) : picker.node],
+    one.filter ? h("p", { class: "small" }, "Which events it gets is said by a filter: ", h("code", {}, wanted(one)[0])) : picker.node,
+    field("Other options", h("textarea", { name: "options", rows: 8, class: "mono", spellcheck: "false", autocomplete: "off" },
+      JSON.stringify(options, null, 2)), `As in the configuration (timeout, retry, headers, filter \u2026), in JSON; ${HIDDEN} is hidden.`)],
     "Save", async (data) => {
-    const body = { url: data.get("url") };
-    if (!one.filter) body.types = picker.value().length ? picker.value() : null;
+    const body = { url: data.get("url"), ...changesOf(options, data.get("options")) };
+    if (!one.filter && !body.filter) body.types = picker.value().length ? picker.value() : null;
     await ask(place(one), { method: "PATCH", body, headers: as(one) });
     toast(`${one.name} is changed.`);
     done();
