@@ -288,10 +288,15 @@ static bool access_unknown(struct access *a, enum refusal why, struct access_ref
 
 bool access_who(struct access *a, const struct http_request *r, struct who *out, struct access_refusal *no)
 {
-    struct str authorization = http_header(r, "Authorization", NULL);
+    size_t shown = 0;
+    struct str authorization = http_header(r, "Authorization", &shown);
     access_set(out, ROLE_NONE, STR(""), "none");
     if (!access_page(a, r, no))
         return false;
+    if (shown > 1) {
+        access_no(no, 400, refusal_text(REFUSAL_REPEATED), "several Authorization headers came: which of them counts?");
+        return false;
+    }
     if (access_by_file(a, token_of_authorization(authorization, "Bearer"), out))
         return true;
     enum refusal why = a->verifier ? access_verify(a, r, out) : REFUSAL_NONE;
@@ -314,7 +319,9 @@ bool access_asks(const struct access *a)
 bool access_shows(struct access *a, const struct http_request *r)
 {
     struct who who;
-    return access_by_file(a, token_of_authorization(http_header(r, "Authorization", NULL), "Bearer"), &who)
+    size_t shown = 0;
+    struct str authorization = http_header(r, "Authorization", &shown);
+    return (shown == 1 && access_by_file(a, token_of_authorization(authorization, "Bearer"), &who))
            || access_find(a->sessions, SESSIONS, access_cookie_of(a, r));
 }
 

@@ -266,6 +266,14 @@ def test_who_may(local_bridge, receivers):
     assert board.get("/session") == {"role": "viewer", "name": "board", "via": "token"}
     assert board.session.get(board.base + "/metrics").status_code == 200
     board.post("/login-link", status=403)
+    # two of them: nobody knows which one counts
+    for path, status in (("/api/v1/status", 400), ("/metrics", 401)):
+        line = http.client.HTTPConnection("127.0.0.1", daemon.admin)
+        line.putrequest("GET", path)
+        for token in ("a-token-of-a-board-0123", "a-token-of-anna-45678"):
+            line.putheader("Authorization", f"Bearer {token}")
+        line.endheaders()
+        assert line.getresponse().status == status, path
     url = lambda api: next(i["value"] for i in api.get("/config?path=sinks.crm.url")["items"])
     assert url(board) == "http://127.0.0.1:9/hooks?key=***" and url(anna) == "http://127.0.0.1:9/hooks?key=a-key-in-a-url"
     # a session: its cookie cannot be read by scripts, and asks for changes on our own page's word alone
