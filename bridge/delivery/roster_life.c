@@ -240,11 +240,28 @@ static bool roster_pause(const struct place *p, const struct served *to, struct 
     return p->is.paused ? delivery_pause(to->d, name, until, e) : delivery_resume(to->d, name, until, e);
 }
 
-static void roster_log(const struct place *p, bool fine, const char *reason)
+/* Of those without a line of their own; what follows is told anew. */
+static void roster_log_alike(struct roster *r)
 {
-    if (fine && p->why[0])
+    if (r->alike)
+        LOG(WARN, "more endpoints are held for the same reason", LOG_INT("endpoints", (int64_t)r->alike),
+            LOG_C("reason", r->told));
+    r->alike = 0;
+    r->told[0] = '\0';
+}
+
+/* Many can be held for one reason, such as a key that is not there: one line is about the first, one about the rest. */
+static void roster_log(struct roster *r, const struct place *p, bool fine, const char *reason)
+{
+    bool held = fine && p->why[0];
+    if (held && strcmp(p->why, r->told) == 0)
+        r->alike++;
+    else if (held) {
+        roster_log_alike(r);
+        snprintf(r->told, sizeof r->told, "%s", p->why);
         LOG(WARN, "an endpoint is held: what is for it waits", LOG_C("sink", p->sink), LOG_C("endpoint", p->name),
             LOG_C("reason", p->why));
+    }
     if (!fine)
         LOG(WARN, "an endpoint could not be brought to its sink; trying again", LOG_C("sink", p->sink),
             LOG_C("endpoint", p->name), LOG_C("reason", reason));
@@ -286,7 +303,7 @@ static bool roster_bring(struct roster *r, struct place *p, bool begins)
     roster_mark(r, &p->ceded, ceded);
     bool fine = roster_do_apply(r, p, to, begins, &e);
     if (!ceded)
-        roster_log(p, fine, e.text);
+        roster_log(r, p, fine, e.text);
     p->due = !fine;
     return fine;
 }
@@ -345,6 +362,7 @@ static int roster_turn(struct roster *r, bool *failing, int64_t *held_ms)
         if (!p->is.removed && !p->is.own && *held_ms == INT64_MAX) /* the key may come back */
             *held_ms = now + HELD_MS;
     }
+    roster_log_alike(r);
     roster_give_turn(r);
     return wait;
 }
@@ -413,6 +431,7 @@ static void roster_serve(struct roster *r, const struct sink_config *s, struct d
             r->places[i]->anew = true;
             roster_bring(r, r->places[i], true);
         }
+    roster_log_alike(r);
 }
 
 bool roster_begin(struct roster *r, const struct sink_config *s, struct delivery *d, struct err *e)

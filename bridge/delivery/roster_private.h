@@ -51,6 +51,9 @@ struct roster {
     size_t count;
     struct served *served;
     size_t served_count;
+    char told[WHY_BYTES
+              * 2]; /* with the turn: why the last one is held that has a line in the log; "": none in this round */
+    size_t alike;   /* the same: others that are held for that reason, and have none */
 };
 
 /* False: the roster has ended. */

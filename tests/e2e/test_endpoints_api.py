@@ -287,12 +287,14 @@ def test_secrets_stand_nowhere(local_bridge, receivers):
 def test_with_another_key_it_is_held_and_loses_nothing(local_bridge, receivers):
     receiver = receivers(secrets=())
     daemon = begin(local_bridge, partners())
-    add(daemon, "crm", receiver)
+    for name in ("crm", "erp", "hr"):
+        add(daemon, name, receiver)
     daemon.stop()
     daemon = begin(local_bridge, partners(), key=OTHER_KEY)
     found = listed(daemon)["crm"]
     assert found["state"] == "disabled" and "endpoints.key" in found["problem"] and "put that key into it again" in found["problem"]
-    assert "an endpoint is held: what is for it waits" in daemon.log()
+    assert daemon.log().count("an endpoint is held: what is for it waits") == 1
+    assert 'msg="more endpoints are held for the same reason" endpoints=2' in daemon.log()
     refused(one(daemon, "crm", "POST", "/resume"), 409, "put that key into it again")
     post_ok(daemon, *(event(i) for i in names(3)))
     wait_for(lambda: daemon.metric("aqueduct_sink_consumed_total", sink="partners", endpoint="crm") == 3)
@@ -300,7 +302,7 @@ def test_with_another_key_it_is_held_and_loses_nothing(local_bridge, receivers):
     wait_for(lambda: listed(daemon)["crm"]["state"] == "active")
     wait_for(lambda: receiver.ids() >= set(names(3)), LONG)
     done = local_bridge.command("endpoints", "reseal")
-    assert done.returncode == 0 and "the secrets of 1 endpoints are stored" in done.stdout, done.stderr
+    assert done.returncode == 0 and "the secrets of 3 endpoints are stored" in done.stdout, done.stderr
     write_key(local_bridge.folder, OTHER_KEY)
     daemon.stop()
     assert listed(local_bridge.start())["crm"]["state"] == "active"
