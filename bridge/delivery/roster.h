@@ -10,6 +10,8 @@
  *
  *   roster_new -> roster_begin per sink -> roster_start ... roster_stop -> roster_free
  *
+ * roster_start comes again when sinks were begun later: what others change meanwhile reaches these from then on.
+ *
  * The state is read when the first sink begins; without one nothing is. After a start that failed all begin anew (roster_forget).
  * A sink that comes later, while the bridge runs, is begun before its thread runs, and left before that ends.
  *

@@ -27,8 +27,10 @@ enum {
 bool roster_take_turn(struct roster *r)
 {
     pthread_mutex_lock(&r->lock);
+    r->waiting++;
     while (r->busy && !r->ended)
         pthread_cond_wait(&r->changed, &r->lock);
+    r->waiting--;
     bool fine = !r->ended;
     r->busy = r->busy || fine;
     pthread_mutex_unlock(&r->lock);
@@ -41,6 +43,23 @@ void roster_give_turn(struct roster *r)
     r->busy = false;
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
+}
+
+static bool roster_is_wanted(struct roster *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool wanted = r->waiting > 0;
+    pthread_mutex_unlock(&r->lock);
+    return wanted;
+}
+
+/* A sink that was opened and not started, or that was stopped, has no thread that would take an order. */
+static bool roster_runs(struct roster *r, const struct served *to)
+{
+    pthread_mutex_lock(&r->lock);
+    bool runs = to->runs;
+    pthread_mutex_unlock(&r->lock);
+    return runs;
 }
 
 const struct served *roster_served(const struct roster *r, const char *sink)
@@ -292,6 +311,8 @@ static bool roster_bring(struct roster *r, struct place *p, bool begins)
     p->due = to != NULL;
     if (!to)
         return true;
+    if (!begins && !roster_runs(r, to))
+        return false; /* with the next round */
     bool ceded = roster_is_ours(to->s, p->name);
     if (ceded && !p->ceded && !p->is.removed) {
         roster_say(
@@ -357,8 +378,11 @@ static int roster_turn(struct roster *r, bool *failing, int64_t *held_ms)
     }
     for (size_t i = 0; i < r->count; i++) {
         struct place *p = r->places[i];
-        if (p->due && !roster_apply(r, p))
+        if (p->due && !roster_apply(r, p)) {
             wait = ROSTER_AGAIN_MS;
+            if (roster_is_wanted(r)) /* a reload does not wait for one after the other */
+                break;
+        }
         if (!p->is.removed && !p->is.own && *held_ms == INT64_MAX) /* the key may come back */
             *held_ms = now + HELD_MS;
     }
@@ -424,7 +448,7 @@ static void roster_serve(struct roster *r, const struct sink_config *s, struct d
 {
     pthread_mutex_lock(&r->lock);
     r->served = mem_grow(r->served, r->served_count + 1, sizeof *r->served);
-    r->served[r->served_count++] = (struct served){ s, d };
+    r->served[r->served_count++] = (struct served){ .s = s, .d = d };
     pthread_mutex_unlock(&r->lock);
     for (size_t i = 0; i < r->count; i++)
         if (strcmp(r->places[i]->sink, s->sink->id) == 0) {
@@ -513,6 +537,11 @@ bool roster_uses(struct roster *r, const struct config *c)
 
 void roster_start(struct roster *r)
 {
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->served_count; i++)
+        r->served[i].runs = true;
+    pthread_mutex_unlock(&r->lock);
+    wake_up(r->wake_fd);
     if (r->runs)
         return;
     CHECK(pthread_create(&r->thread, NULL, roster_run, r) == 0);

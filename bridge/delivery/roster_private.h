@@ -30,6 +30,7 @@ extern struct metric_family aqueduct_sink_paused, aqueduct_sink_circuit_open, aq
 struct served {
     const struct sink_config *s;
     struct delivery *d;
+    bool runs; /* its thread takes orders; under the roster's lock */
 };
 
 struct roster {
@@ -46,6 +47,7 @@ struct roster {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     bool busy, ended; /* somebody has the turn; nobody gets it any more */
+    size_t waiting;   /* for the turn */
     size_t tests;     /* under way */
     struct place **places;
     size_t count;

@@ -412,3 +412,39 @@ def test_two_daemons_agree(kafka_bridge, tmp_path, receivers):
     wait_for(lambda: receiver.ids() >= set(names(10)), LONG)
     assert one(other, "crm", "DELETE").status_code == 200
     wait_for(lambda: listed(one_daemon) == {})
+
+
+@pytest.mark.kafka
+def test_a_reload_does_not_wait_for_what_others_add(kafka_bridge, tmp_path, receivers):
+    """While a sink begins anew nobody takes the endpoints that another daemon makes: they come to it when it runs again."""
+    receiver, taken = receivers(secrets=()), receivers()
+    text = partners(more="    window: 8\n")
+    first, other = begin(kafka_bridge, text), kafka_bridge.config
+    good = other.read_text().replace("admin: {", f"admin: {{control: {kafka_bridge.folder}/control, ")
+    first.stop()
+    other.write_text(good)
+    first = kafka_bridge.start()
+    kafka_bridge.configure(text, folder=tmp_path / "second")
+    kafka_bridge.config.write_text(re.sub(r", control: [^,]*|control: [^,]*, ", "", good).replace("instance: one", "instance: two"))
+    second, kafka_bridge.config = kafka_bridge.start(), other
+    made, go = [], [True]
+
+    def adding():
+        while go:
+            made.append(add(second, f"n{len(made)}", receiver)["name"])
+    thread = threading.Thread(target=adding)
+    thread.start()
+    busy = f"sources:\n  busy: {{type: http, listen: 127.0.0.1:{taken.port}, paths: [{{path: /v2, verify: {{scheme: none}}}}]}}\n"
+    try:
+        for turn in range(4):
+            wait_for(lambda before=len(made): len(made) > before + 5)
+            changed = good.replace("window: 8", f"window: {9 + turn}")
+            other.write_text(changed if turn % 2 else changed.replace("sources:\n", busy))
+            done = kafka_bridge.command("reload")
+            assert done.returncode == 1 - turn % 2, done.stderr
+    finally:
+        go.clear()
+        thread.join(60)
+    wait_for(lambda: set(listed(first)) == set(made) == set(listed(second)), LONG, first.log)
+    post_ok(first, event(names(1)[0]))
+    wait_for(lambda: len(receiver.good()) >= len(made), LONG, first.log)
