@@ -62,6 +62,7 @@ def chats(app, space, user, document_id):
     app.set("workspace_chats", plain, feedbackScore=1)
     app.wait("chat.feedback", f"{conversation}/messages/{plain}")
     app.set("workspace_chats", plain, response=json.dumps({"text": app.text("edited"), "type": "chat"}))
+    app.truth["edits"] += 1
     app.wait("chat.edited", f"{conversation}/messages/{plain}")
     app.set("workspace_chats", plain, include=0)
     app.wait("chat.hidden", f"{conversation}/messages/{plain}")

@@ -16,7 +16,7 @@ DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
 
 class App:
     def __init__(self, name, path, mode):
-        self.truth = {"turns": 0, "input_tokens": 0, "output_tokens": 0, "documents": set()}
+        self.truth = {"turns": 0, "edits": 0, "input_tokens": 0, "output_tokens": 0, "documents": set()}
         self.texts, self.marks, self.secrets = [], [], []      # marks: a word of each text
         self.gone = []              # tables that were dropped
         self.wait = None            # wait(type, subject, times): until so many such events were told

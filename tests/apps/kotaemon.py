@@ -78,6 +78,7 @@ class Conversation:
     def regenerate(self):
         self.turns[-1][1] = self.app.text("another")
         self.save()
+        self.app.truth["edits"] += 1
         self.app.wait("chat.edited", f"conversations/{self.id}/messages/{self.id}/{len(self.turns) - 1}")
 
     def like(self, turn, liked):

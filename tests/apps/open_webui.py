@@ -67,6 +67,7 @@ def chats(app, user):
     app.set("chat", chat, title=app.text("About parts"))
     app.wait("conversation.updated", f"conversations/{chat}")
     app.set("chat_message", f"{chat}-{answer}", content=json.dumps(app.text("edited")))
+    app.truth["edits"] += 1
     app.wait("chat.edited", f"conversations/{chat}/messages/{answer}")
     late, old = new_id(), now - 31 * 60
     app.add("chat_message", id=f"{chat}-{late}", chat_id=chat, user_id=user, role="assistant", parent_id=new_id(), content='""', done=0, created_at=old, updated_at=old)

@@ -78,12 +78,13 @@ def told(aqueduct, tmp_path):
 
 def consume(events):
     """Knows no application."""
-    counts = {"turns": 0, "input_tokens": 0, "output_tokens": 0, "documents": set()}
+    counts = {"turns": 0, "edits": 0, "input_tokens": 0, "output_tokens": 0, "documents": set()}
     for event in events:
         if event["type"] == "chat.response.generated":
             counts["turns"] += 1
             for direction in ("input_tokens", "output_tokens"):
                 counts[direction] += event["data"].get("usage", {}).get(direction, 0)
+        counts["edits"] += event["type"] == "chat.edited"
         if event["type"] == "document.embedded":
             counts["documents"].add(event["data"]["document"]["id"])
     return counts
