@@ -155,3 +155,18 @@ def test_airflow_pulls_what_happened_since_the_last_run(airflow, people):
     stage.wait_for(lambda: local.metric("aqueduct_source_stored_total") > stored, local.log)
     assert run() == truth()
     show(one.results("pulled", "count"))
+
+
+# ---- flink ----
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_flink_counts_each_minute_in_sql(kafka, bridge, people, run, repeat, mode):
+    jars, python = stage.jars("flink"), stage.python("flink")
+    program = run.start(python, HERE / "flink/usage.py", kafka.servers, jars, mode)
+    program.wait_until(lambda: newest(program.lines) == people.minutes)
+    repeat({"binary": "ai.events", "structured": "ai.structured"}[mode])
+    people.ask_llm(minutes_ago(0), (2, 1))
+    people.ask_webui(minutes_ago(9), (2, 2))            # late, into a minute that was told
+    people.ask_llm(minutes_ago(61), (4, 4))             # later still, into a minute of its own
+    program.wait_until(lambda: newest(program.lines) == people.minutes)
+    show(f"{' '.join(key)} {value}" for key, value in sorted(newest(program.lines).items()))

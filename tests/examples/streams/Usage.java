@@ -5,7 +5,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
-import java.time.OffsetDateTime;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -13,7 +12,6 @@ import java.util.Properties;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
-import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
@@ -30,7 +28,6 @@ import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.TimeWindows;
-import org.apache.kafka.streams.processor.TimestampExtractor;
 import org.apache.kafka.streams.processor.api.ContextualProcessor;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
@@ -38,8 +35,8 @@ import org.apache.kafka.streams.state.Stores;
 import org.apache.kafka.streams.state.WindowStore;
 
 /**
- * Counts answers and tokens of each application and model per minute, by the time of the events: one that comes late, or out of order,
- * counts in the minute in which it happened. Prints what it counts as JSON, and keeps it in the topic `usage.minutes`.
+ * Counts answers and tokens of each application and model per minute, by the time of the events, which is that of their records: one that
+ * comes late, or out of order, counts in the minute in which it happened. Prints what it counts as JSON, and keeps it in the topic `usage.minutes`.
  *
  *     java -cp 'jars/*' Usage.java SERVERS TOPIC FOLDER
  */
@@ -59,15 +56,6 @@ public class Usage {
     static String attribute(Headers headers, String name) {
         Header header = headers.lastHeader("ce_" + name);
         return header == null ? null : new String(header.value(), StandardCharsets.UTF_8);
-    }
-
-    /** When it happened; without a `time`, when it was stored. */
-    static class EventTime implements TimestampExtractor {
-        @Override
-        public long extract(ConsumerRecord<Object, Object> record, long partitionTime) {
-            String time = attribute(record.headers(), "time");
-            return time == null ? record.timestamp() : OffsetDateTime.parse(time).toInstant().toEpochMilli();
-        }
     }
 
     /** Answers alone, each once, with what they cost. An event may come twice, with the same source and id, as long as it may be late. */
@@ -121,7 +109,7 @@ public class Usage {
         StreamsBuilder builder = new StreamsBuilder();
         builder.addStateStore(Stores.windowStoreBuilder(
             Stores.persistentWindowStore("seen", GRACE.plusMinutes(1), Duration.ofMinutes(1), false), Serdes.String(), Serdes.ByteArray()));
-        builder.stream(topic, Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()).withTimestampExtractor(new EventTime()))
+        builder.stream(topic, Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()))
             .process(Answers::new, "seen")
             .groupByKey(Grouped.with("usage", json(Model.class), json(Count.class)))
             .windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofMinutes(1), GRACE))
