@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `aqueduct check`: everything that is wrong with the configuration. */
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/show_event.h"
@@ -9,12 +10,14 @@
 #include "bridge/lib/mem.h"
 
 struct check_flags {
-    bool json;
+    bool json, show;
     struct strings databases;
 };
 
 static const struct flag check_flags[] = {
     FLAG(struct check_flags, json, .name = "--json", .doc = "one JSON object, for programs"),
+    FLAG(struct check_flags, show, .name = "--show",
+         .doc = "also every option that is set, and which file or variable says it; secrets are hidden"),
     FLAG(struct check_flags, databases, .name = "--database", .value = "FILE",
          .doc = "tries the capture rules on this file; NAME=FILE: those of one source"),
     { 0 },
@@ -29,6 +32,7 @@ static const char check_notes[] =
     "(their ids are not those of a run). The file is only read, and nothing is left beside it.\n\n"
     "Examples:\n"
     "  aqueduct check -c bridge.yaml\n"
+    "  aqueduct check --show            # what holds, and whether a file or a variable says it\n"
     "  aqueduct check --database /app/server/storage/anythingllm.db\n"
     "  aqueduct check --database shop=/srv/shop/shop.db --database chat=/srv/chat/webui.db\n";
 
@@ -115,6 +119,40 @@ static void check_print(const struct config *c, const struct problems *problems,
                c->sink_count == 1 ? "" : "s");
 }
 
+static int check_by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct config_value *)a)->path, ((const struct config_value *)b)->path);
+}
+
+/* What is said, and by whom; defaults are left out. */
+static json_t *check_values(struct config *c)
+{
+    json_t *list = json_array();
+    qsort(c->view.at, c->view.count, sizeof *c->view.at, check_by_path);
+    for (size_t i = 0; i < c->view.count; i++) {
+        const struct config_value *v = &c->view.at[i];
+        if (v->file)
+            json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:i, s:i}", "path", v->path, "value",
+                                                  json_of_text(str_of(v->value)), "file", v->file, "line", v->line,
+                                                  "column", v->column));
+    }
+    return list;
+}
+
+static void check_print_values(const json_t *values)
+{
+    size_t i;
+    const json_t *v;
+    json_array_foreach(values, i, v)
+    {
+        json_int_t line = json_integer_value(json_object_get(v, "line"));
+        printf("%s = %s  (%s", json_text(v, "path"), json_text(v, "value"), json_text(v, "file"));
+        if (line)
+            printf(":%" JSON_INTEGER_FORMAT, line);
+        printf(")\n");
+    }
+}
+
 static int check_run(struct command_call *call)
 {
     const struct check_flags *flags = call->flags;
@@ -132,9 +170,12 @@ static int check_run(struct command_call *call)
         json_object_set(more, "events", samples.list);
         json_object_set(more, "missed", samples.missed);
     }
+    if (c && flags->show)
+        json_object_set_new(more, "values", check_values(c));
     if (flags->json) {
         problems_print_json(&problems, more, stdout);
     } else {
+        check_print_values(json_object_get(more, "values"));
         check_print(c, &problems, flags, &samples);
         check_print_content(content);
     }
@@ -150,7 +191,7 @@ static int check_run(struct command_call *call)
 
 const struct command command_check = {
     .name = "check",
-    .synopsis = "[-c FILE]... [--database FILE]... [--json]",
+    .synopsis = "[-c FILE]... [--database FILE]... [--show] [--json]",
     .doc = "Say everything that is wrong with the configuration; 0: nothing (perhaps warnings), 1: something.",
     .notes = check_notes,
     .flags = check_flags,

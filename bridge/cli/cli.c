@@ -107,7 +107,7 @@ static int cli_call_with_config(const struct command *command, struct command_ca
     struct config *c = command->sinks
                            ? config_load_part(call->connectors, files, call->files.count, command->sinks, &problems)
                            : config_load(call->connectors, files, call->files.count, &problems);
-    if (!c)
+    if (!c || command == &command_run)
         problems_print(&problems, stderr);
     problems_free(&problems);
     if (!c)

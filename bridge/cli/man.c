@@ -105,10 +105,12 @@ static int man_run(struct command_call *call)
     for (size_t i = 0; (command = commands_at(call->connectors, i)); i++)
         man_command(command);
     man_types(call->connectors);
-    printf(".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nfailed, with the reason on standard error\n.TP\n2\nwrong usage\n"
-           ".SH ENVIRONMENT\n.TP\n.B AQUEDUCT_CONFIG\nThe files of the configuration, with colons between, where no "
-           "\\fB\\-c\\fR is given.\n"
-           ".SH FILES\n.TP\n.I bridge.yaml\nThe configuration, in the working directory, where neither is given.\n");
+    printf(
+        ".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nfailed, with the reason on standard error\n.TP\n2\nwrong usage\n"
+        ".SH ENVIRONMENT\n.TP\n.B AQUEDUCT_CONFIG\nThe files of the configuration, with colons between, where no "
+        "\\fB\\-c\\fR is given.\n.TP\n.B AQUEDUCT__SECTION__KEY\nA key of the configuration, over what files say; where "
+        "there is none, a small set of names makes a whole one:\n.B aqueduct help environment\n"
+        ".SH FILES\n.TP\n.I bridge.yaml\nThe configuration, in the working directory, where neither is given.\n");
     return COMMAND_DONE;
 }
 

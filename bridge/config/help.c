@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The option rows as text for people: `aqueduct help <name>`. */
 #include "bridge/config/preset.h"
+#include "bridge/config/environment.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/mem.h"
@@ -328,6 +329,27 @@ static void help_metrics(FILE *out)
     }
 }
 
+static void help_environment(FILE *out)
+{
+    wrap_print_page(
+        "The environment: any key of the configuration, over what files say, by its path with two underscores between the names:\n"
+        "\n"
+        "  AQUEDUCT__SINKS__CRM__URL=https://crm.example.com/hooks    # sinks.crm.url\n"
+        "  AQUEDUCT__SINKS__CRM__TOPICS='[events]'                    # YAML, if it begins with [ or {\n"
+        "  AQUEDUCT__ROUTES__0__TOPIC=events                          # the first entry of a list\n"
+        "  AQUEDUCT__BROKER__PROPERTIES__SASL_USERNAME=bridge         # _ stands for - and ., too, in a key that is there\n"
+        "\n"
+        "Where there is no file, these make a whole configuration, and each but the first of a group has a default. A secret may\n"
+        "lie in a file, whose path NAME_FILE says (AQUEDUCT_WEBHOOK_SECRET_FILE=/run/secrets/webhook); it is read again when it\n"
+        "changes, as files are at a reload. The environment itself is read once: a change of it is a restart.\n",
+        out);
+    for (const struct environment_variable *v = environment_variables; v->name; v++) {
+        fprintf(out, "\n  %s%s\n", v->name, v->secret ? "  (or _FILE)" : "");
+        wrap_print(v->doc, DOC_INDENT, out);
+    }
+    fputs("\n`aqueduct check --show` says what holds and where each value is from.\n", out);
+}
+
 static void help_print_endpoints(const struct connector_type *t, FILE *out)
 {
     wrap_print_page(
@@ -501,6 +523,10 @@ bool config_help(const struct connectors *connectors, const char *name, FILE *ou
         help_metrics(out);
         return true;
     }
+    if (strcmp(name, "environment") == 0) {
+        help_environment(out);
+        return true;
+    }
     if (strcmp(name, "config") == 0) {
         wrap_print_page(
             "The configuration: these, and the mappings `topics:`, `sources:` and `sinks:` (aqueduct help topics, source, sink).\n",
@@ -545,6 +571,7 @@ const char *const *config_help_names(const struct connectors *connectors)
     names[count++] = "filter";
     names[count++] = "template";
     names[count++] = "metrics";
+    names[count++] = "environment";
     names[count++] = "endpoints";
     for (size_t i = 0; i < SECTIONS; i++)
         names[count++] = sections[i].name;

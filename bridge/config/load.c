@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/config/environment.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/expand.h"
@@ -84,10 +85,7 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
                                struct problems *out)
 {
     struct node *root = NULL;
-    bool ok = count > 0;
-    if (!ok)
-        problem_add(out, NULL, 0, 0,
-                    "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml");
+    bool ok = true;
     for (size_t i = 0; i < count; i++) {
         struct node *n = load_file(tree, files[i], how, out);
         ok = ok && n;
@@ -96,6 +94,11 @@ static struct node *load_files(struct arena *tree, const char *const *files, siz
         else if (n)
             root = n;
     }
+    if (ok && !how->text.at && !environment_apply(tree, &root, how->sink_type != NULL, out))
+        problem_add(
+            out, NULL, 0, 0,
+            "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml, or say it by "
+            "the environment (aqueduct help environment)");
     return ok ? root : NULL;
 }
 
@@ -159,7 +162,9 @@ static struct config *load_all(const struct connectors *connectors, const char *
         load_check_part(c, root, how.sink_type, out);
     else if (root && out->count == 0) /* what the sections say about each other can be judged only when each is right */
         config_check(c, root, out);
-    if (root && how.review && out->count == 0)
+    if (root && !how.text.at)
+        environment_review(c->arena, root, count == 0, out);
+    if (root && how.review && problems_errors(out) == 0)
         config_review(c, root, how.trial, out);
     problems_sort(out, files, count);
     if (problems_errors(out) == 0)

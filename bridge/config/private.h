@@ -2,6 +2,7 @@
 /* What the files of config/ share: the YAML tree, the collected problems, and filling structs by option rows.
  *
  *   load.c       files -> one tree -> struct config
+ *   environment.c  variables -> the same tree
  *   tree.c       text -> tree of nodes, each with its place; aliases, merge keys, several files
  *   sections.c   the sections: their rows, and the mappings by name
  *   endpoints.c  the receivers of a sink that has several
@@ -62,6 +63,11 @@ struct node *tree_load_part(struct arena *a, const char *file, struct str yaml, 
 const struct node *tree_find_why(const struct node *n);
 /* Merges mapping `from` into mapping `into`: mappings by key, lists by appending, anything else twice is a problem. */
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out);
+/* Gives *n the value of the variable `name`: YAML if it begins with [ or {, else a text, expanded. Shown of it is "${NAME}". */
+void tree_value(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out);
+/* What has the key `word` (in any case, with _ for - and .) in the mapping, or is its entry of that number in the list; made if it is
+ * not there, said by `file`. NULL: n is neither, or has entries up to there. */
+struct node *tree_below(struct arena *a, struct node *n, const char *file, struct str word);
 struct node *node_get(const struct node *mapping, const char *key); /* NULL: not there, or no mapping */
 bool node_is_null(const struct node *n);                            /* nothing, ~ or null */
 const char *node_kind_name(const struct node *n);                   /* "a list" */

@@ -129,7 +129,8 @@ static int problems_compare(const struct problem *a, const struct problem *b, co
 
 static bool problems_same(const struct problem *a, const struct problem *b)
 {
-    return a->line == b->line && a->column == b->column && strcmp(a->text, b->text) == 0;
+    return (a->file && b->file ? strcmp(a->file, b->file) == 0 : a->file == b->file) && a->line == b->line
+           && a->column == b->column && strcmp(a->text, b->text) == 0;
 }
 
 void problems_sort(struct problems *p, const char *const *files, size_t count)

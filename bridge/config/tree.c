@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* YAML text to a tree in which every node knows its file, line and column; aliases, merge keys and several files
  * resolved. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <yaml.h>
 #include "bridge/config/private.h"
@@ -373,6 +374,76 @@ struct node *tree_load(struct arena *a, const char *file, struct str yaml, struc
 struct node *tree_load_part(struct arena *a, const char *file, struct str yaml, struct problems *out)
 {
     return tree_read(a, file, yaml, true, out);
+}
+
+/* ---- single values ---- */
+
+void tree_value(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out)
+{
+    struct reader r = { .arena = a, .file = name, .out = out, .part = part };
+    const char *file = arena_text(a, str_of(name));
+    if (value.n && (value.at[0] == '[' || value.at[0] == '{')) {
+        struct node *read = tree_read(a, file, value, part, out);
+        *n = read ? *read : (struct node){ .file = file, .broken = true };
+        return;
+    }
+    bool refers = value.n > 1 && memmem(value.at, value.n, "${", 2);
+    struct buf shown = buf_new(CONFIG_FILE_BYTES);
+    *n = (struct node){ .kind = NODE_SCALAR, .file = file, .text = { arena_text(a, value), value.n } };
+    buf_printf(&shown, "${%s}", name);
+    n->written = refers ? n->text : (struct str){ arena_text(a, buf_str(&shown)), shown.n };
+    buf_free(&shown);
+    tree_expand(&r, n);
+}
+
+/* A key as a variable's name has it: in capitals, and with _ for what no such name can have. */
+static bool tree_is_key(struct str key, struct str word)
+{
+    bool is = key.n == word.n;
+    for (size_t i = 0; is && i < key.n; i++) {
+        int c = key.at[i] == '-' || key.at[i] == '.' ? '_' : tolower((unsigned char)key.at[i]);
+        is = c == tolower((unsigned char)word.at[i])
+             || tolower((unsigned char)key.at[i]) == tolower((unsigned char)word.at[i]);
+    }
+    return is;
+}
+
+static struct node *tree_entry(struct arena *a, struct node *list, const char *file, uint64_t index)
+{
+    struct node *n = NULL;
+    if (index < list->count)
+        return list->at[index].value;
+    if (index > list->count)
+        return NULL;
+    n = arena_alloc(a, sizeof *n);
+    *n = (struct node){ .kind = NODE_SCALAR, .file = file, .plain = true };
+    tree_append(a, list, NULL, n);
+    return n;
+}
+
+struct node *tree_below(struct arena *a, struct node *n, const char *file, struct str word)
+{
+    uint64_t index;
+    bool number = str_to_u64(word, &index);
+    if (n->kind == NODE_SCALAR && node_is_null(n)) { /* nothing yet: what is named makes it what it is */
+        n->kind = number ? NODE_LIST : NODE_MAPPING;
+        n->file = file;
+    }
+    if (n->kind == NODE_LIST)
+        return number ? tree_entry(a, n, file, index) : NULL;
+    if (n->kind != NODE_MAPPING || n->count >= CONFIG_KEYS)
+        return NULL;
+    for (size_t i = 0; i < n->count; i++)
+        if (tree_is_key(n->at[i].key->text, word))
+            return n->at[i].value;
+    struct node *key = arena_alloc(a, sizeof *key), *value = arena_alloc(a, sizeof *value);
+    char *text = arena_text(a, word);
+    for (size_t i = 0; i < word.n; i++)
+        text[i] = (char)tolower((unsigned char)text[i]);
+    *key = (struct node){ .kind = NODE_SCALAR, .file = file, .written = { text, word.n }, .text = { text, word.n } };
+    *value = (struct node){ .kind = NODE_SCALAR, .file = file, .plain = true };
+    tree_append(a, n, key, value);
+    return value;
 }
 
 const struct node *tree_find_why(const struct node *n)

@@ -97,7 +97,7 @@ def test_nothing_to_do_is_wrong_usage(run):
     ("retry", ["An option of every sink", "default [1s,"]),
     ("drain", ["An option of the configuration"]),
     ("retention", ["An option of the section topics"]),
-    ("check", ["aqueduct check [-c FILE]... [--database FILE]... [--json]"]),
+    ("check", ["aqueduct check [-c FILE]... [--database FILE]... [--show] [--json]"]),
     ("dead", ["redrive"]),
     ("tail", ["--from POINT", "last:20", "--url URL"]),
     ("endpoints", ["A part of the sink webhook", "url  (text, required, own)", "retry  (list of durations"]),

@@ -568,7 +568,9 @@ TEST(test_files_missing)
     static const char *const none[] = { "nothing.yaml" }, *const dir[] = { "/" };
     expect(none, 1, "nothing.yaml: cannot be read: No such file or directory\n");
     expect(dir, 1, "/: cannot be read: Is a directory\n");
-    expect(NULL, 0, "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml\n");
+    expect(
+        NULL, 0,
+        "no configuration file: name one with -c FILE or AQUEDUCT_CONFIG, or write ./bridge.yaml, or say it by the environment (aqueduct help environment)\n");
 }
 
 TEST(test_files_clash)
