@@ -146,7 +146,8 @@ static bool doing_store(struct doing *d, struct placed *is)
                                : BALLOT_LOST;
     if (fine && end != BALLOT_WON) {
         fine = end == BALLOT_LOST
-                   ? doing_refuse(d, 412, "endpoint %s: %s; look at it again", d->o->name, e.text)
+                   ? doing_refuse(d, d->o->what == ROSTER_ADD ? 409 : 412, "endpoint %s: %s; look at it again",
+                                  d->o->name, e.text)
                    : doing_refuse(d, 503, "endpoint %s: %s; look at it again, it may be stored", d->o->name, e.text);
         doing_doubt(d->r);
     }

@@ -230,6 +230,14 @@ def test_live_tails(bridge, receivers):
     assert "did you mean" in api.ask("GET", f"/api/v1/tail?topic={bridge.topic('event')}", 404).json()["detail"]
     api.ask("GET", f"/api/v1/tail?topic={bridge.name}-own.attempts", 404)
     assert "filter:" in api.ask("GET", "/api/v1/tail?filter={exat: {type: odd}}", 400).json()["detail"]
+    # what it takes is what its description says
+    [described] = [row["parameters"] for path, row in ((path, one["get"]) for path, one in api.ask("GET", "/api/v1/openapi.json").json()["paths"].items() if "get" in one) if path == "/api/v1/tail"]
+    taken = {"topic": bridge.topic("events"), "filter": "{exact: {type: odd}}", "from": "1h"}
+    assert {one["name"] for one in described} == set(taken)
+    for name, value in taken.items():
+        assert api.session.head(api.base + "/api/v1/tail", params={name: value}).status_code == 200, name
+        for wrong in ({name: ""}, {name: [value, value]}, {name + "x": value}):
+            assert name in api.ask("GET", "/api/v1/tail", 400, params=wrong).json()["detail"], wrong
     # so many, and no more, until one leaves
     more = [Tail(api) for _ in range(4)]
     assert api.ask("GET", "/api/v1/tail", 429).headers["Retry-After"] == "1"

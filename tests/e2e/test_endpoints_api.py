@@ -400,6 +400,12 @@ def test_two_daemons_agree(kafka_bridge, tmp_path, receivers):
     wait_for(lambda: "crm" in listed(other))
     refused(call(other, "POST", "/sinks/partners/endpoints", {"name": "crm", "url": receiver.url}), 409, "has an endpoint crm")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for turn in range(3):                # both make it at once
+            answers = list(pool.map(lambda d: call(d, "POST", "/sinks/partners/endpoints", {"name": f"both-{turn}", "url": receiver.url, "types": ["nothing"]}), (one_daemon, other)))
+            assert sorted(a.status_code for a in answers) == [201, 409], [a.text for a in answers]
+            wait_for(lambda: f"both-{turn}" in listed(one_daemon) and f"both-{turn}" in listed(other))
+            assert one(other, f"both-{turn}", "DELETE").status_code == 200
+            wait_for(lambda: f"both-{turn}" not in listed(one_daemon))
         for turn in range(1, 5):             # both at once, from the same version: one is first
             wait_for(lambda: listed(one_daemon)["crm"]["version"] == listed(other)["crm"]["version"] == turn)
             answers = list(pool.map(lambda d: one(d, "crm", "PATCH", body={"timeout": f"{turn}s"}, If_Match=f'"{turn}"'), (one_daemon, other)))
