@@ -2,22 +2,18 @@
 /* `aqueduct dead list | show | redrive | discard`. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 #include "bridge/command.h"
 #include "bridge/lib/clock.h"
-#include "bridge/lib/interrupt.h"
 #include "bridge/lib/json.h"
+#include "connectors/dead_letter/ending.h"
 #include "connectors/dead_letter/filing.h"
 #include "connectors/dead_letter/names.h"
 #include "connectors/dead_letter/print.h"
-#include "connectors/dead_letter/redrive.h"
 
 enum {
     COMMAND_LIST = 50,
     COMMAND_SHOW_BYTES = 4096,
     COMMAND_DATA = 256 << 20,
-    COMMAND_PARTS = 4,     /* pages a second, with a rate */
-    COMMAND_SAY_MS = 2000, /* between two lines about the progress */
 };
 
 static const char command_usage
@@ -311,175 +307,23 @@ static int command_show(struct request *r, const struct command_call *call)
 
 /* ---- redrive, discard ---- */
 
-struct ending { /* of letters, page by page */
-    bool discard, begun, interrupted;
-    int64_t done, refused, skipped, total;
-    int64_t began_ms, said_ms;
-    char after[32];
-    bool unmarked; /* it was said that the file could not be told */
-};
-
-static void command_print_result(const char *verb, const char *why, const char *to, const struct letter *l)
-{
-    printf("%-9s ", verb);
-    print_clean(l->owner.n ? l->owner : STR("?"), 0, stdout);
-    if (l->endpoint.at) {
-        fputc('/', stdout);
-        print_clean(l->endpoint, 0, stdout);
-    }
-    fputc(' ', stdout);
-    print_clean(l->type.at ? l->type : STR("(no event)"), 0, stdout);
-    fputc(' ', stdout);
-    if (l->id.at)
-        print_clean(l->id, 0, stdout);
-    else
-        print_origin(l, 0, stdout);
-    if (to)
-        printf(" to %s", to);
-    if (why)
-        fputs(": ", stdout);
-    print_clean(str_of(why ? why : ""), 0, stdout);
-    fputc('\n', stdout);
-}
-
-/* Says what became of a letter. */
-static void command_say(const struct request *r, const json_t *one)
-{
-    struct filing_letter l;
-    const char *verb = json_text(one, "result"), *why = json_string_value(json_object_get(one, "why"));
-    filing_read(&l, one);
-    if (r->json)
-        print_json_result(verb, why, r->to.at, &l.letter, stdout);
-    else
-        command_print_result(verb, why, r->to.at, &l.letter);
-    filing_free(&l);
-}
-
-static void command_say_progress(struct ending *en)
-{
-    int64_t now = clock_mono_ms();
-    if (isatty(STDOUT_FILENO) || now - en->said_ms < COMMAND_SAY_MS)
-        return;
-    en->said_ms = now;
-    fprintf(stderr, "%" PRId64 " of %" PRId64 "\n", en->done + en->refused, en->total);
-}
-
-/* What a page said. */
-static void command_take(const struct request *r, struct ending *en, const json_t *page)
-{
-    int64_t skipped = json_integer_value(json_object_get(page, "skipped")), named = 0;
-    const char *unmarked = json_text(page, "unmarked");
-    const json_t *one;
-    size_t i;
-    json_array_foreach(json_object_get(page, "items"), i, one)
-    {
-        command_say(r, one);
-        named += strcmp(json_text(one, "result"), "skipped") == 0;
-    }
-    if (skipped > named && !r->json)
-        printf("... and %" PRId64 " older ones\n", skipped - named);
-    if (*unmarked && !en->unmarked)
-        fprintf(stderr, "aqueduct dead: %s; the letters stay listed as they were until the daemon has noted them\n",
-                unmarked);
-    en->unmarked = en->unmarked || *unmarked;
-    en->skipped += skipped;
-    en->done += json_integer_value(json_object_get(page, "done"));
-    en->refused += json_integer_value(json_object_get(page, "refused"));
-    snprintf(en->after, sizeof en->after, "%s", json_text(page, "next"));
-    if (!en->begun) { /* what dies again meanwhile is not taken twice */
-        int64_t matched = json_integer_value(json_object_get(page, "matched"));
-        en->total = r->most && r->most < matched ? r->most : matched;
-        en->begun = true;
-    }
-}
-
-/* Most letters of the next page: a rate makes small ones. */
-static int64_t command_room(const struct request *r, const struct ending *en)
-{
-    int64_t most = en->begun ? en->total
-                   : r->most ? r->most
-                             : REDRIVE_BATCH,
-            left = most - en->done - en->refused, part = r->rate ? r->rate / COMMAND_PARTS : REDRIVE_BATCH;
-    part = part < 1 ? 1 : part < REDRIVE_BATCH ? part : REDRIVE_BATCH;
-    return left < part ? left : part;
-}
-
-/* Waits until one more may be done; false: asked to end. */
-static bool command_may_go_on(const struct request *r, const struct ending *en)
-{
-    int64_t due = r->rate ? en->began_ms + en->done * 1000 / r->rate : 0, wait = due - clock_mono_ms();
-    return wait > 0 ? interrupt_wait(wait) : !interrupt_asked();
-}
-
-/* One page after the other. False with *e. */
-static bool command_do(struct request *r, struct ending *en, struct err *e)
-{
-    bool good = true, more = true;
-    while (good && more) {
-        json_object_set_new(r->which, "limit", json_integer(command_room(r, en)));
-        if (*en->after)
-            json_object_set_new(r->which, "after", json_string(en->after));
-        json_t *page = filing_end(&r->filing, r->which, en->discard, e);
-        if (!page)
-            return false;
-        command_take(r, en, page);
-        command_say_progress(en);
-        good = json_is_null(json_object_get(page, "error")) || err_set(e, "%s", json_text(page, "error"));
-        en->interrupted = json_is_true(json_object_get(page, "interrupted"));
-        json_decref(page);
-        more = *en->after && !en->interrupted && command_room(r, en) > 0;
-        if (good && more)
-            more = !(en->interrupted = !command_may_go_on(r, en));
-    }
-    return good;
-}
-
-static void command_say_total(const struct request *r, const struct ending *en)
-{
-    if (r->json)
-        printf("{\"result\":\"total\",\"%s\":%" PRId64 ",\"refused\":%" PRId64 ",\"skipped\":%" PRId64
-               ",\"of\":%" PRId64 ",\"dry_run\":%s,\"interrupted\":%s}\n",
-               en->discard ? "discarded" : "redriven", en->done, en->refused, en->skipped, en->total,
-               r->dry_run ? "true" : "false", en->interrupted ? "true" : "false");
-    else if (en->total)
-        printf("%s %" PRId64 ", refused %" PRId64 ", of %" PRId64 "\n",
-               r->dry_run    ? en->discard ? "would discard" : "would redrive"
-               : en->discard ? "discarded"
-                             : "redriven",
-               en->done, en->refused, en->total);
-}
-
-/* Nothing of the selection is to be done; `skipped`: so many were redriven before. */
-static int command_nothing(const struct request *r, int64_t skipped)
-{
-    if (skipped)
-        fprintf(stderr, "nothing to redrive: %" PRId64 " that match%s redriven before (--again)\n", skipped,
-                skipped == 1 ? "es was" : " were");
-    else if (!r->json)
-        fputs("no dead letters match\n", stderr);
-    return COMMAND_FAILED;
-}
-
 static int command_end(struct request *r, bool discard)
 {
-    struct err e = { "" };
-    struct ending en = { .discard = discard, .began_ms = clock_mono_ms(), .said_ms = clock_mono_ms() };
     if (!command_is_filtered(r))
         json_object_set_new(r->which, "all", json_true());
     if (r->dry_run)
         json_object_set_new(r->which, "dry_run", json_true());
-    interrupt_watch();
-    bool good = command_do(r, &en, &e);
-    if (en.begun)
-        command_say_total(r, &en);
-    if (!good)
-        return command_fail(&e);
-    if (en.interrupted)
-        fprintf(stderr, "aqueduct dead: interrupted: %" PRId64 " of %" PRId64 " are left; the same command goes on\n",
-                en.total - en.done - en.refused, en.total);
-    if (en.total == 0)
-        return command_nothing(r, en.skipped);
-    return en.refused || en.interrupted ? COMMAND_FAILED : COMMAND_DONE;
+    struct err e = { "" };
+    struct ending en = { .filing = &r->filing,
+                         .which = r->which,
+                         .discard = discard,
+                         .dry_run = r->dry_run,
+                         .json = r->json,
+                         .to = r->to.at,
+                         .most = r->most,
+                         .rate = r->rate };
+    int code;
+    return ending_run(&en, &code, &e) ? code : command_fail(&e);
 }
 
 static int command_redrive(struct request *r, const struct command_call *call)
