@@ -179,6 +179,9 @@ bool broker_claim(struct broker *b, const char *source, struct err *e);
 bool broker_claimed(struct broker *b, const char *source, struct err *why);
 /* Ends it: what is open has its outcome afterwards. Nothing when it is not claimed. One thread at a time. */
 void broker_release(struct broker *b, const char *source);
+/* Removes every topic and group whose name begins as this configuration's prefixes say, which nobody else may have: of a
+ * throwaway run (`aqueduct prove`). What is in a folder of its own is the caller's to remove. Waits for groups to end. */
+bool broker_remove(const struct broker_config *config, struct err *e);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
@@ -311,7 +314,8 @@ struct broker_ops {
     void (*leave)(struct consumer *);
     struct log *(*log)(struct broker *, const struct log_options *, struct err *);
     void (*log_close)(struct log *);
-    const struct copy_ops *copy; /* copy.h; NULL: nothing can be moved into it */
+    bool (*remove)(const struct broker_config *, struct err *); /* NULL: nothing to do */
+    const struct copy_ops *copy;                                /* copy.h; NULL: nothing can be moved into it */
 };
 struct broker {
     const struct broker_ops *ops;

@@ -2,6 +2,8 @@
 /* Which brokers there are: one line each; the rows of the `broker:` section. Nothing below this file knows it. */
 #include "bridge/broker/broker.h"
 #include "bridge/broker/copy.h"
+#include <string.h>
+#include "bridge/lib/mem.h"
 
 static const struct option_value brokers_types[] = { { BROKER_LOCAL, "local" }, { BROKER_KAFKA, "kafka" }, { 0 } };
 
@@ -56,6 +58,13 @@ struct broker_facts broker_facts(const struct broker_config *config)
 const struct copy_ops *broker_copy_ops(const struct broker_config *config)
 {
     return brokers_tables[config->type]->copy;
+}
+
+bool broker_remove(const struct broker_config *config, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    CHECK(strstr(config->prefix, "prove-") && strstr(config->group_prefix, "prove-")); /* of nobody else */
+    return !ops->remove || ops->remove(config, e);
 }
 
 bool broker_check(const struct broker_config *config, struct err *e)

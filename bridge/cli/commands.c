@@ -4,10 +4,10 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_init,      &command_run,     &command_check,   &command_doctor,  &command_plan,   &command_reload,
-    &command_status,    &command_log,     &command_tail,    &command_resend,  &command_replay, &command_move,
-    &command_endpoints, &command_console, &command_orphans, &command_explain, &command_test,   &command_completion,
-    &command_man,       &command_help,    &command_schema,  &command_version,
+    &command_init,       &command_run,       &command_check,   &command_doctor,  &command_plan,    &command_reload,
+    &command_status,     &command_log,       &command_tail,    &command_resend,  &command_replay,  &command_move,
+    &command_prove,      &command_endpoints, &command_console, &command_orphans, &command_explain, &command_test,
+    &command_completion, &command_man,       &command_help,    &command_schema,  &command_version,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -7,7 +7,7 @@
 extern const struct command command_run, command_check, command_doctor;    /* run.c, check.c, doctor.c */
 extern const struct command command_status, command_orphans;               /* status.c, orphans.c */
 extern const struct command command_resend, command_tail, command_log;     /* resend.c, tail.c, log.c */
-extern const struct command command_replay, command_move;                  /* replay.c, move.c */
+extern const struct command command_replay, command_move, command_prove;   /* replay.c, move.c, prove.c */
 extern const struct command command_explain, command_test;                 /* explain.c, test.c */
 extern const struct command command_init, command_endpoints;               /* init.c, endpoints.c */
 extern const struct command command_console;                               /* console.c */

@@ -146,6 +146,7 @@ const struct broker_ops broker_kafka = {
     .next = kafka_next,
     .log = kafka_replay,
     .log_close = kafka_replay_close,
+    .remove = kafka_remove,
     .copy = &kafka_copy,
     .commit = kafka_commit,
     .stands = kafka_stands,

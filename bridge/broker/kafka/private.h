@@ -25,6 +25,7 @@
  *   replay.c        the log from any position, for a broadcast sink
  *   read.c          reading back: a source's state, the tail of a topic
  *   peek.c          a cluster looked at from outside: groups, where one stands, records
+ *   remove.c        topics and groups of a throwaway run go
  *   copy.c          what another broker held comes here, with its offsets
  *   kafka.c         open, ready, close; the table of the broker
  *
@@ -546,6 +547,10 @@ struct log *kafka_replay(struct broker *base, const struct log_options *o, struc
 void kafka_replay_close(struct log *base);
 /* Of a topic, for cursors (event/log.h); false: not known within that time. */
 bool kafka_identity(rd_kafka_t *rk, const char *topic, int wait_ms, uint64_t *out);
+
+/* ---- remove.c ---- */
+
+bool kafka_remove(const struct broker_config *config, struct err *e);
 
 /* ---- copy.c ---- */
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""`aqueduct prove`: the kill test on a user's own machine and broker, which leaves nothing behind."""
+import json
+import os
+import subprocess
+
+from conftest import HTTP_SOURCE
+
+
+def prove(bridge, *words, **env):
+    done = subprocess.run([bridge.program, "prove", "--json", *words, "-c", str(bridge.config)], cwd=bridge.folder, capture_output=True, text=True,
+                          timeout=150, env={**os.environ, "TMPDIR": str(bridge.folder), **env})
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def left(bridge):
+    """What is there that the test did not make: files and, on Kafka, topics."""
+    files = {path.name for path in bridge.folder.iterdir()}
+    if bridge.kind == "kafka":
+        listed = json.loads(subprocess.run(["kcat", "-b", bridge.kafka.servers, "-L", "-J"], capture_output=True, text=True, timeout=60, check=True).stdout)
+        files |= {one["topic"] for one in listed["topics"] if one["topic"].startswith(bridge.name)}
+    return files
+
+
+def test_nothing_is_lost_and_nothing_left(bridge):
+    bridge.configure(HTTP_SOURCE)
+    before = left(bridge)
+    code, said, err = prove(bridge, "--rounds", "2", "--seconds", "2")
+    assert code == 0, (said, err)
+    assert (said["verdict"], said["broker"], said["kills"], said["lost"], said["pending"], said["changed"]) == ("nothing lost", bridge.kind, 2, 0, 0, 0)
+    assert said["acknowledged"] == said["delivered"] + said["dead"] and said["dead"] > 0 and said["longest_recovery_ms"] > 0
+    assert left(bridge) == before
+
+
+def test_what_is_lost_is_seen(local_bridge):
+    """A daemon that forgets what is to wait, on purpose."""
+    local_bridge.configure(HTTP_SOURCE)
+    before = left(local_bridge)
+    code, said, _ = prove(local_bridge, "--rounds", "1", "--seconds", "1", AQUEDUCT_WRONG="forget-waiting")
+    assert (code, said["verdict"]) == (1, "lost")
+    assert said["acknowledged"] == said["delivered"] + said["dead"] + said["pending"] + said["lost"] and said["lost"] > 0
+    assert left(local_bridge) == before
+
+
+def test_it_cannot_prove_what_does_not_last(local_bridge):
+    local_bridge.configure(HTTP_SOURCE)
+    text = local_bridge.config.read_text()
+    local_bridge.config.write_text(text.replace(f"path: {local_bridge.folder}/data", 'path: ":memory:"'))
+    code, said, err = prove(local_bridge)
+    assert (code, said, err) == (1, None, "aqueduct prove: broker.path: a log in memory is gone with its process; there is nothing to prove\n")
