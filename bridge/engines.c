@@ -76,6 +76,10 @@ bool engines_open_source(struct engines *en, const struct source_config *c, stru
 
 bool engines_open(struct engines *en, const struct config *c, struct routing *routing, struct err *e)
 {
+    /* First: what a daemon that died left open of one keeps everybody from what was stored behind it. */
+    for (size_t i = 0; i < c->source_count; i++)
+        if (!engines_claim(en, &c->sources[i], e))
+            return false;
     en->waiter = waiter_new(en->names, en->broker);
     worker_add(&en->workers, &engine_waiter, en->waiter, "waiter");
     waiter_look_around(en->waiter, c); /* without any sink that is all it does */
@@ -84,10 +88,6 @@ bool engines_open(struct engines *en, const struct config *c, struct routing *ro
             return false;
     if (waiter_serves(en->waiter) > 0 && !waiter_open(en->waiter, e))
         return false;
-    /* All of them first: what a daemon that died left open of one keeps the others from what was stored behind it. */
-    for (size_t i = 0; i < c->source_count; i++)
-        if (!engines_claim(en, &c->sources[i], e))
-            return false;
     for (size_t i = 0; i < c->source_count; i++)
         if (!engines_open_source(en, &c->sources[i], routing, e))
             return false;

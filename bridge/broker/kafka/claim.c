@@ -31,8 +31,9 @@ METRIC_COUNTER(aqueduct_transactions_total,
                "source", "end");
 
 enum {
-    CLAIM_SLICE_MS = 1000, /* one call of librdkafka: so soon the end of the claim is seen */
-    CLAIM_BEGIN_MS = 10000,
+    CLAIM_SLICE_MS = 1000,  /* one call of librdkafka: so soon the end of the claim is seen */
+    CLAIM_BEGIN_MS = 30000, /* a coordinator that begins, too, takes some seconds */
+    CLAIM_GRACE_MS = 3000,  /* who takes the id says next whose the source is: so long nobody takes it back */
     CLAIM_AGAIN_MS = 1000,
     CLAIM_AGAIN_MOST_MS = 8000,
     CLAIM_VALUE = UUID_TEXT + 24,
@@ -312,10 +313,14 @@ static bool claim_recover(struct kafka_claim *c, uint64_t *number)
 /* One that broke: finds out whether it counts. */
 static enum claim_end claim_resolve(struct kafka_claim *c, const struct err *why)
 {
+    char text[KAFKA_ERRSTR];
     uint64_t number = c->number;
+    bool fenced = rd_kafka_fatal_error(c->client->rk, text, sizeof text) == RD_KAFKA_RESP_ERR__FENCED;
     LOG(WARN, "a transaction broke; finding out whether it counts", LOG_C("source", c->source),
         LOG_C("reason", why->text));
     claim_drop(c);
+    if (fenced)
+        claim_wait(c, CLAIM_GRACE_MS);
     if (!claim_recover(c, &number))
         return CLAIM_BROKEN;
     bool counts = number > c->number;
@@ -410,7 +415,7 @@ static void claim_written(void *ctx, uint64_t tag, enum outcome o, const char *w
         err_set(ctx, "%s", why);
 }
 
-/* The claim itself, as the first transaction. */
+/* The claim itself, as the first transaction. The one that had the source may just be getting its id back. */
 static bool claim_write(struct kafka_claim *c, struct err *e)
 {
     struct err why = { "" };
@@ -418,9 +423,25 @@ static bool claim_write(struct kafka_claim *c, struct err *e)
                                                         &(struct publication){ .done = claim_written, .ctx = &why });
     p->claim = c;
     atomic_fetch_add(&c->b->open, 1);
-    bool written = claim_try(c, p, e) == CLAIM_COMMITTED;
+    bool written = claim_client_open(c, e) && claim_try(c, p, e) == CLAIM_COMMITTED;
+    if (!written) {
+        claim_drop(c);
+        kafka_publication_broken(p, "aborted", e->text);
+    }
     kafka_publication_finish(p);
-    return written || err_set(e, "%s", why.text[0] ? why.text : e->text);
+    return written || err_set(e, "%s", why.text);
+}
+
+/* Waits for the cluster, and for those that want the same. */
+static bool claim_begin(struct kafka_claim *c, struct err *e)
+{
+    int64_t until = clock_mono_ms() + CLAIM_BEGIN_MS;
+    if (kafka_topic_wait(c->b, c->b->state_topic, (struct duration){ CLAIM_BEGIN_MS }, e) == 0)
+        return false;
+    bool written;
+    while (!(written = claim_write(c, e)) && clock_mono_ms() < until && kafka_access_ready(c->b, NULL))
+        nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
+    return written;
 }
 
 bool kafka_claim(struct broker *base, const char *source, struct err *e)
@@ -435,8 +456,7 @@ bool kafka_claim(struct broker *base, const char *source, struct err *e)
     uuid_random(c->token);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->there, NULL);
-    if (kafka_topic_wait(b, b->state_topic, (struct duration){ CLAIM_BEGIN_MS }, e) == 0 || !claim_client_open(c, e)
-        || !claim_write(c, e)) {
+    if (!claim_begin(c, e)) {
         claim_free(c);
         return err_prefix(e, "source %s, delivery exactly_once", source);
     }
