@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The daemon under test: its configuration, its starts and ends, its metrics, its commands."""
+import contextlib
 import json
 import pathlib
 import subprocess
 import time
+import urllib.error
 
 import aqueduct
 import busy
@@ -20,7 +22,7 @@ topics:
 sources:
   anythingllm: {{type: sqlite, path: app.db, preset: anythingllm, start: snapshot, poll: 50ms}}
   rollback: {{type: sqlite, path: rollback.db, start: snapshot, poll: 50ms, capture: {capture}}}
-  wal: {{type: sqlite, path: wal.db, start: snapshot, poll: 50ms, capture: {capture}}}
+  wal: {{type: sqlite, path: wal.db, start: snapshot, poll: 50ms, delivery: exactly_once, transaction: 50, capture: {capture}}}
   hooks:
     type: http
     threads: {threads}
@@ -62,6 +64,12 @@ sinks:
 admin: {{listen: "127.0.0.1:{admin}", control: "{control}"}}
 drain: 2s
 """
+SECOND = """\
+broker: {broker}
+sources: {{wal: {{type: sqlite, path: wal.db, start: snapshot, poll: 50ms, delivery: exactly_once, transaction: 50, capture: {capture}}}}}
+routes: [{{topic: app.events, encoding: {encoding}}}]
+admin: {{listen: "127.0.0.1:{admin}", control: "{control}"}}
+"""
 ENDPOINTS = {
     "many/fine": "timeout: 10s",
     "many/keyed": "filter: {prefix: {subject: key-}}, order: key",
@@ -99,6 +107,29 @@ class Daemon(aqueduct.Daemon):
         text = CONFIG.format(broker=broker, threads=threads, port=self.port, admin=self.admin, control=self.folder / "control", url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
                              secret=SECRETS, capture=json.dumps(busy.CAPTURE), endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
         (self.folder / "bridge.yaml").write_text(text)
+
+    @contextlib.contextmanager
+    def second(self):
+        """Another daemon with the source `wal`, and nothing else; it is killed."""
+        port = aqueduct.free_port()
+        (self.folder / "second.yaml").write_text(SECOND.format(broker=json.dumps(self.broker), capture=json.dumps(busy.CAPTURE), encoding=self.encoding,
+                                                               admin=port, control=self.folder / "control-2"))
+        other = aqueduct.Daemon(self.binary, self.folder, "second.yaml", "second.log")
+        other.admin = port
+        other.start()
+        try:
+            yield other
+        finally:
+            other.kill()
+        if found := aqueduct.complaints(other.log()):
+            raise RuntimeError(f"the second daemon: {found}")
+
+    def readiness(self):
+        """What /readyz says."""
+        try:
+            return self.get("/readyz")
+        except urllib.error.HTTPError as no:
+            return no.read().decode()
 
     # ---- start and end ----
 
