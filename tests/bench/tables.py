@@ -71,6 +71,31 @@ def snapshot(b):
     db.close()
 
 
+def exactly_once(b):
+    """The same into Kafka, as transactions and otherwise."""
+    rows, raw = 30_000 if b.brief else 300_000, {}
+    folder = b.room()
+    database(folder, "WAL", 1).close()
+    with contextlib.closing(sqlite3.connect(folder / "app.db", isolation_level=None)) as db:
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO log(text) VALUES (?)", ((f"line {i} " + "x" * 900,) for i in range(rows)))
+        db.execute("COMMIT")
+    def told(delivery):
+        other = folder / delivery
+        other.mkdir()
+        more = f"\n  {delivery}: {{type: sqlite, path: ../app.db, start: snapshot, hold: 20ms, delivery: {delivery}, capture: [{{{LOG}}}]}}"
+        with Daemon(b.binary, other, b.broker("kafka", other), more) as d:
+            wait_for(lambda: d.counter("source_stored_total") >= rows)
+            seconds = time.monotonic() - d.started
+            return {"rate": rows / seconds, "cpu_us": d.cpu_us() / rows}, {"rss_mb": round(d.rss_kb() / 1024, 1), "seconds": seconds}
+    for what, kind in (("librdkafka's transactions alone, 1,000 in each", "raw"), ("with headers and state, without SQLite", "claimed")):
+        f = b.tool("transactions", kind, 1000, b.seconds, 1024, AQUEDUCT_TEST_KAFKA=b.kafka_servers())
+        raw[what] = {"rate": f["rate"], "cpu_us": f["cpu_us"]}
+    raw["the same source, at_least_once"], _ = told("at_least_once")
+    figures, more = told("exactly_once")
+    b.note("exactly_once", f"{rows} rows of 900 bytes, snapshot into Kafka with delivery: exactly_once, from the start of the process", "51,000/s", raw, **figures, **more)
+
+
 def idle(b):
     """Databases in which nothing happens any more."""
     folder, count = b.room(), 20
