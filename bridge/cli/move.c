@@ -130,26 +130,30 @@ static int move_run(struct command_call *call)
 }
 
 static const char move_notes[] =
-    "For who outgrows one machine: all topics of the local log, the dead letters, waiting events and attempts among\n"
-    "them, go to Kafka, each record in its partition and at its offset, with key, headers and time. So do what sources and\n"
-    "sinks remember, endpoints made at run time, the bookmarks of named listeners, and where each sink stands. At the end\n"
-    "both logs are compared, record by record.\n"
+
+    "For who outgrows one machine: all topics of the local log, the dead letters, waiting events and\n"
+    "attempts among them, go to Kafka, each record in its partition and at its offset, with key,\n"
+    "headers and time. So do what sources and sinks remember, endpoints made at run time, the bookmarks\n"
+    "of named listeners, and where each sink stands. At the end both logs are compared, record by\n"
+    "record.\n"
     "\n"
-    "No daemon may run with the log meanwhile, and none starts with it afterwards. The topics over there must be\n"
-    "new or empty, and broker.prefix and broker.group_prefix the same. It may end at any moment: the same\n"
-    "command goes on where it was. To keep offsets, what retention removed of a topic is filled with empty\n"
-    "records, which are deleted again: Kafka must allow to delete records.\n"
+    "No daemon may run with the log meanwhile, and none starts with it afterwards. The topics over\n"
+    "there must be new or empty, and broker.prefix and broker.group_prefix the same. It may end at any\n"
+    "moment: the same command goes on where it was. To keep offsets, what retention removed of a topic\n"
+    "is filled with empty records, which are deleted again: Kafka must allow to delete records.\n"
     "\n"
-    "Listeners without a name that come back with a position from the local log go on by its time (reset): up to 30 s\n"
-    "come again, nothing is left out. With several partitions Kafka puts a new event of a key into another\n"
-    "partition than the local log did: where order: key matters, move when the sink has finished.\n"
+    "Listeners without a name that come back with a position from the local log go on by its time\n"
+    "(reset): up to 30 s come again, nothing is left out. With several partitions Kafka puts a new\n"
+    "event of a key into another partition than the local log did: where order: key matters, move when\n"
+    "the sink has finished.\n"
     "\n"
     "Examples:\n"
     "  aqueduct move -c bridge.yaml --to kafka.yaml --dry-run\n"
     "  aqueduct move -c bridge.yaml --to kafka.yaml && aqueduct run -c kafka.yaml\n"
     "\n"
-    "Keys of --json: result (moved, moved before, would move, interrupted), topics[] (topic, partitions, records), records,\n"
-    "copied, state, groups, positions, positions_cut, removed_there, begun_before.\n"
+    "Keys of --json: result (moved, moved before, would move, interrupted), topics[] (topic,\n"
+    "partitions, records), records, copied, state, groups, positions, positions_cut, removed_there,\n"
+    "begun_before.\n"
     "Exit codes: 0 done; 1 it cannot be moved, failed, or was interrupted; 2 wrong usage.\n";
 
 const struct command command_move = {

@@ -244,21 +244,23 @@ static int prove_run(struct command_call *call)
 }
 
 static const char prove_notes[] =
-    "Starts daemons of this program with the configuration's broker, and with topics, groups, a folder and a socket of its\n"
-    "own: nothing of yours is touched, and your daemon may run. Four senders post events as fast as they are\n"
-    "acknowledged, a receiver takes most, refuses some and lets others wait; the daemon is killed (kill -9) at random\n"
-    "moments and started again. At the end every acknowledged event must have been delivered, be a dead letter, or\n"
-    "pending, by what arrived and by what the log holds. Then all of it is removed: files, and on Kafka topics and groups.\n"
+
+    "Starts daemons of this program with the configuration's broker, and with topics, groups, a folder\n"
+    "and a socket of its own: nothing of yours is touched, and your daemon may run. Four senders post\n"
+    "events as fast as they are acknowledged, a receiver takes most, refuses some and lets others wait;\n"
+    "the daemon is killed (kill -9) at random moments and started again. At the end every acknowledged\n"
+    "event must have been delivered, be a dead letter, or pending, by what arrived and by what the log\n"
+    "holds. Then all of it is removed: files, and on Kafka topics and groups.\n"
     "\n"
-    "A local log is made beside yours, on the same disk. On Kafka the topics begin with <prefix>prove-; the user must be\n"
-    "allowed to make and delete such topics.\n"
+    "A local log is made beside yours, on the same disk. On Kafka the topics begin with <prefix>prove-;\n"
+    "the user must be allowed to make and delete such topics.\n"
     "\n"
     "Examples:\n"
     "  aqueduct prove\n"
     "  aqueduct prove -c bridge.yaml --rounds 100 --seconds 600 --json\n"
     "\n"
-    "Keys of --json: verdict (nothing lost, lost, changed, interrupted), broker, kills, ms, acknowledged, delivered,\n"
-    "dead, pending, lost, changed, repeats, longest_recovery_ms.\n"
+    "Keys of --json: verdict (nothing lost, lost, changed, interrupted), broker, kills, ms,\n"
+    "acknowledged, delivered, dead, pending, lost, changed, repeats, longest_recovery_ms.\n"
     "Exit codes: 0 nothing lost; 1 lost, or it could not be proved; 2 wrong usage.\n";
 
 const struct command command_prove = {

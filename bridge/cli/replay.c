@@ -289,18 +289,20 @@ static int replay_run(struct command_call *call)
 }
 
 static const char replay_notes[] =
-    "Gives events of a topic's past once more to the sink, or the one of its endpoints, whether that had them\n"
-    "before or not, whatever its topics and filter are: with the same ids, keys and headers, signed afresh, as\n"
-    "aqueduct resend does with one. What fails again is tried again, and may become a dead letter. Events of\n"
-    "one partition go in their order; among the others of a sink with order: key they have no place. What is\n"
-    "stored after the replay began is not for it.\n"
+
+    "Gives events of a topic's past once more to the sink, or the one of its endpoints, whether that\n"
+    "had them before or not, whatever its topics and filter are: with the same ids, keys and headers,\n"
+    "signed afresh, as aqueduct resend does with one. What fails again is tried again, and may become a\n"
+    "dead letter. Events of one partition go in their order; among the others of a sink with order: key\n"
+    "they have no place. What is stored after the replay began is not for it.\n"
     "\n"
-    "It goes on after any end: Ctrl-C ends it behind the events that are under way, --resume goes on there; after\n"
-    "kill -9 at most 256 events are repeated. What was begun is known as long as the topic\n"
+    "It goes on after any end: Ctrl-C ends it behind the events that are under way, --resume goes on\n"
+    "there; after kill -9 at most 256 events are repeated. What was begun is known as long as the topic\n"
     "<prefix>replays keeps it (7 days; on Kafka as the cluster says).\n"
     "\n"
-    "The place must have run with this broker. The daemon may run or not: what is replayed while none runs is\n"
-    "delivered when it starts. --rate is how fast events are given to the sink, which has its own rate: too.\n"
+    "The place must have run with this broker. The daemon may run or not: what is replayed while none\n"
+    "runs is delivered when it starts. --rate is how fast events are given to the sink, which has its\n"
+    "own rate: too.\n"
     "\n"
     "Examples:\n"
     "  aqueduct replay --topic ai.chats --from 7d --to crm --dry-run\n"
@@ -308,10 +310,11 @@ static const char replay_notes[] =
     "                  --to partners/billing --type 'chat.*' --rate 50 --name billing-gap\n"
     "  aqueduct replay --resume billing-gap --rate 200\n"
     "\n"
-    "Keys of --json: result (replayed, would replay, interrupted; of --list begun, finished), name, topic, to, from, until, read,\n"
-    "replayed, refused, no_events (of all its runs), types (of this run), interrupted; of --list at.\n"
-    "Exit codes: 0 done; 1 interrupted, not stored, some left out, or no such topic or name; 2 wrong usage, or no\n"
-    "such place.\n";
+    "Keys of --json: result (replayed, would replay, interrupted; of --list begun, finished), name,\n"
+    "topic, to, from, until, read, replayed, refused, no_events (of all its runs), types (of this run),\n"
+    "interrupted; of --list at.\n"
+    "Exit codes: 0 done; 1 interrupted, not stored, some left out, or no such topic or name; 2 wrong\n"
+    "usage, or no such place.\n";
 
 const struct command command_replay = {
     .name = "replay",
