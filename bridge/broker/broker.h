@@ -25,11 +25,31 @@
 enum broker_type { BROKER_LOCAL, BROKER_KAFKA };
 enum compression { COMPRESSION_LZ4, COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_SNAPPY, COMPRESSION_ZSTD };
 
+struct broker_tls { /* kafka: `tls:`; used when any of it is said */
+    bool enabled;
+    char *ca_file, *cert_file, *key_file;
+};
+
+enum sasl_mechanism { SASL_NONE, SASL_PLAIN, SASL_SCRAM_256, SASL_SCRAM_512, SASL_OAUTHBEARER };
+
+struct broker_sasl { /* kafka: `sasl:` */
+    enum sasl_mechanism mechanism;
+    char *username; /* PLAIN, SCRAM */
+    struct secret password;
+    char *token_url, *client_id; /* OAUTHBEARER: who gives us tokens */
+    struct secret client_secret;
+    char *scope, *ca_file; /* ca_file: of token_url */
+    struct map parameters, extensions;
+    struct secret token; /* OAUTHBEARER: a token that somebody else renews, instead */
+};
+
 struct broker_config { /* the `broker:` section; rows in broker_options */
     enum broker_type type;
-    char *path;                   /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
-    struct bytes max_size;        /* local: publications are refused above this; 0: the disk is the limit */
-    char *servers;                /* kafka: bootstrap servers */
+    char *path;            /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
+    struct bytes max_size; /* local: publications are refused above this; 0: the disk is the limit */
+    char *servers;         /* kafka: bootstrap servers */
+    struct broker_tls tls;
+    struct broker_sasl sasl;
     struct map properties;        /* kafka: any librdkafka property, for producer and consumers */
     enum compression compression; /* kafka: of what is produced, unless the properties say */
     bool create_topics;           /* kafka: create topics that are listed or used and do not exist */
@@ -97,6 +117,8 @@ struct look;
 /* What broker_open would refuse of the configuration, found without opening, making or reaching anything. *e begins with
  * the option: "broker.path: ...". */
 bool broker_check(const struct broker_config *config, struct err *e);
+/* Is there something that works, and is better otherwise? Then false with *e, as above. */
+bool broker_advise(const struct broker_config *config, struct err *e);
 /* How many records of the topic a consumer of this group would begin with that has no position yet; 0: it has one, or
  * that cannot be known without opening or reaching anything (kafka). Changes nothing. */
 int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic);
@@ -113,6 +135,9 @@ bool standing_finished(const struct standing *s, int64_t offset);
  * None when there is no such topic. False with *e; of :memory: nothing is known. Changes nothing. */
 bool broker_standing(const struct broker_config *config, const char *group, const char *topic,
                      void (*each)(void *ctx, const struct standing *s), void *ctx, struct err *e);
+/* Of a topic that broker_standing does not find: will the start make it? Asks from outside, and makes nothing. False with *e:
+ * we may not make it, or may not see it. */
+bool broker_can_make(const struct broker_config *config, const char *topic, struct err *e);
 struct look_options {
     const char *topic;
     const char *group; /* only what this group has not finished, as of look_open; NULL: everything */
@@ -272,11 +297,13 @@ struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);
     bool (*check)(const struct broker_config *, struct err *);
+    bool (*advise)(const struct broker_config *, struct err *);                   /* NULL: nothing to say */
     int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
     struct look *(*look)(const struct broker_config *, const struct look_options *, struct err *); /* look_open;
                                                        NULL: it can only be read by who has it open */
     bool (*look_on)(struct look *, bool (*)(void *, const struct record *), void *, struct err *);
     void (*look_close)(struct look *);
+    bool (*can_make)(const struct broker_config *, const char *, struct err *); /* NULL: always */
     bool (*standing)(const struct broker_config *, const char *, const char *,
                      void (*)(void *, const struct standing *), void *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);

@@ -12,6 +12,54 @@ static const struct option_value brokers_compressions[] = {
     { COMPRESSION_LZ4, "lz4" },   { COMPRESSION_ZSTD, "zstd" }, { 0 }
 };
 
+static const struct option brokers_tls_options[] = {
+    OPTION(struct broker_tls, enabled, .fallback = "false", .doc = "TLS; implied by the options below."),
+    OPTION(struct broker_tls, ca_file,
+           .doc =
+               "PEM file of the authorities that sign the servers' certificates; without it, the system's. Host names "
+               "are verified."),
+    OPTION(struct broker_tls, cert_file,
+           .doc = "PEM file of a certificate of our own, its chain behind it, for servers that ask for one (mTLS)."),
+    OPTION(struct broker_tls, key_file, .doc = "PEM file of its key, if that is not in cert_file."),
+    { 0 },
+};
+
+static const struct option_value brokers_mechanisms[] = {
+    { SASL_NONE, "none" },
+    { SASL_PLAIN, "PLAIN" },
+    { SASL_SCRAM_256, "SCRAM-SHA-256" },
+    { SASL_SCRAM_512, "SCRAM-SHA-512" },
+    { SASL_OAUTHBEARER, "OAUTHBEARER" },
+    { 0 },
+};
+
+static const struct option brokers_sasl_options[] = {
+    OPTION(struct broker_sasl, mechanism, .fallback = "none", .values = brokers_mechanisms,
+           .doc = "How to log in; others, as GSSAPI, by `properties`."),
+    OPTION(struct broker_sasl, username, .doc = "PLAIN, SCRAM: who logs in."),
+    OPTION(struct broker_sasl, password,
+           .doc = "PLAIN, SCRAM: the password. From a file: `${file:/run/secrets/kafka}`."),
+    OPTION(
+        struct broker_sasl, token_url,
+        .doc =
+            "OAUTHBEARER: the URL that gives tokens for client_id and client_secret (OAuth 2.0, client credentials)."),
+    OPTION(struct broker_sasl, client_id, .doc = "OAUTHBEARER: whom the token is for."),
+    OPTION(struct broker_sasl, client_secret, .doc = "OAUTHBEARER: its secret; a file is read again for each token."),
+    OPTION(struct broker_sasl, scope, .doc = "OAUTHBEARER: the scope that is asked for."),
+    OPTION(struct broker_sasl, parameters,
+           .doc = "OAUTHBEARER: what else the request of a token says, such as `audience`."),
+    OPTION(struct broker_sasl, ca_file,
+           .doc = "OAUTHBEARER: PEM file of the authorities that sign the certificate of token_url; without it, the "
+                  "system's."),
+    OPTION(struct broker_sasl, extensions,
+           .doc = "OAUTHBEARER: SASL extensions sent with the token, such as `logicalCluster`."),
+    OPTION(struct broker_sasl, token,
+           .doc =
+               "OAUTHBEARER: a token that somebody else renews, `${file:...}`, instead of token_url; the file is read "
+               "again before the token ends."),
+    { 0 },
+};
+
 const struct option broker_options[] = {
     OPTION(struct broker_config, type, .fallback = "local", .values = brokers_types,
            .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),
@@ -20,6 +68,8 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, max_size, .fallback = "0B",
            .doc = "local: events are refused while the log is larger than this; 0 leaves it to the disk."),
     OPTION(struct broker_config, servers, .doc = "kafka: bootstrap servers, host:port separated by commas."),
+    OPTION_GROUP(struct broker_config, tls, brokers_tls_options, .doc = "kafka: TLS to the servers."),
+    OPTION_GROUP(struct broker_config, sasl, brokers_sasl_options, .doc = "kafka: the login (SASL)."),
     OPTION(struct broker_config, properties,
            .doc = "kafka: any librdkafka property, for the producer and the consumers."),
     OPTION(struct broker_config, compression, .fallback = "lz4", .values = brokers_compressions,
@@ -72,6 +122,12 @@ bool broker_check(const struct broker_config *config, struct err *e)
     return brokers_tables[config->type]->check(config, e);
 }
 
+bool broker_advise(const struct broker_config *config, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return !ops->advise || ops->advise(config, e);
+}
+
 int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic)
 {
     const struct broker_ops *ops = brokers_tables[config->type];
@@ -94,6 +150,12 @@ bool look_once(const struct broker_config *config, const struct look_options *o,
     bool ok = l && look_on(l, each, ctx, e);
     look_close(l);
     return ok;
+}
+
+bool broker_can_make(const struct broker_config *config, const char *topic, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return !ops->can_make || ops->can_make(config, topic, e);
 }
 
 bool broker_standing(const struct broker_config *config, const char *group, const char *topic,

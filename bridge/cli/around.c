@@ -269,15 +269,10 @@ static const char *around_broker_todo(const char *why)
     static const struct {
         const char *part, *todo;
     } known[] = {
-        { "roup authorization",
-          "grant READ and DESCRIBE on the group to this user (kafka-acls; groups begin with broker.group_prefix)" },
-        { "opic authorization", "grant READ, WRITE and DESCRIBE on the topic to this user (kafka-acls)" },
-        { "luster authorization", "grant DESCRIBE on the cluster, and CREATE or create_topics: false (kafka-acls)" },
-        { "authoriz", "grant it to this user (kafka-acls)" },
-        { "uthenticat", "look at properties: security.protocol and sasl.*" },
-        { "SASL", "look at properties: security.protocol and sasl.*" },
-        { "SSL", "look at properties: security.protocol and ssl.*" },
-        { "resolve", "are the names in `servers` spelt right, and known to this machine's DNS?" },
+        { "refuses the login", "look at broker.sasl: mechanism, and username and password, or the server of tokens" },
+        { "no TLS connection", "look at broker.tls: ca_file, cert_file, key_file; and at the servers' certificates" },
+        { "ends every connection", "look at broker.tls and broker.sasl: what does that port want?" },
+        { "is not found", "are the names in `servers` spelt right, and known to this machine's DNS?" },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strstr(why, known[i].part))
@@ -285,10 +280,29 @@ static const char *around_broker_todo(const char *why)
     return "does it run, are `servers` right, and can this machine reach also what it advertises (advertised.listeners)?";
 }
 
+/* What is wrong; what says how to allow it is what to do. */
+static void around_broker_broken(const char *what, const struct err *e, finding_fn *each, void *ctx)
+{
+    static const char allow[] = "; to allow it: ";
+    char how[AROUND_TEXT];
+    const char *line = strstr(e->text, allow);
+    snprintf(how, sizeof how, "%.*s", (int)(line ? (size_t)(line - e->text) : strlen(e->text)), e->text);
+    each(ctx, FINDING_BROKEN, what, how, line ? line + sizeof allow - 1 : around_broker_todo(e->text));
+}
+
 static void around_count(void *ctx, const struct standing *s)
 {
     (void)s;
     ++*(size_t *)ctx;
+}
+
+static void around_topic_missing(const struct config *c, const char *topic, finding_fn *each, void *ctx)
+{
+    struct err e = { "" };
+    if (broker_can_make(&c->broker, topic, &e))
+        each(ctx, FINDING_OK, topic, "is not there yet; the start makes it", NULL);
+    else
+        around_broker_broken(topic, &e, each, ctx);
 }
 
 /* False: the cluster itself does not answer. */
@@ -300,17 +314,15 @@ static bool around_group(const struct config *c, const struct sink_config *s, co
     size_t partitions = 0;
     bool ok = broker_standing(&c->broker, group, topic, around_count, &partitions, &e);
     if (!ok) {
-        each(ctx, FINDING_BROKEN, topic, e.text, around_broker_todo(e.text));
+        around_broker_broken(topic, &e, each, ctx);
     } else if (partitions == 0) {
-        snprintf(how, sizeof how, "is not there%s", c->broker.create_topics ? " yet; the start makes it" : "");
-        each(ctx, c->broker.create_topics ? FINDING_OK : FINDING_BROKEN, topic, how,
-             c->broker.create_topics ? NULL : "make it, or say create_topics: true");
+        around_topic_missing(c, topic, each, ctx);
     } else {
         snprintf(how, sizeof how, "%zu partition%s, read by group %s", partitions, partitions == 1 ? "" : "s", group);
         each(ctx, FINDING_OK, topic, how, NULL);
     }
     free(group);
-    return ok || strstr(e.text, "uthoriz");
+    return ok || strstr(e.text, "denies access");
 }
 
 void around_broker(const struct config *c, finding_fn *each, void *ctx)
@@ -323,11 +335,11 @@ void around_broker(const struct config *c, finding_fn *each, void *ctx)
     int64_t before = clock_mono_ms();
     char *group = str_join(c->broker.group_prefix, "doctor", "");
     bool ok = broker_standing(&c->broker, group, group, around_count, &partitions, &e)
-              || strstr(e.text, "uthorization");
+              || strstr(e.text, "denies access");
     int64_t ms = clock_mono_ms() - before;
     free(group);
     if (!ok) {
-        each(ctx, FINDING_BROKEN, "cluster", e.text, around_broker_todo(e.text));
+        around_broker_broken("cluster", &e, each, ctx);
         return;
     }
     snprintf(how, sizeof how, "answers after %" PRId64 " ms", ms);

@@ -52,6 +52,8 @@ struct doctor_job {
     const char *text; /* a folder, an address, a file */
     json_t *findings; /* the doctor's lock */
     int64_t began_ms; /* clock_mono_ms; 0: not yet */
+    pthread_t thread;
+    bool is_thread; /* it could be started */
     bool ended, given_up;
 };
 
@@ -210,17 +212,28 @@ static void *doctor_thread(void *arg)
 
 static void doctor_begin(struct doctor_job *job)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
     job->began_ms = clock_mono_ms();
-    CHECK(pthread_attr_init(&attr) == 0 && pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
-    if (pthread_create(&thread, &attr, doctor_thread, job) != 0) {
-        json_array_append_new(job->findings,
-                              doctor_row(FINDING_BROKEN, job->object, "look", "no thread could be started",
-                                         "raise the limit of processes (ulimit -u)"));
-        job->ended = true;
+    job->is_thread = pthread_create(&job->thread, NULL, doctor_thread, job) == 0;
+    if (job->is_thread)
+        return;
+    json_array_append_new(job->findings, doctor_row(FINDING_BROKEN, job->object, "look", "no thread could be started",
+                                                    "raise the limit of processes (ulimit -u)"));
+    job->ended = true;
+}
+
+/* Those that have found what there is to find end now, with what libraries keep for them; the others are left alone. */
+static void doctor_end_threads(struct doctor *d)
+{
+    for (size_t i = 0; i < d->job_count; i++) {
+        struct doctor_job *job = d->jobs[i];
+        pthread_mutex_lock(&d->lock);
+        bool ended = job->ended;
+        pthread_mutex_unlock(&d->lock);
+        if (job->is_thread && ended)
+            pthread_join(job->thread, NULL);
+        else if (job->is_thread)
+            pthread_detach(job->thread);
     }
-    pthread_attr_destroy(&attr);
 }
 
 /* The job has had its time: what it finds later is not told. */
@@ -258,6 +271,7 @@ static bool doctor_run_jobs(struct doctor *d)
     for (size_t i = 0; i < d->job_count; i++)
         all = all && d->jobs[i]->ended;
     pthread_mutex_unlock(&d->lock);
+    doctor_end_threads(d);
     return all;
 }
 

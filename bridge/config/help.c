@@ -220,7 +220,7 @@ static bool help_broker(const char *name, FILE *out)
         fprintf(out, "The broker %s (aqueduct help broker: of every type).\n\nbroker:\n  type: %s\n", name, name);
         for (const struct option *row = broker_options; row->key; row++)
             if (strcmp(row->key, "type") != 0 && !help_is_of_other_broker(row, name))
-                help_print_row("", row, out);
+                help_print_whole_row("", row, out);
         return true;
     }
     return false;

@@ -99,13 +99,17 @@ static void review_broker(const struct review *v)
 {
     struct err e;
     const struct node *n = node_get(v->root, "broker");
-    if (broker_check(&v->c->broker, &e))
+    bool wrong = !broker_check(&v->c->broker, &e);
+    if (!wrong && broker_advise(&v->c->broker, &e))
         return;
     char key[64];
     const char *dot = strchr(e.text, '.'), *option = dot ? dot + 1 : "";
     snprintf(key, sizeof key, "%.*s", (int)strcspn(option, ".:[ "), option);
-    const struct node *value = node_get(n, key);
-    problem_at(v->out, value ? value : n ? n : v->root, NULL, "%s", e.text);
+    const struct node *value = node_get(n, key), *at = value ? value : n ? n : v->root;
+    if (wrong)
+        problem_at(v->out, at, NULL, "%s", e.text);
+    else
+        problem_warn(v->out, at, NULL, "%s", e.text);
 }
 
 /* ---- listeners ---- */

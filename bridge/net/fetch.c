@@ -235,6 +235,10 @@ bool fetch_follow(struct fetch *f, struct fetch_stream *s, struct err *e)
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, fetch_on_stream);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, &w);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+    if (s->post.at) {
+        curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->post.n);
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, s->post.at);
+    }
     CHECK(curl_multi_add_handle(f->multi, c) == CURLM_OK);
     CURLcode code = fetch_run_stream(f, &w);
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &s->status);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Fetches small documents by HTTP GET, such as the keys of an issuer of tokens; and follows an answer without end.
+/* Fetches small documents by HTTP GET, such as the keys of an issuer of tokens; and follows an answer, perhaps without end.
  *
  *   fetch_new -> fetch_get ... -> fetch_free      one thread, which waits as long as it takes
  *   fetch_stop                                    any thread: the one at hand ends soon, and no other begins
@@ -26,6 +26,7 @@ void fetch_stop(struct fetch *f);
 
 struct fetch_stream { /* an answer that is read while it comes, perhaps without end; of any address */
     const char *url;
+    struct str post; /* sent by POST; absent: a GET */
     const struct header *headers;
     size_t header_count;
     bool (*on_bytes)(void *ctx, struct str bytes); /* of a 200; false: enough */

@@ -47,7 +47,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     for item in items:
         parameters = getattr(item, "callspec", None)
-        if "kafka" in item.fixturenames or (parameters and "kafka" in parameters.params.values()):
+        if {"kafka", "secure_kafka"} & set(item.fixturenames) or (parameters and "kafka" in parameters.params.values()):
             item.add_marker(pytest.mark.kafka)
 
 
@@ -71,6 +71,13 @@ def aqueduct():
 def kafka():
     """A real Apache Kafka, one for the whole session."""
     with rig.Kafka() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def secure_kafka():
+    """Another one, with logins, TLS and rights (tests/kafka/secure.py), one for the whole session."""
+    with rig.Kafka(secure=True) as one:
         yield one
 
 
@@ -233,8 +240,8 @@ def bridges(aqueduct, tmp_path, request):
     """Makes bridges; ends their daemons, and fails the test on any sanitizer's report."""
     made = []
 
-    def make(kind, folder=None):
-        made.append(Bridge(aqueduct, kind, folder or tmp_path, request.getfixturevalue("kafka") if kind == "kafka" else None))
+    def make(kind, folder=None, kafka=None):
+        made.append(Bridge(aqueduct, kind, folder or tmp_path, kafka or (request.getfixturevalue("kafka") if kind == "kafka" else None)))
         return made[-1]
     yield make
     for one in made:

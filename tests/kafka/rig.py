@@ -290,17 +290,21 @@ class Kafka:
         if any(errors):
             raise RigError(f"deleting records of {topic}: errors {errors}")
 
+    def create(self, topic, partitions, seconds=30):
+        """A topic, as soon as there is none of that name."""
+        end = time.monotonic() + seconds
+        create = struct.pack(">i", 1) + text(topic) + struct.pack(">ihiiib", partitions, 1, 0, 0, 30000, 0)
+        while error := struct.unpack_from(">h", ask(self.port, 19, 2, create), 8 + len(text(topic)))[0]:
+            if time.monotonic() > end:
+                raise RigError(f"{topic} was not made: error {error}")
+            time.sleep(0.05)
+
     def recreate(self, topic, partitions):
         """Another topic of the same name."""
         error = struct.unpack(">h", ask(self.port, 20, 1, struct.pack(">i", 1) + text(topic) + struct.pack(">i", 30000))[-2:])[0]
-        end = time.monotonic() + 30
-        create = struct.pack(">i", 1) + text(topic) + struct.pack(">ihiiib", partitions, 1, 0, 0, 30000, 0)
-        while not error:
-            if struct.unpack_from(">h", ask(self.port, 19, 2, create), 8 + len(text(topic)))[0] == 0:
-                return
-            error = time.monotonic() > end      # the old one is still going
-            time.sleep(0.05)
-        raise RigError(f"{topic} was not made anew: error {error}")
+        if error:
+            raise RigError(f"{topic} does not go: error {error}")
+        self.create(topic, partitions)      # the old one may still be going
 
     def allow(self, principal, kind, name, *operations, pattern="literal"):
         """Adds ACLs: `kind` is topic, group, cluster or transactional-id, an operation as kafka-acls.sh has it."""
@@ -318,10 +322,10 @@ class Kafka:
         if code != b"\0\0":
             raise RigError(f"the ACLs were not taken: error {struct.unpack('>h', code)[0]}")
 
-    def run_tool(self, name, *arguments):
-        """One of Kafka's command line tools, kafka-acls.sh or another, against the plain listener."""
-        tools = {"kafka-acls.sh": "kafka.admin.AclCommand", "kafka-configs.sh": "kafka.admin.ConfigCommand"}
-        return self._java(tools[name], *arguments)
+    def set_password(self, user, mechanism, password):
+        """Of SCRAM."""
+        self._java("kafka.admin.ConfigCommand", "--bootstrap-server", self.servers, "--alter", "--entity-type", "users", "--entity-name", user,
+                   "--add-config", f"{mechanism}=[password={password}]")
 
     def _properties(self):
         """Of a key that stands twice, Kafka takes the last."""

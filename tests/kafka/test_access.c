@@ -39,6 +39,53 @@ static void at(const char *servers)
                                      .properties = { properties, 0 } };
 }
 
+/* A file of the rig's. */
+static char *rig_file(const char *name)
+{
+    static char paths[8][512];
+    static size_t next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", getenv("AQUEDUCT_TEST_KAFKA_DIR"), name);
+    return path;
+}
+
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+/* By the sections `tls` and `sasl`. */
+static void login(const char *listener, enum sasl_mechanism mechanism, const char *password, const char *ca_file)
+{
+    at(listener);
+    property("message.timeout.ms", "3000");
+    config.tls.ca_file = ca_file ? rig_file(ca_file) : NULL;
+    config.sasl.mechanism = mechanism;
+    if (!mechanism)
+        return;
+    config.sasl.username = text("alice");
+    config.sasl.password.text = text(password);
+}
+
+static void certificate(const char *name)
+{
+    char file[64];
+    snprintf(file, sizeof file, "%s.pem", name);
+    config.tls.cert_file = rig_file(file);
+    snprintf(file, sizeof file, "%s-key.pem", name);
+    config.tls.key_file = rig_file(file);
+}
+
+static void tokens(const char *secret)
+{
+    at("AQUEDUCT_TEST_KAFKA_SASL");
+    property("message.timeout.ms", "3000");
+    config.sasl = (struct broker_sasl){ .mechanism = SASL_OAUTHBEARER,
+                                        .token_url = getenv("AQUEDUCT_TEST_KAFKA_TOKENS"),
+                                        .client_id = text("bridge-client"),
+                                        .client_secret.text = text(secret) };
+}
+
 /* As alice, who may nothing unless a test allows it. */
 static void as_alice(const char *mechanism, const char *password)
 {
@@ -285,9 +332,17 @@ static void expect_down(const char *words)
     broker_close(b);
 }
 
+/* The same of readiness alone, which knows at once. */
+static void expect_unready(const char *words)
+{
+    struct broker *b = open_broker();
+    until_not_ready(b, words);
+    broker_close(b);
+}
+
 TEST(a_login_that_is_refused_is_called_so)
 {
-    as_alice("PLAIN", "wrong");
+    login("AQUEDUCT_TEST_KAFKA_SASL", SASL_PLAIN, "wrong", NULL);
     expect_down("refuses the login: SASL authentication error: Authentication failed: Invalid username or password");
     as_alice("SCRAM-SHA-512", "alice-secret");
     config.servers = getenv("AQUEDUCT_TEST_KAFKA_PLAIN_ONLY");
@@ -296,12 +351,39 @@ TEST(a_login_that_is_refused_is_called_so)
 
 TEST(another_protocol_is_called_so)
 {
+    login("AQUEDUCT_TEST_KAFKA_SASL", SASL_NONE, NULL, NULL);
+    expect_unready("broker might require SASL authentication; that port may want a login: say sasl");
+    login("AQUEDUCT_TEST_KAFKA_SASL_TLS", SASL_PLAIN, "alice-secret", NULL);
+    expect_unready("that port may want TLS: say tls");
+    login("AQUEDUCT_TEST_KAFKA", SASL_PLAIN, "alice-secret", NULL);
+    expect_unready("that port wants no login: say no sasl");
+}
+
+TEST(a_certificate_that_is_not_good_is_called_so)
+{
+    login("AQUEDUCT_TEST_KAFKA_TLS", SASL_NONE, NULL, "stranger.pem");
+    expect_unready("its certificate (CN=127.0.0.1) was signed by an authority that we do not know: tls.ca_file");
+    login("AQUEDUCT_TEST_KAFKA_ELSEWHERE", SASL_NONE, NULL, "tls.pem");
+    expect_unready("its certificate (CN=elsewhere.example) is for another host");
+    login("AQUEDUCT_TEST_KAFKA_EXPIRED", SASL_NONE, NULL, "tls.pem");
+    expect_unready("its certificate (CN=127.0.0.1) has expired");
+    login("AQUEDUCT_TEST_KAFKA_MTLS", SASL_NONE, NULL, "tls.pem");
+    expect_unready("it wants a certificate of ours: tls.cert_file");
+    certificate("stranger");
+    expect_unready("it does not take our certificate (tls.cert_file)");
+}
+
+TEST(a_token_that_nobody_gives_is_called_so)
+{
+    tokens("another secret");
+    expect_unready(
+        "Failed to acquire SASL OAUTHBEARER token: 127.0.0.1: it answered with status 401 (invalid_client: the client is not known)");
+    config.sasl.token_url = text("http://127.0.0.1:9/token");
+    expect_unready("Failed to acquire SASL OAUTHBEARER token: 127.0.0.1: Failed to connect to 127.0.0.1 port 9");
     at("AQUEDUCT_TEST_KAFKA_SASL");
     property("message.timeout.ms", "3000");
-    expect_down("broker might require SASL authentication");
-    at("AQUEDUCT_TEST_KAFKA_TLS");
-    property("message.timeout.ms", "3000");
-    expect_down("connecting to a SSL listener?");
+    config.sasl = (struct broker_sasl){ .mechanism = SASL_OAUTHBEARER, .token.text = text("not.a.token") };
+    expect_unready("refuses the login: ");
 }
 
 TEST(tls_that_fails_is_called_so)
@@ -309,7 +391,7 @@ TEST(tls_that_fails_is_called_so)
     at("AQUEDUCT_TEST_KAFKA_TLS");
     property("security.protocol", "ssl");
     property("message.timeout.ms", "3000");
-    expect_down("certificate verify failed");
+    expect_down("was signed by an authority that we do not know");
     at("AQUEDUCT_TEST_KAFKA");
     property("security.protocol", "ssl");
     property("message.timeout.ms", "3000");
@@ -643,6 +725,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_login_that_is_refused_is_called_so),
         cmocka_unit_test(another_protocol_is_called_so),
         cmocka_unit_test(tls_that_fails_is_called_so),
+        cmocka_unit_test(a_certificate_that_is_not_good_is_called_so),
+        cmocka_unit_test(a_token_that_nobody_gives_is_called_so),
         cmocka_unit_test(a_server_that_is_not_there_is_called_so),
         cmocka_unit_test(scram_works_or_says_why_it_cannot),
         cmocka_unit_test(a_topic_that_may_not_be_made),

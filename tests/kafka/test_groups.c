@@ -727,17 +727,20 @@ TEST(a_group_can_be_asked_for_while_its_coordinator_moves)
     rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(host, 1);
     rd_kafka_mock_push_request_errors(mock, OFFSET_FETCH, 1, RD_KAFKA_RESP_ERR_NOT_COORDINATOR);
     cluster_config.servers = (char *)(uintptr_t)rd_kafka_mock_cluster_bootstraps(mock);
-    rd_kafka_t *reader = kafka_client_reader(&cluster_config, NULL, &e);
+    struct kafka outside = { .config = &cluster_config, .outside = true };
+    kafka_access_open(&outside);
+    rd_kafka_t *reader = kafka_client_reader(&cluster_config, &outside, &e);
     assert_non_null(reader);
     const rd_kafka_topic_partition_list_t *positions;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, "topic", 0);
-    rd_kafka_event_t *ev = kafka_group_positions(reader, "group", list, PATIENCE_MS, &positions, &e);
+    rd_kafka_event_t *ev = kafka_group_positions(&outside, reader, "group", list, PATIENCE_MS, &positions, &e);
     assert_true(ev ? positions->cnt == 1 : strlen(e.text) > 0);
     if (ev)
         rd_kafka_event_destroy(ev);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_destroy(reader);
+    kafka_access_close(&outside);
     rd_kafka_mock_cluster_destroy(mock);
     rd_kafka_destroy(host);
 }

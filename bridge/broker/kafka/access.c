@@ -5,9 +5,11 @@
  * that it timed out. So the last cause is kept here until the cluster answers. A denied right is kept until it is seen
  * to be granted, or has not been denied again for a while: nobody may be left who tries. (Of a group librdkafka tells one
  * denial, however often it tries: that one is kept until there is an assignment, or the consumer leaves.) */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
@@ -16,7 +18,6 @@ enum {
     ACCESS_CAUSE_MS = 10000,  /* a cause that says less replaces an older one after this */
     ACCESS_DENIED_MS = 30000, /* a denial that nobody met again is over after this */
     ACCESS_SAY_MS = 60000,    /* a denial that lasts is logged again after this */
-    SCRAM_FIXED = 0x020601ff, /* librdkafka's version */
 };
 
 METRIC_GAUGE(aqueduct_kafka_denied, "Rights that the Kafka cluster denies us now.", NULL);
@@ -31,14 +32,18 @@ struct kafka_denial {
 };
 
 static const struct {
-    const char *label, *text; /* of the metric, and for a person: "user x may not ... y" */
+    const char *label, *text;     /* of the metric, and for a person: "user x may not ... y" */
+    const char *kind, *operation; /* as kafka-acls.sh has them */
+    bool optional;                /* we do without it */
 } access_rights[KAFKA_RIGHTS] = {
-    [KAFKA_WRITE] = { "write", "write to topic" },
-    [KAFKA_READ] = { "read", "read topic" },
-    [KAFKA_GROUP] = { "group", "read in group" },
+    [KAFKA_WRITE] = { "write", "write to topic", "topic", "Write" },
+    [KAFKA_READ] = { "read", "read topic", "topic", "Read" },
+    [KAFKA_GROUP] = { "group", "read in group", "group", "Read" },
     [KAFKA_PRODUCE] = { "produce",
-                        "write to any topic: it needs Write on the topics, or IdempotentWrite on the cluster" },
-    [KAFKA_TRANSACT] = { "transact", "write transactions as transactional id" },
+                        "write to any topic: it needs Write on the topics, or IdempotentWrite on the cluster",
+                        "cluster", "IdempotentWrite" },
+    [KAFKA_TRANSACT] = { "transact", "write transactions as transactional id", "transactional-id", "Write" },
+    [KAFKA_DELETE] = { "delete", "delete what is finished from topic", "topic", "Delete", true },
 };
 
 void kafka_access_open(struct kafka *b)
@@ -103,7 +108,7 @@ static void access_keep(struct kafka *b, enum access_kind kind, const char *text
 
 void kafka_access_error(struct kafka *b, int code, const char *text)
 {
-    if (!kafka_conf_is_close(text))
+    if (!kafka_conf_is_close(text) && !b->outside)
         kafka_log(4, rd_kafka_err2name(code), text);
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && code != RD_KAFKA_RESP_ERR__FATAL)
         access_keep(b, access_kind(code, text), text);
@@ -119,34 +124,53 @@ void kafka_access_up(struct kafka *b)
     pthread_mutex_unlock(&b->access.lock);
 }
 
-static const char *access_property(const struct kafka *b, const char *key)
+static bool access_has(const char *cause, const char *words)
 {
-    for (size_t i = 0; i < b->config->properties.count; i++)
-        if (strcmp(b->config->properties.at[i].key, key) == 0)
-            return b->config->properties.at[i].value;
+    return strstr(cause, words) != NULL;
+}
+
+/* Kafka 4 (and 3.7.2, 3.8.1) compares what librdkafka before 2.6.1 gets wrong, and calls that invalid credentials. */
+static const char *access_login_hint(const struct kafka *b, const char *cause)
+{
+    if (access_has(cause, "Request not valid in current SASL state"))
+        return "; that port wants no login: say no sasl, or another port";
+    if (kafka_login_scram_fails(b->config) && !access_has(cause, "mechanism handshake failed"))
+        return "; a right password is refused too by Kafka 4 when librdkafka is older than 2.6.1: use PLAIN over TLS, or a newer librdkafka";
     return "";
 }
 
-/* Kafka 4 (and 3.8.1) compares what librdkafka before 2.6.1 gets wrong, and calls that invalid credentials. */
-static const char *access_login_hint(const struct kafka *b)
+static const char *access_tls_hint(const struct kafka *b, const char *cause)
 {
-    bool scram = str_starts_nocase(str_of(access_property(b, "sasl.mechanism")), STR("SCRAM"))
-                 || str_starts_nocase(str_of(access_property(b, "sasl.mechanisms")), STR("SCRAM"));
-    return scram && rd_kafka_version() < SCRAM_FIXED
-               ? "; a right password is refused too by Kafka 4 when librdkafka is older than 2.6.1: use PLAIN over TLS, or a newer librdkafka"
-               : "";
+    bool stranger = access_has(cause, "unexpected eof") || access_has(cause, "wrong version number")
+                    || access_has(cause, "No further error");
+    bool alert = access_has(cause, "alert bad certificate") || access_has(cause, "alert certificate")
+                 || access_has(cause, "alert unknown ca") || access_has(cause, "alert handshake failure");
+    if (alert && !kafka_login_shows_certificate(b->config))
+        return "; it wants a certificate of ours: tls.cert_file";
+    return alert
+               ? "; it does not take our certificate (tls.cert_file): is it signed by an authority that the server knows, and valid?"
+           : stranger ? "; does that port speak TLS?"
+                      : "";
 }
 
-static const char *access_tls_hint(const char *cause)
+static const char *access_protocol_hint(const char *cause)
 {
-    bool stranger = strstr(cause, "unexpected eof") || strstr(cause, "wrong version number")
-                    || strstr(cause, "No further error");
-    return stranger ? "; does that port speak TLS?" : "";
+    return access_has(cause, "SSL listener") ? "; that port may want TLS: say tls"
+           : access_has(cause, "SASL")       ? "; that port may want a login: say sasl"
+                                             : "";
+}
+
+bool kafka_access_is_refused(struct kafka *b)
+{
+    pthread_mutex_lock(&b->access.lock);
+    bool is = b->access.cause[0] && b->access.kind >= (int)ACCESS_PROTOCOL;
+    pthread_mutex_unlock(&b->access.lock);
+    return is;
 }
 
 bool kafka_access_down(struct kafka *b, struct err *why)
 {
-    char cause[WHY_BYTES];
+    char cause[WHY_BYTES], refused[WHY_BYTES];
     const char *servers = b->config->servers;
     pthread_mutex_lock(&b->access.lock);
     enum access_kind kind = (enum access_kind)b->access.kind;
@@ -155,10 +179,15 @@ bool kafka_access_down(struct kafka *b, struct err *why)
     if (!cause[0])
         return err_set(why, "Kafka at %s does not answer", servers);
     switch (kind) {
-    case ACCESS_LOGIN: return err_set(why, "Kafka at %s refuses the login: %s%s", servers, cause, access_login_hint(b));
+    case ACCESS_LOGIN:
+        return err_set(why, "Kafka at %s refuses the login: %s%s", servers, cause, access_login_hint(b, cause));
     case ACCESS_TLS:
-        return err_set(why, "there is no TLS connection to Kafka at %s: %s%s", servers, cause, access_tls_hint(cause));
-    case ACCESS_PROTOCOL: return err_set(why, "Kafka at %s ends every connection: %s", servers, cause);
+        if (access_has(cause, "certificate verify failed") && kafka_login_refused(refused))
+            return err_set(why, "there is no TLS connection to Kafka at %s: %s", servers, refused);
+        return err_set(why, "there is no TLS connection to Kafka at %s: %s%s", servers, cause,
+                       access_tls_hint(b, cause));
+    case ACCESS_PROTOCOL:
+        return err_set(why, "Kafka at %s ends every connection: %s%s", servers, cause, access_protocol_hint(cause));
     case ACCESS_UNKNOWN_HOST: return err_set(why, "Kafka at %s is not found: %s", servers, cause);
     case ACCESS_SILENT: break;
     }
@@ -174,17 +203,94 @@ bool kafka_access_is_denial(rd_kafka_resp_err_t code)
            || code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 }
 
-void kafka_access_user(const struct kafka *b, char out[KAFKA_USER])
+static bool access_name(const struct kafka *b, char out[KAFKA_USER])
 {
-    const char *name = access_property(b, "sasl.username");
-    snprintf(out, KAFKA_USER, *name ? "user %s" : "this client%s", name);
+    return b->config->sasl.mechanism == SASL_OAUTHBEARER ? kafka_token_name(out) : kafka_login_name(b->config, out);
+}
+
+void kafka_access_user(const struct kafka *b, char out[KAFKA_USER + 8])
+{
+    char name[KAFKA_USER];
+    if (access_name(b, name))
+        snprintf(out, KAFKA_USER + 8, "user %s", name);
+    else
+        snprintf(out, KAFKA_USER + 8, "this client");
+}
+
+/* A word of a command line, in quotes when a shell would see more in it. */
+static void access_add_word(struct buf *out, struct str word)
+{
+    bool plain = true;
+    for (size_t i = 0; i < word.n && plain; i++)
+        plain = isalnum((unsigned char)word.at[i]) || strchr("._-:=,@/+%", word.at[i]);
+    if (plain) {
+        buf_add_str(out, word);
+        return;
+    }
+    buf_add_char(out, '\'');
+    for (size_t i = 0; i < word.n; i++)
+        if (word.at[i] == '\'')
+            buf_add_c(out, "'\\''");
+        else
+            buf_add_char(out, word.at[i]);
+    buf_add_char(out, '\'');
+}
+
+void kafka_access_grant(const struct kafka *b, const char *kind, const char *name, const char *operations, char *out,
+                        size_t room)
+{
+    char user[KAFKA_USER], principal[KAFKA_USER + 8];
+    struct str servers = str_of(b->config->servers), rest = str_of(operations), one;
+    struct buf line = buf_new(2 * KAFKA_WHY);
+    snprintf(principal, sizeof principal, "User:%s", access_name(b, user) ? user : "NAME");
+    str_cut(&servers, ',', &one);
+    buf_add_c(&line, "; to allow it: kafka-acls.sh --bootstrap-server ");
+    access_add_word(&line, one);
+    buf_add_c(&line, " --add --allow-principal ");
+    access_add_word(&line, str_of(principal));
+    while (str_cut(&rest, ' ', &one))
+        buf_printf(&line, " --operation %.*s", STR_ARG(one));
+    buf_printf(&line, " --%s", kind);
+    const char *prefix = strcmp(kind, "group") == 0 ? b->config->group_prefix : b->config->prefix;
+    bool own = *name && *prefix && str_starts(str_of(name), str_of(prefix));
+    if (*name) {
+        buf_add_char(&line, ' ');
+        access_add_word(&line, str_of(own ? prefix : name));
+    }
+    buf_add_c(&line, own ? " --resource-pattern-type prefixed" : "");
+    size_t n = strlen(out);
+    snprintf(out + n, room - n, "%s", line.failed ? "" : buf_c(&line));
+    buf_free(&line);
 }
 
 static void access_say(const struct kafka *b, enum kafka_right right, const char *name, struct err *why)
 {
-    char user[KAFKA_USER];
+    char user[KAFKA_USER + 8];
     kafka_access_user(b, user);
     err_set(why, "Kafka denies access: %s may not %s%s%s", user, access_rights[right].text, *name ? " " : "", name);
+    kafka_access_grant(b, access_rights[right].kind, name, access_rights[right].operation, why->text, sizeof why->text);
+}
+
+bool kafka_access_fail(struct kafka *b, rd_kafka_resp_err_t code, const char *topic, const char *group, struct err *e)
+{
+    struct err why = { "" };
+    enum kafka_right right = code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED   ? KAFKA_READ
+                             : code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ? KAFKA_GROUP
+                                                                                    : KAFKA_RIGHTS;
+    const char *name = right == KAFKA_READ ? topic : group;
+    if (right != KAFKA_RIGHTS && name) {
+        if (!b->outside && right == KAFKA_READ) /* who is in a group, or wants to be, says that of the group */
+            kafka_access_denied(b, right, name);
+        access_say(b, right, name, &why);
+        return err_set(e, "%s", why.text);
+    }
+    switch ((int)code) {
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__WAIT_COORD: return kafka_access_down(b, e);
+    default: return err_set(e, "%s", rd_kafka_err2str(code));
+    }
 }
 
 static struct kafka_denial **access_find(struct kafka *b, enum kafka_right right, const char *name)
@@ -221,7 +327,10 @@ void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *na
     if (!is_new)
         return;
     access_say(b, right, name, &why);
-    LOG(ERROR, "access denied", LOG_C("why", why.text));
+    if (access_rights[right].optional)
+        LOG(WARN, "access denied, which can be done without", LOG_C("why", why.text));
+    else
+        LOG(ERROR, "access denied", LOG_C("why", why.text));
 }
 
 /* Takes one out of the list; under the lock. */
@@ -262,7 +371,7 @@ void kafka_access_say_again(struct kafka *b)
     for (struct kafka_denial *d = b->access.denials; d; d = d->next) {
         bool lasts = d->right == KAFKA_GROUP || now - d->last_ms <= ACCESS_DENIED_MS;
         struct err why;
-        if (!lasts || now - d->said_ms < ACCESS_SAY_MS)
+        if (!lasts || access_rights[d->right].optional || now - d->said_ms < ACCESS_SAY_MS)
             continue;
         d->said_ms = now;
         access_say(b, d->right, d->name, &why);
@@ -283,9 +392,9 @@ bool kafka_access_ready(struct kafka *b, struct err *why)
             access_drop(b, at);
             continue;
         }
-        if (!denied)
+        if (!denied && !access_rights[(*at)->right].optional)
             access_say(b, (*at)->right, (*at)->name, why);
-        denied = true;
+        denied = denied || !access_rights[(*at)->right].optional;
         at = &(*at)->next;
     }
     pthread_mutex_unlock(&b->access.lock);

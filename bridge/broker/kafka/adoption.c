@@ -15,7 +15,8 @@ static rd_kafka_topic_partition_list_t *adoption_missing(struct kafka_consumer *
     rd_kafka_resp_err_t code = all->cnt ? rd_kafka_committed(c->rk, all, ASK_MS) : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     rd_kafka_topic_partition_list_t *missing = NULL;
     if (code)
-        err_set(e, "group %s: cannot ask where it stands: %s", c->group, rd_kafka_err2str(code));
+        (void)(kafka_access_fail(c->b, code, c->topics[0], c->group, e)
+               || err_prefix(e, "group %s: cannot ask where it stands", c->group));
     else
         missing = rd_kafka_topic_partition_list_new(all->cnt);
     for (int i = 0; missing && i < all->cnt; i++)
@@ -51,7 +52,7 @@ static bool adoption_ask(struct kafka_consumer *c, const char *group, rd_kafka_t
     if (missing->cnt == 0)
         return true;
     const rd_kafka_topic_partition_list_t *theirs;
-    rd_kafka_event_t *ev = kafka_group_positions(c->rk, group, missing, ASK_MS, &theirs, e);
+    rd_kafka_event_t *ev = kafka_group_positions(c->b, c->rk, group, missing, ASK_MS, &theirs, e);
     if (!ev)
         return err_prefix(e, "group %s, which was %s", c->group, group);
     adoption_take(missing, found, theirs);

@@ -79,9 +79,8 @@ static bool assignment_ends(struct kafka_consumer *c, const char *topic, int32_t
                             struct err *e)
 {
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->rk, topic, partition, low, high, ASK_MS);
-    return !code
-           || err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", topic, partition,
-                      rd_kafka_err2str(code));
+    return !code || kafka_access_fail(c->b, code, topic, c->group, e)
+           || err_prefix(e, "topic %s, partition %d: cannot ask for its offsets", topic, partition);
 }
 
 bool kafka_assignment_commit(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, struct err *e)
@@ -96,7 +95,8 @@ bool kafka_assignment_commit(struct kafka_consumer *c, rd_kafka_topic_partition_
     if (ev)
         rd_kafka_event_destroy(ev);
     rd_kafka_queue_destroy(q);
-    return !code || err_set(e, "group %s: cannot write down where it begins: %s", c->group, rd_kafka_err2str(code));
+    return !code || kafka_access_fail(c->b, code, list->elems[0].topic, c->group, e)
+           || err_prefix(e, "group %s: cannot write down where it begins", c->group);
 }
 
 /* Has the group a committed position in the topic? Then partitions without one were added since, and are read from
@@ -114,7 +114,8 @@ bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e)
     rd_kafka_topic_partition_list_t *list = kafka_assignment_all(c);
     rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(16);
     rd_kafka_resp_err_t code = list->cnt ? rd_kafka_committed(c->rk, list, ASK_MS) : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
-    bool fine = !code || err_set(e, "group %s: cannot ask where it stands: %s", c->group, rd_kafka_err2str(code));
+    bool fine = !code || kafka_access_fail(c->b, code, c->topics[0], c->group, e)
+                || err_prefix(e, "group %s: cannot ask where it stands", c->group);
     for (int i = 0; i < list->cnt && fine; i++) {
         int64_t low = 0, high = 0;
         if (list->elems[i].offset >= 0)
@@ -176,7 +177,8 @@ static bool assignment_committed(struct kafka_consumer *c, struct kafka_assigned
     if (!code)
         *offset = kafka_position_restore(c, assigned, &list->elems[0]);
     rd_kafka_topic_partition_list_destroy(list);
-    return !code || err_set(e, "group %s: cannot ask where it stands: %s", c->group, rd_kafka_err2str(code));
+    return !code || kafka_access_fail(c->b, code, assigned->which.topic, c->group, e)
+           || err_prefix(e, "group %s: cannot ask where it stands", c->group);
 }
 
 /* What is finished beyond the end was finished in an earlier topic of that name. */

@@ -27,8 +27,10 @@ rd_kafka_t *kafka_client_begin(rd_kafka_type_t type, rd_kafka_conf_t *conf, stru
     prctl(PR_SET_TIMERSLACK, SLACK_NS);
     rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
     prctl(PR_SET_TIMERSLACK, slack_ns);
-    if (rk)
+    if (rk) {
+        kafka_token_serve(rk);
         return rk;
+    }
     rd_kafka_conf_destroy(conf);
     err_set(e, "%s", text);
     return NULL;
@@ -58,8 +60,7 @@ rd_kafka_t *kafka_client_reader_of(const struct broker_config *config, struct ka
         return NULL;
     }
     rd_kafka_conf_set_opaque(conf, b);
-    if (b)
-        rd_kafka_conf_set_error_cb(conf, client_on_error);
+    rd_kafka_conf_set_error_cb(conf, client_on_error);
     rd_kafka_t *rk = kafka_client_begin(RD_KAFKA_CONSUMER, conf, e);
     if (rk)
         rd_kafka_poll_set_consumer(rk);

@@ -116,10 +116,11 @@ static bool conf_is_secret(const char *key)
            || strstr(key, "oauthbearer");
 }
 
-static bool conf_set_user(rd_kafka_conf_t *conf, const struct map_entry *p, struct err *e)
+static bool conf_set_user(rd_kafka_conf_t *conf, const struct broker_config *config, const struct map_entry *p,
+                          struct err *e)
 {
     char text[KAFKA_ERRSTR];
-    if (!conf_permitted(p, e))
+    if (!conf_permitted(p, e) || !kafka_login_permits(config, p->key, e))
         return false;
     rd_kafka_conf_res_t rc = rd_kafka_conf_set(conf, p->key, p->value, text, sizeof text);
     if (rc == RD_KAFKA_CONF_UNKNOWN)
@@ -252,10 +253,10 @@ void kafka_log(int syslog_level, const char *kind, const char *text)
 }
 
 /* Brokers close idle connections. (log.connection.close would hide that, and with it the hint that the broker wants
- * another security.protocol.) */
+ * another security.protocol.) And a client that ends says of a login under way that it failed. */
 bool kafka_conf_is_close(const char *text)
 {
-    return strstr(text, ": Disconnected (after ") != NULL;
+    return strstr(text, ": Disconnected (after ") || (strstr(text, ": Local: ") && strstr(text, " in state DOWN"));
 }
 
 void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text)
@@ -266,6 +267,8 @@ void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const 
         && (strstr(text, "is a producer property") || strstr(text, "is a consumer property")))
         return;
     if (kafka_conf_is_close(text))
+        return;
+    if (strcmp(kind, "FATAL") == 0 && strstr(text, "authorization failed")) /* of each producer; access.c says it */
         return;
     kafka_log(level, kind, text);
 }
@@ -282,10 +285,11 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
         if (newer[i].roles & role)
             rd_kafka_conf_set(conf, newer[i].key, newer[i].value, NULL, 0);
     for (size_t i = 0; i < config->properties.count; i++)
-        if (!conf_set_user(conf, &config->properties.at[i], e))
+        if (!conf_set_user(conf, config, &config->properties.at[i], e))
             goto fail;
-    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e)
-        || !conf_set_doubts(conf, config, role, e) || !conf_set_group(conf, config, group, e))
+    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !kafka_login_conf(conf, config, e)
+        || !kafka_token_conf(conf, config) || !conf_set_doubts(conf, config, role, e)
+        || !conf_set_group(conf, config, group, e))
         goto fail;
     return conf;
 fail:
@@ -337,12 +341,9 @@ static bool conf_check_file(const char *key, const char *path, bool is_secret, s
 /* A login needs its name and password: librdkafka would go without, and the broker say that they are wrong. */
 static bool conf_check_login(const struct broker_config *config, struct err *e)
 {
-    const char *mechanism = conf_value(config, "sasl.mechanism");
-    if (!*mechanism)
-        mechanism = conf_value(config, "sasl.mechanisms");
-    bool logs_in = str_starts_nocase(str_of(conf_value(config, "security.protocol")), STR("sasl"));
+    const char *mechanism = kafka_login_mechanism(config);
     bool by_password = strcasecmp(mechanism, "PLAIN") == 0 || str_starts_nocase(str_of(mechanism), STR("SCRAM"));
-    if (!logs_in || !by_password)
+    if (config->sasl.mechanism || !by_password)
         return true;
     if (!*conf_value(config, "sasl.username"))
         return err_set(e, "broker.properties.sasl.username: is missing, sasl.mechanism %s needs it", mechanism);
@@ -367,5 +368,5 @@ bool kafka_conf_check(const struct broker_config *config, struct err *e)
         if (*path && !conf_check_file(conf_files[i].key, path, conf_files[i].is_secret, e))
             return false;
     }
-    return conf_check_login(config, e);
+    return conf_check_login(config, e) && kafka_login_check(config, e);
 }

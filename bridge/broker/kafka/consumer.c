@@ -171,6 +171,7 @@ static void consumer_free(struct kafka_consumer *c)
 static void *consumer_client_end(void *arg)
 {
     struct kafka_consumer *c = arg;
+    kafka_consumed_end(c);
     if (c->positions) {
         kafka_positions_flush(c);
         rd_kafka_queue_destroy(c->positions);
@@ -341,6 +342,7 @@ static bool consumer_go_nameless(struct kafka_consumer *c, const char *why, stru
     kafka_queue_wake(c->queue, -1);
     kafka_queue_wake(c->positions, -1);
     kafka_assigned_drop(c);
+    kafka_consumed_end(c);
     rd_kafka_queue_destroy(c->queue);
     rd_kafka_queue_destroy(c->positions);
     c->committing = 0;
@@ -497,6 +499,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     fine = consumer_mend(c, e) && fine;
     consumer_seek_sought(c);
     kafka_positions_serve(c);
+    kafka_consumed_serve(c);
     size_t n = 0;
     for (size_t i = 0; i < c->assigned_count && n < room; i++) {
         struct kafka_assigned *assigned = &c->assigned[(c->turn + i) % c->assigned_count];

@@ -20,6 +20,7 @@ enum {
 
 struct kafka_copy {
     struct copy base;
+    struct kafka *b; /* of the reader */
     const struct broker_config *config;
     rd_kafka_t *producer, *reader;
     size_t metadata_max;
@@ -92,16 +93,17 @@ static void copy_close(struct copy *base)
         rd_kafka_flush(c->producer, END_MS);
         rd_kafka_destroy(c->producer);
     }
-    if (c->reader)
-        kafka_client_end(c->reader, (struct duration){ END_MS });
+    kafka_peek_close(c->b, c->reader);
     free(c);
 }
 
 static struct copy *copy_open(const struct broker_config *config, struct err *e)
 {
     struct kafka_copy *c = mem_alloc(sizeof *c);
-    *c = (struct kafka_copy){ .base.ops = &kafka_copy, .config = config, .metadata_max = KAFKA_METADATA };
-    c->reader = kafka_client_reader(config, NULL, e);
+    *c = (struct kafka_copy){
+        .base.ops = &kafka_copy, .b = kafka_peek_open(config), .config = config, .metadata_max = KAFKA_METADATA
+    };
+    c->reader = kafka_client_reader(config, c->b, e);
     if (c->reader && copy_producer(c, e))
         return &c->base;
     copy_close(&c->base);
@@ -113,7 +115,7 @@ static struct copy *copy_open(const struct broker_config *config, struct err *e)
 static int32_t copy_partitions(struct copy *base, const char *topic, struct err *e)
 {
     struct kafka_copy *c = (struct kafka_copy *)base;
-    rd_kafka_topic_partition_list_t *list = kafka_peek_partitions(c->config, c->reader, topic, e);
+    rd_kafka_topic_partition_list_t *list = kafka_peek_partitions(c->b, c->reader, topic, e);
     int32_t count = list ? list->cnt : -1;
     if (list)
         rd_kafka_topic_partition_list_destroy(list);

@@ -10,7 +10,7 @@
 
 enum { ASK_MS = 3000, LIST_MS = 5000, FORGET_MS = 10000, PARTITIONS_MOST = 4096 };
 
-rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
+rd_kafka_event_t *kafka_group_positions(struct kafka *b, rd_kafka_t *rk, const char *group,
                                         const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e)
 {
@@ -35,7 +35,8 @@ rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
     }
     if (ev)
         rd_kafka_event_destroy(ev);
-    err_set(e, "cannot ask where the group %s stands: %s", group, rd_kafka_err2str(code));
+    (void)(kafka_access_fail(b, code, partitions && partitions->cnt ? partitions->elems[0].topic : NULL, group, e)
+           || err_prefix(e, "cannot ask where the group %s stands", group));
     return NULL;
 }
 
@@ -55,11 +56,11 @@ static int64_t groups_unread(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p
 }
 
 /* Each topic of a group. False with *e. */
-static bool groups_topics(rd_kafka_t *rk, const char *group, bool idle, size_t *most, const struct group_seen *seen,
-                          struct err *e)
+static bool groups_topics(struct kafka *b, rd_kafka_t *rk, const char *group, bool idle, size_t *most,
+                          const struct group_seen *seen, struct err *e)
 {
     const rd_kafka_topic_partition_list_t *positions = NULL;
-    rd_kafka_event_t *ev = kafka_group_positions(rk, group, NULL, ASK_MS, &positions, e);
+    rd_kafka_event_t *ev = kafka_group_positions(b, rk, group, NULL, ASK_MS, &positions, e);
     if (!ev)
         return false;
     rd_kafka_topic_partition_list_t *sorted = rd_kafka_topic_partition_list_copy(positions);
@@ -77,18 +78,18 @@ static bool groups_topics(rd_kafka_t *rk, const char *group, bool idle, size_t *
     return true;
 }
 
-bool kafka_groups_each(rd_kafka_t *rk, const char *servers, atomic_bool *stop, const char *prefix,
+bool kafka_groups_each(struct kafka *b, rd_kafka_t *rk, atomic_bool *stop, const char *prefix,
                        const struct group_seen *seen, struct err *e)
 {
     const struct rd_kafka_group_list *list = NULL;
     rd_kafka_resp_err_t code = rd_kafka_list_groups(rk, NULL, &list, LIST_MS);
-    bool fine = !code || code == RD_KAFKA_RESP_ERR__PARTIAL
-                || err_set(e, "Kafka at %s does not list its groups: %s", servers, rd_kafka_err2str(code));
+    bool fine = !code || code == RD_KAFKA_RESP_ERR__PARTIAL || kafka_access_fail(b, code, NULL, NULL, e)
+                || err_prefix(e, "Kafka at %s does not list its groups", b->config->servers);
     size_t most = PARTITIONS_MOST;
     for (int i = 0; list && i < list->group_cnt && fine && !(stop && atomic_load(stop)); i++) {
         const struct rd_kafka_group_info *g = &list->groups[i];
         if (!g->err && str_starts(str_of(g->group), str_of(prefix)))
-            fine = groups_topics(rk, g->group, g->member_cnt == 0 && strcmp(g->state, "Empty") == 0, &most, seen, e);
+            fine = groups_topics(b, rk, g->group, g->member_cnt == 0 && strcmp(g->state, "Empty") == 0, &most, seen, e);
     }
     if (list)
         rd_kafka_group_list_destroy(list);
@@ -99,7 +100,7 @@ bool kafka_groups(struct broker *base, const char *prefix, const struct group_se
 {
     struct kafka *b = (struct kafka *)base;
     rd_kafka_t *rk = kafka_client_reader(b->config, b, e);
-    bool fine = rk && kafka_groups_each(rk, b->config->servers, &b->stop, prefix, seen, e);
+    bool fine = rk && kafka_groups_each(b, rk, &b->stop, prefix, seen, e);
     if (rk)
         kafka_client_reader_end(rk, b);
     return fine;
@@ -148,7 +149,7 @@ bool kafka_forget(struct broker *base, const char *group, const char *topic, str
     rd_kafka_t *rk = kafka_client_reader(b->config, b, e);
     if (!rk)
         return false;
-    rd_kafka_event_t *ev = kafka_group_positions(rk, group, NULL, FORGET_MS, &positions, e);
+    rd_kafka_event_t *ev = kafka_group_positions(b, rk, group, NULL, FORGET_MS, &positions, e);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     for (int i = 0; ev && i < positions->cnt; i++)
         if (strcmp(positions->elems[i].topic, topic) == 0)
@@ -157,6 +158,8 @@ bool kafka_forget(struct broker *base, const char *group, const char *topic, str
     if (code)
         err_set(e, "group %s: Kafka does not forget where it stands in topic %s: %s", group, topic,
                 rd_kafka_err2str(code));
+    if (code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED && e)
+        kafka_access_grant(b, "group", group, "Delete", e->text, sizeof e->text);
     if (ev)
         rd_kafka_event_destroy(ev);
     rd_kafka_topic_partition_list_destroy(list);

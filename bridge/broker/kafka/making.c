@@ -57,15 +57,25 @@ static void making_say_down(struct kafka *b, char *why, size_t room)
     snprintf(why, room, "%.*s", (int)room - 1, e.text);
 }
 
-bool kafka_making_say(struct kafka *b, const char *doing, rd_kafka_resp_err_t code, char *why, size_t room)
+/* "describe it", and so on */
+static const char *making_doing(const char *operation)
 {
-    char user[KAFKA_USER];
+    return strcmp(operation, "Describe") == 0 ? "describe it"
+           : strcmp(operation, "Create") == 0 ? "create it"
+                                              : "give it more partitions";
+}
+
+bool kafka_making_say(struct kafka *b, const char *topic, const char *operation, rd_kafka_resp_err_t code, char *why,
+                      size_t room)
+{
+    char user[KAFKA_USER + 8];
     kafka_access_user(b, user);
     bool denied = kafka_access_is_denial(code);
-    if (denied)
-        snprintf(why, room, "Kafka denies access: %s may not %s", user, doing);
-    else
-        snprintf(why, room, "%s", rd_kafka_err2str(code));
+    snprintf(why, room, "%s", rd_kafka_err2str(code));
+    if (denied) {
+        snprintf(why, room, "Kafka denies access: %s may not %s", user, making_doing(operation));
+        kafka_access_grant(b, "topic", topic, operation, why, room);
+    }
     return denied;
 }
 
@@ -120,7 +130,7 @@ static void making_take_results(struct kafka_asked *asked, size_t count, rd_kafk
 void kafka_making_create(struct kafka *b, struct kafka_client *client, struct kafka_asked *asked, size_t count)
 {
     size_t n = 0;
-    char why[WHY_BYTES];
+    char why[KAFKA_WHY];
     rd_kafka_NewTopic_t **topics = mem_alloc((count + 1) * sizeof *topics);
     for (size_t i = 0; i < count; i++) {
         rd_kafka_NewTopic_t *t = making_new(b, &asked[i].topic);
@@ -149,6 +159,42 @@ void kafka_making_create(struct kafka *b, struct kafka_client *client, struct ka
     free(topics);
 }
 
+bool kafka_making_could(struct kafka *b, rd_kafka_t *rk, const char *name, struct err *e)
+{
+    char text[KAFKA_ERRSTR], user[KAFKA_USER + 8];
+    size_t n = 0;
+    rd_kafka_NewTopic_t *t = rd_kafka_NewTopic_new(name, 1, (int)b->config->replication, text, sizeof text);
+    if (!t)
+        return err_set(e, "%s", text);
+    rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_set_request_timeout(o, ANSWER_MS, text, sizeof text);
+    rd_kafka_AdminOptions_set_validate_only(o, 1, text, sizeof text);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_CreateTopics(rk, &t, 1, o, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, ANSWER_MS);
+    rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    const rd_kafka_topic_result_t **found = NULL;
+    if (!code)
+        found = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n);
+    if (n == 1)
+        code = making_result(found[0], text, sizeof text);
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_AdminOptions_destroy(o);
+    rd_kafka_NewTopic_destroy(t);
+    if (!code)
+        return true;
+    bool there = code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS; /* and we do not see it */
+    if (!there && !kafka_access_is_denial(code))
+        return n == 1 ? err_set(e, "%s", text) : kafka_access_fail(b, code, name, NULL, e);
+    kafka_access_user(b, user);
+    struct err why;
+    err_set(&why, "Kafka denies access: %s may %s describe it", user, there ? "not" : "neither create nor");
+    kafka_access_grant(b, "topic", name, there ? "Describe" : "Create Describe", why.text, sizeof why.text);
+    return err_set(e, "%s", why.text);
+}
+
 /* True also when another daemon has done it meanwhile. */
 static bool making_widen(struct kafka *b, struct kafka_client *client, const struct kafka_topic *topic, char *why,
                          size_t room)
@@ -168,7 +214,7 @@ static bool making_widen(struct kafka *b, struct kafka_client *client, const str
     rd_kafka_resp_err_t code = n == 1 ? making_result(results[0], why, room) : RD_KAFKA_RESP_ERR_UNKNOWN;
     bool done = code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS;
     if (kafka_access_is_denial(code))
-        kafka_making_say(b, "give it more partitions", code, why, room);
+        kafka_making_say(b, topic->name, "Alter", code, why, room);
     if (ev)
         rd_kafka_event_destroy(ev);
     rd_kafka_AdminOptions_destroy(o);
@@ -199,7 +245,7 @@ static int32_t making_ask(struct kafka *b, struct kafka_client *client, const ch
     kafka_access_up(b);
     int32_t count = 0;
     if (md->topic_cnt != 1 || md->topics[0].err)
-        *denied = kafka_making_say(b, "describe it",
+        *denied = kafka_making_say(b, name, "Describe",
                                    md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
                                    why, room);
     else
@@ -215,14 +261,17 @@ static int32_t making_ask(struct kafka *b, struct kafka_client *client, const ch
 
 /* Do the leaders that the metadata names know that they are? One that does not refuses the first batch, and the
  * second may then overtake it. */
-static bool making_have_leaders(struct kafka_client *client, const char *name, int32_t count, char *why, size_t room)
+static bool making_have_leaders(struct kafka *b, struct kafka_client *client, const char *name, int32_t count,
+                                char *why, size_t room)
 {
     for (int32_t p = 0; p < count; p++) {
         int64_t low, high;
         rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(client->rk, name, p, &low, &high, ASK_MS);
         if (!code)
             continue;
-        snprintf(why, room, "partition %d: %s", p, rd_kafka_err2str(code));
+        struct err e;
+        kafka_access_fail(b, code, name, NULL, &e);
+        snprintf(why, room, "partition %d: %.*s", p, KAFKA_WHY - 32, e.text);
         return false;
     }
     return true;
@@ -236,12 +285,22 @@ static int32_t making_await(struct kafka *b, struct kafka_client *client, const 
     bool denied;
     for (;;) {
         int32_t count = making_ask(b, client, name, &denied, why, room);
-        if (count >= least && making_have_leaders(client, name, count, why, room))
+        if (count >= least && making_have_leaders(b, client, name, count, why, room))
             return count;
         if (clock_mono_ms() > until || atomic_load(&b->stop))
             return 0;
         nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
     }
+}
+
+static void making_say_unseen(struct kafka *b, const char *name, const char *error)
+{
+    char why[KAFKA_WHY];
+    snprintf(why, sizeof why, "%s", error ? error : "no answer");
+    if (error)
+        kafka_access_grant(b, "topic", name, "DescribeConfigs", why, sizeof why);
+    LOG(WARN, "whether the state topic is compacted is not known: it has to be, and we may not see it",
+        LOG_C("topic", name), LOG_C("why", why));
 }
 
 /* Asks for a topic's settings; NULL with *why. */
@@ -313,8 +372,7 @@ static bool making_is_compacted(struct kafka *b, struct kafka_client *client, co
     const char *policy = ev ? making_setting(ev, "cleanup.policy") : NULL;
     bool fine = ev && (!policy || strcmp(policy, "compact") == 0);
     if (ev && !policy)
-        LOG(WARN, "whether the state topic is compacted is not known: it has to be, and we may not see it",
-            LOG_C("topic", name), LOG_C("why", n == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : "no answer"));
+        making_say_unseen(b, name, n == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL);
     if (ev && !fine)
         snprintf(
             why, room,
@@ -331,7 +389,7 @@ static int32_t making_find_there(struct kafka *b, struct kafka_client *client, s
 {
     bool undescribed, denied = kafka_access_is_denial(asked->code);
     struct kafka_topic *topic = &asked->topic;
-    char text[WHY_BYTES], user[KAFKA_USER];
+    char text[KAFKA_WHY], user[KAFKA_USER + 8];
     int32_t count = making_ask(b, client, topic->name, &undescribed, text, sizeof text);
     kafka_access_user(b, user);
     if (count == 0 && denied && undescribed)
@@ -339,6 +397,9 @@ static int32_t making_find_there(struct kafka *b, struct kafka_client *client, s
     else if (count == 0 && denied)
         snprintf(topic->why, sizeof topic->why, "Kafka denies access: it does not exist, and %s may not create it",
                  user);
+    if (count == 0 && denied)
+        kafka_access_grant(b, "topic", topic->name, undescribed ? "Create Describe" : "Create", topic->why,
+                           sizeof topic->why);
     if (count == 0 && asked->code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
         count = making_await(b, client, topic->name, 1, topic->why, sizeof topic->why);
     if (count == 0 || topic->config.partitions <= count)

@@ -7,18 +7,66 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { PEEK_ASK_MS = 10000, PEEK_SILENCE_MS = 15000, PEEK_END_MS = 2000 };
+enum { PEEK_ASK_MS = 10000, PEEK_TRY_MS = 1000, PEEK_SILENCE_MS = 15000 };
 
-/* All topics are asked for: to ask for one by its name could make it. */
-rd_kafka_topic_partition_list_t *kafka_peek_partitions(const struct broker_config *config, rd_kafka_t *rk,
-                                                       const char *topic, struct err *e)
+/* ---- the cluster ---- */
+
+struct kafka *kafka_peek_open(const struct broker_config *config)
+{
+    struct kafka *b = mem_alloc(sizeof *b);
+    *b = (struct kafka){ .config = config, .outside = true };
+    kafka_access_open(b);
+    return b;
+}
+
+void kafka_peek_close(struct kafka *b, rd_kafka_t *rk)
+{
+    if (rk)
+        kafka_client_reader_end(rk, b);
+    if (atomic_load(&b->outlived)) /* the client may still call back */
+        return;
+    kafka_access_close(b);
+    free(b);
+}
+
+/* What the client has heard goes to access.c. */
+static void peek_hear(rd_kafka_t *rk)
+{
+    for (rd_kafka_message_t *m; (m = rd_kafka_consumer_poll(rk, 0));)
+        rd_kafka_message_destroy(m);
+}
+
+static bool peek_fail(struct kafka *b, rd_kafka_t *rk, rd_kafka_resp_err_t code, const char *topic, const char *group,
+                      struct err *e)
+{
+    peek_hear(rk);
+    return kafka_access_fail(b, code, topic, group, e);
+}
+
+/* All topics; asked for as long as that may help. */
+static const struct rd_kafka_metadata *peek_metadata(struct kafka *b, rd_kafka_t *rk, struct err *e)
 {
     const struct rd_kafka_metadata *md = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 1, NULL, &md, PEEK_ASK_MS);
-    if (code) {
-        err_set(e, "Kafka at %s does not list its topics: %s", config->servers, rd_kafka_err2str(code));
-        return NULL;
+    int64_t until = clock_mono_ms() + PEEK_ASK_MS;
+    rd_kafka_resp_err_t code;
+    while ((code = rd_kafka_metadata(rk, 1, NULL, &md, PEEK_TRY_MS)) && clock_mono_ms() < until) {
+        peek_hear(rk);
+        if (kafka_access_is_refused(b))
+            break;
     }
+    if (!code)
+        return md;
+    peek_fail(b, rk, code, NULL, NULL, e);
+    return NULL;
+}
+
+/* All topics are asked for: to ask for one by its name could make it. */
+rd_kafka_topic_partition_list_t *kafka_peek_partitions(struct kafka *b, rd_kafka_t *rk, const char *topic,
+                                                       struct err *e)
+{
+    const struct rd_kafka_metadata *md = peek_metadata(b, rk, e);
+    if (!md)
+        return NULL;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     for (int i = 0; i < md->topic_cnt; i++)
         for (int p = 0; strcmp(md->topics[i].topic, topic) == 0 && p < md->topics[i].partition_cnt; p++)
@@ -30,13 +78,14 @@ rd_kafka_topic_partition_list_t *kafka_peek_partitions(const struct broker_confi
 
 /* ---- where a group stands ---- */
 
-static bool peek_stand(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p,
+static bool peek_stand(struct kafka *b, rd_kafka_t *rk, const rd_kafka_topic_partition_t *p,
                        void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
     int64_t low = 0, high = 0;
     rd_kafka_resp_err_t code = p->err ? p->err : kafka_ends(rk, p->topic, p->partition, &low, &high);
     if (code)
-        return err_set(e, "topic %s, partition %d: %s", p->topic, (int)p->partition, rd_kafka_err2str(code));
+        return peek_fail(b, rk, code, p->topic, NULL, e)
+               || err_prefix(e, "topic %s, partition %d", p->topic, (int)p->partition);
     struct ranges beyond = kafka_position_beyond(p);
     each(ctx, &(struct standing){ .topic = p->topic,
                                   .partition = p->partition,
@@ -48,14 +97,14 @@ static bool peek_stand(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p,
     return true;
 }
 
-static bool peek_stands(rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list,
+static bool peek_stands(struct kafka *b, rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list,
                         void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
     const rd_kafka_topic_partition_list_t *positions = NULL;
-    rd_kafka_event_t *ev = kafka_group_positions(rk, group, list, PEEK_ASK_MS, &positions, e);
+    rd_kafka_event_t *ev = kafka_group_positions(b, rk, group, list, PEEK_ASK_MS, &positions, e);
     bool ok = ev != NULL;
     for (int i = 0; ok && i < positions->cnt; i++)
-        ok = peek_stand(rk, &positions->elems[i], each, ctx, e);
+        ok = peek_stand(b, rk, &positions->elems[i], each, ctx, e);
     if (ev)
         rd_kafka_event_destroy(ev);
     return ok;
@@ -64,23 +113,38 @@ static bool peek_stands(rd_kafka_t *rk, const char *group, const rd_kafka_topic_
 bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e)
 {
-    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
-    rd_kafka_topic_partition_list_t *list = rk ? kafka_peek_partitions(config, rk, topic, e) : NULL;
-    bool ok = list && (list->cnt == 0 || peek_stands(rk, group, list, each, ctx, e));
+    struct kafka *b = kafka_peek_open(config);
+    rd_kafka_t *rk = kafka_client_reader(config, b, e);
+    rd_kafka_topic_partition_list_t *list = rk ? kafka_peek_partitions(b, rk, topic, e) : NULL;
+    bool ok = list && (list->cnt == 0 || peek_stands(b, rk, group, list, each, ctx, e));
     if (list)
         rd_kafka_topic_partition_list_destroy(list);
-    if (rk)
-        kafka_client_end(rk, (struct duration){ PEEK_END_MS });
+    kafka_peek_close(b, rk);
+    return ok;
+}
+
+bool kafka_can_make(const struct broker_config *config, const char *topic, struct err *e)
+{
+    struct err why;
+    struct kafka *b = kafka_peek_open(config);
+    rd_kafka_t *rk = kafka_client_reader(config, b, e);
+    bool ok = rk && config->create_topics && kafka_making_could(b, rk, topic, e);
+    if (rk && !config->create_topics) {
+        err_set(&why, "it is not there and broker.create_topics is off, or we may not describe it");
+        kafka_access_grant(b, "topic", topic, "Describe", why.text, sizeof why.text);
+        err_set(e, "%s", why.text);
+    }
+    kafka_peek_close(b, rk);
     return ok;
 }
 
 bool kafka_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
                           struct err *e)
 {
-    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
-    bool fine = rk && kafka_groups_each(rk, config->servers, NULL, prefix, seen, e);
-    if (rk)
-        kafka_client_end(rk, (struct duration){ PEEK_END_MS });
+    struct kafka *b = kafka_peek_open(config);
+    rd_kafka_t *rk = kafka_client_reader(config, b, e);
+    bool fine = rk && kafka_groups_each(b, rk, NULL, prefix, seen, e);
+    kafka_peek_close(b, rk);
     return fine;
 }
 
@@ -95,7 +159,7 @@ struct peek_part { /* a partition of the topic */
 
 struct kafka_look {
     struct look base;
-    const struct broker_config *config;
+    struct kafka *b;
     rd_kafka_t *rk;      /* NULL: none yet, or it failed */
     char *topic, *group; /* group NULL: everything is handed out */
     int64_t since_ms, most;
@@ -109,12 +173,15 @@ struct kafka_look {
 
 struct look *kafka_look(const struct broker_config *config, const struct look_options *o, struct err *e)
 {
-    rd_kafka_t *rk = kafka_client_reader(config, NULL, e);
-    if (!rk)
+    struct kafka *b = kafka_peek_open(config);
+    rd_kafka_t *rk = kafka_client_reader(config, b, e);
+    if (!rk) {
+        kafka_peek_close(b, NULL);
         return NULL;
+    }
     struct kafka_look *l = mem_alloc(sizeof *l);
     *l = (struct kafka_look){ .base.ops = &broker_kafka,
-                              .config = config,
+                              .b = b,
                               .rk = rk,
                               .topic = str_dup(str_of(o->topic)),
                               .group = o->group ? str_dup(str_of(o->group)) : NULL,
@@ -155,7 +222,8 @@ static bool peek_plan(struct kafka_look *l, rd_kafka_topic_partition_list_t *lis
         struct peek_part *p = &l->parts[at->partition];
         rd_kafka_resp_err_t code = kafka_ends(l->rk, at->topic, at->partition, &low, &high);
         if (code)
-            return err_set(e, "topic %s, partition %d: %s", at->topic, (int)at->partition, rd_kafka_err2str(code));
+            return peek_fail(l->b, l->rk, code, at->topic, NULL, e)
+                   || err_prefix(e, "topic %s, partition %d", at->topic, (int)at->partition);
         if (!p->begun && high - low > share)
             low = high - share;
         if (!p->begun && l->begin)
@@ -179,6 +247,8 @@ static bool peek_message(struct kafka_look *l, rd_kafka_message_t *m, bool (*eac
     if (!m->rkt || m->partition < 0 || m->partition >= l->count || l->parts[m->partition].end < 0)
         return true;
     struct peek_part *p = &l->parts[m->partition];
+    if (kafka_access_is_denial(m->err))
+        return kafka_access_fail(l->b, m->err, l->topic, l->group, e);
     if (m->err && !ended)
         return err_set(e, "partition %d, offset %lld: %s", (int)m->partition, (long long)m->offset,
                        rd_kafka_message_errstr(m));
@@ -224,7 +294,7 @@ static bool peek_find(struct kafka_look *l, rd_kafka_topic_partition_list_t *lis
         if (l->group && !l->parts[list->elems[i].partition].begun)
             rd_kafka_topic_partition_list_add(fresh, l->topic, list->elems[i].partition);
     }
-    bool ok = fresh->cnt == 0 || peek_stands(l->rk, l->group, fresh, peek_begin, l, e);
+    bool ok = fresh->cnt == 0 || peek_stands(l->b, l->rk, l->group, fresh, peek_begin, l, e);
     rd_kafka_topic_partition_list_destroy(fresh);
     return ok && peek_plan(l, list, e);
 }
@@ -232,15 +302,15 @@ static bool peek_find(struct kafka_look *l, rd_kafka_topic_partition_list_t *lis
 static void peek_client_end(struct kafka_look *l)
 {
     if (l->rk)
-        kafka_client_end(l->rk, (struct duration){ PEEK_END_MS });
+        kafka_client_reader_end(l->rk, l->b);
     l->rk = NULL;
 }
 
 bool kafka_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e)
 {
     struct kafka_look *l = (struct kafka_look *)base;
-    l->rk = l->rk ? l->rk : kafka_client_reader(l->config, NULL, e);
-    rd_kafka_topic_partition_list_t *list = l->rk ? kafka_peek_partitions(l->config, l->rk, l->topic, e) : NULL;
+    l->rk = l->rk ? l->rk : kafka_client_reader(l->b->config, l->b, e);
+    rd_kafka_topic_partition_list_t *list = l->rk ? kafka_peek_partitions(l->b, l->rk, l->topic, e) : NULL;
     l->enough = false;
     l->open = 0;
     bool ok = list && peek_find(l, list, e);
@@ -259,7 +329,7 @@ bool kafka_look_on(struct look *base, bool (*each)(void *, const struct record *
 void kafka_look_close(struct look *base)
 {
     struct kafka_look *l = (struct kafka_look *)base;
-    peek_client_end(l);
+    kafka_peek_close(l->b, l->rk);
     for (int32_t i = 0; i < l->count; i++)
         ranges_free(&l->parts[i].finished);
     free(l->parts);

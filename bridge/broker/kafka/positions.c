@@ -147,8 +147,12 @@ static void position_shorten(struct kafka_consumer *c)
 static void position_refused(struct kafka_consumer *c, const rd_kafka_topic_partition_t *p, rd_kafka_resp_err_t code)
 {
     struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
+    struct err why;
+    if (code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+        kafka_access_denied(c->b, KAFKA_GROUP, c->group);
+    kafka_access_fail(c->b, code, p->topic, c->group, &why);
     LOG(WARN, "kafka did not take a position", LOG_C("group", c->group), LOG_C("topic", p->topic),
-        LOG_INT("partition", p->partition), LOG_C("why", rd_kafka_err2str(code)));
+        LOG_INT("partition", p->partition), LOG_C("why", why.text));
     if (assigned)
         assigned->asked = true;
     if (code != RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE)
@@ -159,6 +163,7 @@ static void position_refused(struct kafka_consumer *c, const rd_kafka_topic_part
 static void position_taken(struct kafka_consumer *c, const rd_kafka_topic_partition_t *p)
 {
     struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
+    kafka_access_granted(c->b, KAFKA_GROUP, c->group);
     if (!assigned)
         return;
     assigned->has_committed = true;

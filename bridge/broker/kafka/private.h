@@ -2,6 +2,8 @@
 /* What the files of the kafka broker share; nobody else includes this (but its own tests). Each file calls only those
  * above it:
  *
+ *   login.c         who we are: TLS and the login, from broker.tls and broker.sasl
+ *   token.c         tokens for OAUTHBEARER
  *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
  *   access.c        why the cluster cannot be reached, and what it denies us
  *   instance.c      the name under which we are a static member
@@ -45,6 +47,7 @@ enum {
     KAFKA_ERRSTR = 512,
     KAFKA_TOPIC_NAME = 256,
     KAFKA_METADATA = 4096, /* bytes of one position's metadata: a cluster's default offset.metadata.max.bytes */
+    KAFKA_WHY = 448,       /* why a topic cannot be used, with the line that mends it */
 };
 
 /* ---- the broker ---- */
@@ -69,7 +72,8 @@ struct kafka_storing {
 struct kafka {
     struct broker base;
     const struct broker_config *config;
-    char *state_topic;             /* <prefix>state */
+    bool outside;      /* a look from outside (peek.c): only config and access are there, and nothing is logged */
+    char *state_topic; /* <prefix>state */
     pthread_mutex_t instance_lock; /* guards what follows, up to instance_fd */
     bool instance_asked;
     char *instance;  /* our name as a static member; NULL: none */
@@ -109,6 +113,36 @@ struct kafka {
     struct metric *stored, *took, *reborn, *lost, *cut;
 };
 
+/* ---- login.c: any thread ---- */
+
+enum { KAFKA_USER = 200 };
+
+/* Sets what broker.tls and broker.sasl say. */
+bool kafka_login_conf(rd_kafka_conf_t *conf, const struct broker_config *c, struct err *e);
+bool kafka_login_permits(const struct broker_config *c, const char *key, struct err *e); /* a property of the user's */
+bool kafka_login_check(const struct broker_config *c, struct err *e);                    /* broker_check */
+bool kafka_login_advise(const struct broker_config *c, struct err *e);                   /* broker_advise */
+/* The mechanism of the login, by whichever way it was said; "": none. */
+const char *kafka_login_mechanism(const struct broker_config *c);
+/* Does this librdkafka do SCRAM as Kafka has it since 3.7.2? */
+bool kafka_login_scram_fails(const struct broker_config *c);
+bool kafka_login_shows_certificate(const struct broker_config *c);
+/* What was wrong with the last certificate of a server that was refused; false: none was. */
+bool kafka_login_refused(char out[WHY_BYTES]);
+/* The name that the cluster knows us by, without "User:"; false: unknown, or a token's. */
+bool kafka_login_name(const struct broker_config *c, char out[KAFKA_USER]);
+/* A secret as its file says it now; as it was at the start when that cannot be read. NULL: there is none. Wipe it. */
+char *kafka_login_secret(const struct secret *s);
+void kafka_login_wipe(char *secret); /* and frees it; accepts NULL */
+
+/* ---- token.c: any thread ---- */
+
+/* For OAUTHBEARER, else nothing: a client of this configuration gets its tokens, on a thread of its own; the configuration
+ * outlives it. */
+bool kafka_token_conf(rd_kafka_conf_t *conf, const struct broker_config *c);
+void kafka_token_serve(rd_kafka_t *rk);      /* of each client, right after it was made */
+bool kafka_token_name(char out[KAFKA_USER]); /* whose the last token was; false: unknown */
+
 /* ---- conf.c ---- */
 
 enum kafka_role {
@@ -138,18 +172,26 @@ void kafka_log(int syslog_level, const char *kind, const char *text);
 
 /* ---- access.c: any thread ---- */
 
-enum kafka_right { KAFKA_WRITE, KAFKA_READ, KAFKA_GROUP, KAFKA_PRODUCE, KAFKA_TRANSACT, KAFKA_RIGHTS };
-enum { KAFKA_USER = 96 };
-extern struct metric_family aqueduct_kafka_denials_total; /* by right: write, read, group, produce, transact */
+/* KAFKA_DELETE can be done without: it is said, and no reason to be unready. */
+enum kafka_right { KAFKA_WRITE, KAFKA_READ, KAFKA_GROUP, KAFKA_PRODUCE, KAFKA_TRANSACT, KAFKA_DELETE, KAFKA_RIGHTS };
+extern struct metric_family aqueduct_kafka_denials_total; /* by right: write, read, group, produce, transact, delete */
 
 void kafka_access_open(struct kafka *b);
 void kafka_access_close(struct kafka *b);
 /* What a client's error callback heard: logged, and kept when it says why there is no connection. */
 void kafka_access_error(struct kafka *b, int code, const char *text);
-void kafka_access_up(struct kafka *b);                               /* the cluster answered */
-bool kafka_access_down(struct kafka *b, struct err *why);            /* false, with why the cluster does not answer */
-bool kafka_access_is_denial(rd_kafka_resp_err_t code);               /* an authorization that failed */
-void kafka_access_user(const struct kafka *b, char out[KAFKA_USER]); /* "user x" */
+void kafka_access_up(struct kafka *b);                    /* the cluster answered */
+bool kafka_access_down(struct kafka *b, struct err *why); /* false, with why the cluster does not answer */
+bool kafka_access_is_refused(struct kafka *b);            /* the login, TLS, or neither: waiting hardly helps */
+bool kafka_access_is_denial(rd_kafka_resp_err_t code);    /* an authorization that failed */
+/* Appends "; to allow it: kafka-acls.sh ..." to what was said of a right that is missing. `kind`: topic, group, cluster, transactional-id;
+ * `operations`: one, or several between blanks. The bridge's own topics and groups are many, and get it by their prefix. */
+void kafka_access_grant(const struct kafka *b, const char *kind, const char *name, const char *operations, char *out,
+                        size_t room);
+/* Why the cluster refused or did not answer, for a person: the right that is missing on the topic (which is
+ * remembered) or group, or why there is no connection. Returns false. */
+bool kafka_access_fail(struct kafka *b, rd_kafka_resp_err_t code, const char *topic, const char *group, struct err *e);
+void kafka_access_user(const struct kafka *b, char out[KAFKA_USER + 8]); /* "user x" */
 /* The cluster denied it, or did it after all; `name`: the topic, group or transactional id, "" for KAFKA_PRODUCE. Said once. */
 void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *name);
 void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *name);
@@ -180,16 +222,16 @@ struct kafka_client {
 
 /* librdkafka's client; takes over conf. NULL with *e. */
 rd_kafka_t *kafka_client_begin(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *e);
-/* A consumer of no topics, for who asks about groups or reads a stretch; it joins no group. `b`: hears why it cannot connect;
- * NULL: nobody does. NULL with *e. */
+/* A consumer of no topics, for who asks about groups or reads a stretch; it joins no group. `b` hears why it cannot connect.
+ * NULL with *e. */
 rd_kafka_t *kafka_client_reader(const struct broker_config *config, struct kafka *b, struct err *e);
 /* The same, and what it reads ahead is bounded as that of a consumer of so many partitions. */
 rd_kafka_t *kafka_client_reader_of(const struct broker_config *config, struct kafka *b, int64_t partitions,
                                    struct err *e);
-void kafka_client_reader_end(rd_kafka_t *rk, struct kafka *b); /* of one with `b` */
-struct kafka_client *kafka_client_new(rd_kafka_t *rk);         /* takes over rk */
-void kafka_client_free(struct kafka_client *client);           /* waits for librdkafka's end, a few seconds at most */
-struct kafka_client *kafka_client_take(struct kafka *b);       /* the client of now; give it back soon */
+void kafka_client_reader_end(rd_kafka_t *rk, struct kafka *b);
+struct kafka_client *kafka_client_new(rd_kafka_t *rk);   /* takes over rk */
+void kafka_client_free(struct kafka_client *client);     /* waits for librdkafka's end, a few seconds at most */
+struct kafka_client *kafka_client_take(struct kafka *b); /* the client of now; give it back soon */
 void kafka_client_give(struct kafka_client *client);
 /* Closes and destroys a client that reads; false: it did not end in time, and is left behind. */
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit);
@@ -275,7 +317,7 @@ struct kafka_topic { /* what the keeper knows of a topic */
     int64_t narrow_ms; /* when it was logged that it has fewer partitions than the topic it is like; 0: it has not */
     int64_t keeps_ms;  /* how old an event may be to give its record its time; KAFKA_KEEPS_*; not of our own */
     int64_t old_ms;    /* when it was logged that some are older; 0: it was not */
-    char why[WHY_BYTES];
+    char why[KAFKA_WHY];
 };
 
 enum {
@@ -291,12 +333,15 @@ struct kafka_asked {          /* a topic while the cluster is asked about it */
     rd_kafka_resp_err_t code;
 };
 
+/* Would the cluster make the topic? Asks `rk`, and makes nothing. Any thread. */
+bool kafka_making_could(struct kafka *b, rd_kafka_t *rk, const char *name, struct err *e);
 /* Asks for all of them in one request. */
 void kafka_making_create(struct kafka *b, struct kafka_client *client, struct kafka_asked *asked, size_t count);
 /* Waits until the topic is made, or finds it; its number of partitions, 0 with its why. */
 int32_t kafka_making_finish(struct kafka *b, struct kafka_client *client, struct kafka_asked *asked);
-/* What the cluster says of a topic; true when it denies something, such as "describe it". */
-bool kafka_making_say(struct kafka *b, const char *doing, rd_kafka_resp_err_t code, char *why, size_t room);
+/* What the cluster says of a topic; true when it denies us an operation, such as "Describe". */
+bool kafka_making_say(struct kafka *b, const char *topic, const char *operation, rd_kafka_resp_err_t code, char *why,
+                      size_t room);
 
 /* Asks for the settings that say how old a record may be, and sets keeps_ms. */
 void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kafka_topic *topic);
@@ -446,7 +491,8 @@ struct kafka_consumer {
     pthread_mutex_t doubt_lock; /* guards doubts, doubt_count */
     struct topic_partition *doubts;
     size_t doubt_count;
-    int64_t delete_ms; /* consumed.c: not before */
+    int64_t delete_ms;         /* consumed.c: not before */
+    rd_kafka_queue_t *deletes; /* its answer comes there; NULL: none is under way */
 };
 
 void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wakes this; -1: nothing any more */
@@ -491,6 +537,8 @@ bool kafka_doubt_is_new(struct kafka_assigned *assigned, const rd_kafka_message_
 
 /* Positions were committed: deletes what is before them where the topic is for this group alone, now and then. */
 void kafka_consumed(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t *committed);
+void kafka_consumed_serve(struct kafka_consumer *c); /* takes the answer, if it is there */
+void kafka_consumed_end(struct kafka_consumer *c);   /* before its client ends */
 
 /* ---- positions.c ---- */
 
@@ -516,11 +564,11 @@ void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked 
 
 /* Where a group stands in the partitions (NULL: in all where it does), with metadata: valid until the event is destroyed.
  * Waits at most so long for the cluster. NULL with *e. */
-rd_kafka_event_t *kafka_group_positions(rd_kafka_t *rk, const char *group,
+rd_kafka_event_t *kafka_group_positions(struct kafka *b, rd_kafka_t *rk, const char *group,
                                         const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e);
 /* Each group of the cluster with that prefix, and its topics; ends early when *stop (NULL: never) is set. */
-bool kafka_groups_each(rd_kafka_t *rk, const char *servers, atomic_bool *stop, const char *prefix,
+bool kafka_groups_each(struct kafka *b, rd_kafka_t *rk, atomic_bool *stop, const char *prefix,
                        const struct group_seen *seen, struct err *e);
 bool kafka_groups(struct broker *base, const char *prefix, const struct group_seen *seen, struct err *e);
 bool kafka_forget(struct broker *base, const char *group, const char *topic, struct err *e);
@@ -558,12 +606,16 @@ extern const struct copy_ops kafka_copy; /* copy.h */
 
 /* ---- peek.c ---- */
 
+/* As much of a broker as hears why a client from outside has no connection. */
+struct kafka *kafka_peek_open(const struct broker_config *config);
+void kafka_peek_close(struct kafka *b, rd_kafka_t *rk); /* and ends the client, if it is not NULL */
 /* The topic's partitions, none when there is no such topic; NULL with *e. Makes none. */
-rd_kafka_topic_partition_list_t *kafka_peek_partitions(const struct broker_config *config, rd_kafka_t *rk,
-                                                       const char *topic, struct err *e);
+rd_kafka_topic_partition_list_t *kafka_peek_partitions(struct kafka *b, rd_kafka_t *rk, const char *topic,
+                                                       struct err *e);
 
 bool kafka_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
                           struct err *e);
+bool kafka_can_make(const struct broker_config *config, const char *topic, struct err *e);
 bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e);
 struct look *kafka_look(const struct broker_config *config, const struct look_options *o, struct err *e);

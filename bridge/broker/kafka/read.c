@@ -50,7 +50,8 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
         rd_kafka_resp_err_t code = kafka_ends(all ? all->rk : rk, s->topic, p, &low, &high);
         if (code) {
             rd_kafka_topic_partition_list_destroy(list);
-            err_set(e, "topic %s, partition %d: cannot ask for its offsets: %s", s->topic, p, rd_kafka_err2str(code));
+            (void)(kafka_access_fail(s->b, code, s->topic, NULL, e)
+                   || err_prefix(e, "topic %s, partition %d: cannot ask for its offsets", s->topic, p));
             list = NULL;
             break;
         }

@@ -243,10 +243,11 @@ static enum fetched replay_error(struct kafka_replay *r, struct replay_part *p, 
     }
     if (kafka_is_passing(m->err))
         return FETCH_MORE;
-    if (m->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
-        kafka_access_denied(r->b, KAFKA_READ, p->topic);
-    err_set(e, "topic %s, partition %d, offset %lld: %s", p->topic, (int)p->number, (long long)s->from,
-            rd_kafka_message_errstr(m));
+    if (kafka_access_is_denial(m->err))
+        kafka_access_fail(r->b, m->err, p->topic, NULL, e);
+    else
+        err_set(e, "topic %s, partition %d, offset %lld: %s", p->topic, (int)p->number, (long long)s->from,
+                rd_kafka_message_errstr(m));
     r->broken = true;
     return FETCH_FAILED;
 }

@@ -224,7 +224,7 @@ static void topics_keeper_look(struct kafka *b)
     for (int i = 0; i < md->topic_cnt; i++) {
         struct kafka_topic *topic = topics_find(b, str_of(md->topics[i].topic));
         if (topic && topic->state == TOPIC_THERE && kafka_access_is_denial(md->topics[i].err)) {
-            kafka_making_say(b, "describe it", md->topics[i].err, topic->why, sizeof topic->why);
+            kafka_making_say(b, topic->name, "Describe", md->topics[i].err, topic->why, sizeof topic->why);
             topic->state = TOPIC_FAILED;
             topic->retry_ms = 0;
         }
@@ -248,7 +248,8 @@ bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ct
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 1, NULL, &md, 5 * ASK_MS);
     kafka_client_give(client);
     if (code)
-        return err_set(e, "Kafka at %s does not list its topics: %s", b->config->servers, rd_kafka_err2str(code));
+        return kafka_access_fail(b, code, NULL, NULL, e)
+               || err_prefix(e, "Kafka at %s does not list its topics", b->config->servers);
     for (int i = 0; i < md->topic_cnt; i++)
         if (!md->topics[i].err && str_starts(str_of(md->topics[i].topic), str_of(prefix)))
             each(ctx, md->topics[i].topic);

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: MIT
+"""A Kafka that wants a login and gives rights: the whole job by each way to log in with the rights of the guide and no others, each right
+taken away and given again by the line that names it, secrets that change, and what check and doctor say."""
+import itertools
+import json
+import os
+import re
+import shutil
+import sqlite3
+import ssl
+import subprocess
+import time
+import types
+
+import pytest
+import secure
+import yaml
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, ROOT, SECRET, event, free_port, post, post_ok, wait_for, webhook_sink
+
+GUIDE = (ROOT / "bridge/guide/kafka-security.md").read_text()
+
+
+# ---- bridges that log in ----
+
+def written(path, text):
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+class Secured:
+    """A bridge on a listener of the secure Kafka, as a principal of its own who may nothing yet."""
+
+    def __init__(self, bridges, kafka, listener, login, principal, env=None):
+        self.bridge = bridges("kafka", kafka=types.SimpleNamespace(servers=kafka.at(listener)))
+        self.bridge.broker_more = ", " + login
+        self.kafka, self.principal, self.env = kafka, principal, env or {}
+
+    def names(self, text):
+        return text.replace("EVENTS", self.bridge.topic("events")).replace("PREFIX", f"{self.bridge.name}-own.").replace("GROUPS", f"{self.bridge.name}-")
+
+    def rights(self):
+        """Those of the guide: (kind, name, operations, pattern)."""
+        lines = re.search(r"<!-- rights -->\n\n((?:    .*\n)+)", GUIDE)[1].replace("\\\n", " ").splitlines()
+        found = [secure.read_line(" ".join(line.split())) for line in lines]
+        assert len(found) == 3 and {one[0] for one in found} == {"User:bridge"}
+        names = {"ai.events": self.bridge.topic("events"), "aqueduct.": {"topic": f"{self.bridge.name}-own.", "group": f"{self.bridge.name}-"}}
+        return [(kind, names[name] if isinstance(names[name], str) else names[name][kind], operations, pattern) for _, kind, name, operations, pattern in found]
+
+    def allow_all(self):
+        for kind, name, operations, pattern in self.rights():
+            self.kafka.allow(self.principal, kind, name, *operations, pattern=pattern)
+
+    def start(self, **more):
+        return self.bridge.start(env=self.env, **more)
+
+    def command(self, *words, code=0):
+        done = subprocess.run([self.bridge.program, *words, "-c", str(self.bridge.config)], cwd=self.bridge.folder, capture_output=True, text=True, timeout=60,
+                              env={**os.environ, **self.env})
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def tokens(secure_kafka):
+    """A server of tokens, with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(secure_kafka.dir / "server-both.pem")
+    return secure.Tokens(secure_kafka.dir, context)
+
+
+@pytest.fixture(scope="session")
+def newer_librdkafka(python_folder, tmp_path_factory):
+    """A folder with the librdkafka that the Python client brings: Debian's cannot log in to Kafka 4 by SCRAM."""
+    folder = tmp_path_factory.mktemp("librdkafka")
+    (library,) = python_folder.glob("lib/python*/site-packages/confluent_kafka.libs/librdkafka-*.so.1")
+    (folder / "librdkafka.so.1").symlink_to(library)
+    return {"LD_LIBRARY_PATH": str(folder)}
+
+
+def examples():
+    """The guide's, by mechanism: {name: its broker section}."""
+    blocks = [yaml.safe_load(text)["broker"] for text in re.findall(r"^```yaml part\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)]
+    names = [block.get("sasl", {}).get("mechanism", "mtls") + ("_token" if "token" in block.get("sasl", {}) else "") for block in blocks]
+    assert names == ["PLAIN", "SCRAM-SHA-512", "OAUTHBEARER", "OAUTHBEARER_token", "mtls"]
+    return dict(zip(names, blocks))
+
+
+def ways():
+    """Each example with its listener and principal; and those that the guide tells of without one."""
+    found = {name: ("mtls" if name == "mtls" else "sasl_tls", broker, {"mtls": "User:CN=bridge,O=Example", "OAUTHBEARER": f"User:{secure.CLIENT_ID}",
+                                                                       "OAUTHBEARER_token": "User:service"}.get(name, f"User:{secure.USER}")) for name, broker in examples().items()}
+    listener, broker, principal = found["SCRAM-SHA-512"]
+    found["SCRAM-SHA-256"] = (listener, {**broker, "sasl": {**broker["sasl"], "mechanism": "SCRAM-SHA-256"}}, principal)
+    found["PLAIN_plain"] = ("sasl", {"sasl": found["PLAIN"][1]["sasl"]}, principal)
+    return found
+
+
+WAYS = ways()
+
+
+@pytest.fixture
+def secured(bridges, secure_kafka, tokens, tmp_path, request):
+    """Makes one by the name of a way; what its principal may goes again at the end."""
+    principals = set()
+
+    def make(way):
+        listener, broker, principal = WAYS[way]
+        principals.add(principal)
+        files = {"/etc/aqueduct/kafka-ca.pem": secure_kafka.dir / "tls.pem", "/etc/aqueduct/login-ca.pem": secure_kafka.dir / "tls.pem",
+                 "/etc/aqueduct/bridge.pem": tmp_path / "client.pem", "/run/secrets/bridge-key.pem": tmp_path / "client-key.pem",
+                 "/run/secrets/kafka-password": written(tmp_path / "password", secure.PASSWORD), "/run/secrets/kafka-client": written(tmp_path / "client", secure.CLIENT_SECRET),
+                 "/run/secrets/kafka-token": written(tmp_path / "token", secure.token(secure_kafka.dir, "service") if way == "OAUTHBEARER_token" else "none")}
+        for name in ("client.pem", "client-key.pem"):
+            shutil.copy(secure_kafka.dir / name, tmp_path / name)
+        login = json.dumps({key: broker[key] for key in ("tls", "sasl") if key in broker})[1:-1]
+        for before, after in {**files, "https://login.example.com/oauth2/token": tokens.url, '"username": "bridge"': f'"username": "{secure.USER}"',
+                              '"client_id": "bridge"': f'"client_id": "{secure.CLIENT_ID}"'}.items():
+            login = login.replace(str(before), str(after))
+        env = request.getfixturevalue("newer_librdkafka") if way.startswith("SCRAM") else None
+        return Secured(bridges, secure_kafka, listener, login, principal, env)
+    yield make
+    for one in principals:
+        secure_kafka.forbid(one)
+
+
+def application(folder):
+    db = sqlite3.connect(folder / "app.db")
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, what TEXT)")
+    db.commit()
+    return db
+
+
+def configuration(folder, url):
+    """Every topic of its own that the bridge may have: state, waiting, blocked, dead letters, attempts."""
+    return (HTTP_SOURCE.replace("routes:", f"  app: {{type: sqlite, path: {folder}/app.db, poll: 50ms, capture: [{{name: rows, kind: append, table: t, key: id, types: {{insert: t.created}}}}]}}\nroutes:")
+            + "sinks:\n" + webhook_sink("crm", url, "retry: [50ms]\norder: key\nattempts: all") + DEAD_LETTERS)
+
+
+# ---- the job ----
+
+def words_of_secrets():
+    return [secure.PASSWORD, secure.CLIENT_SECRET, SECRET]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_whole_job_with_the_rights_of_the_guide_and_no_others(secured, receivers, tmp_path, way):
+    """Events in, out, one refused and redriven; every command that asks the cluster; and nothing was denied."""
+    one, db = secured(way), application(tmp_path)
+    one.allow_all()
+    refused = {"bad"}
+    receiver = receivers(lambda r: 400 if r["id"] in refused else 204)
+    one.bridge.configure(configuration(tmp_path, receiver.url), admin=f"127.0.0.1:{free_port()}")
+    daemon = one.start().watching()
+    db.execute("INSERT INTO t (what) VALUES ('a row')")
+    db.commit()
+    post_ok(daemon, event("good"), event("bad"))
+    wait_for(lambda: {r["type"] for r in receiver.good()} == {"thing.happened", "t.created"}, why=daemon.log)
+    wait_for(lambda: [letter["id"] for letter in map(json.loads, one.command("dead", "list", "--json").splitlines())] == ["bad"], why=daemon.log)
+    refused.clear()
+    one.command("dead", "redrive", "--all")
+    wait_for(lambda: "bad" in {r["id"] for r in receiver.good()}, why=daemon.log)
+    status = json.loads(one.command("status", "--json"))
+    assert status["ready"] is True, status
+    tail = [json.loads(line) for line in one.command("tail", "--json", "--topic", one.bridge.topic("events"), "--no-follow").splitlines()]
+    assert {"good", "bad"} <= {e.get("event", e)["id"] for e in tail}
+    assert len(one.command("log", "--json").splitlines()) >= 4
+    doctor = json.loads(one.command("doctor", "--json", code=0))
+    assert {f["finding"] for f in doctor["findings"] if f["object"] == "broker"} == {"ok"}
+    done = json.loads(one.command("replay", "--topic", one.bridge.topic("events"), "--from", "earliest", "--to", "crm", "--json"))
+    assert (done["result"], done["replayed"]) == ("replayed", 3), done
+    wait_for(lambda: len(receiver.good()) == 6, why=daemon.log)
+    assert daemon.metric("aqueduct_kafka_denied") == 0
+    daemon.stop()
+    log = daemon.log()
+    assert "denied" not in log and "denies" not in log and "uthorization failed" not in log, log
+    assert not [word for word in words_of_secrets() if word in log]
+
+
+# ---- rights ----
+
+LINE = re.compile(r"kafka-acls\.sh --bootstrap-server \S+ --add [^\"\n]*")
+
+
+def grant(one, text):
+    """Does what the line in a message says; fails when it is not for our principal."""
+    principal, kind, name, operations, pattern = secure.read_line(LINE.search(text)[0])
+    assert (principal, pattern) == (one.principal, "prefixed" if name.startswith(one.bridge.name) and name[-1] in ".-" else "literal"), text
+    one.kafka.allow(principal, kind, name, *operations, pattern=pattern)
+    return kind, name, operations
+
+
+def until_said(daemon, words):
+    """Readiness names it; what it says."""
+    def said():
+        page = daemon.page("/readyz")
+        return page.text if page.status_code == 503 and words in page.text else None
+    return wait_for(said, why=lambda: f"{words}: {daemon.page('/readyz').text}\n{daemon.log()}")
+
+
+def until_ready(one, daemon, poke=lambda: None):
+    """Grants whatever is named, until nothing is missing; returns what was granted."""
+    granted, lines = [], []
+
+    def ready():
+        page = daemon.page("/readyz")
+        line = page.status_code != 200 and LINE.search(page.text)
+        if line and line[0] not in lines:
+            lines.append(line[0])
+            granted.append(grant(one, page.text))
+        poke()
+        time.sleep(0.1)
+        return page.status_code == 200
+    wait_for(ready, 90, why=lambda: f"{granted}\n{daemon.page('/readyz').text}\n{daemon.log()}")
+    return granted
+
+
+def test_each_right_taken_away_is_named_and_given_again_by_its_line(secured, receivers, tmp_path):
+    one, db, refused = secured("PLAIN_plain"), application(tmp_path), set()
+    events, own, groups = one.bridge.topic("events"), f"{one.bridge.name}-own.", f"{one.bridge.name}-"
+    receiver = receivers(lambda r: 400 if r["id"] in refused else 204)
+    one.bridge.configure(configuration(tmp_path, receiver.url), admin=f"127.0.0.1:{free_port()}")
+    count = itertools.count()
+    post_one = lambda: post(daemon, event(f"e{next(count)}"))     # noqa: E731
+
+    # At the start, with all rights but those of which it says more at the start than later.
+    one.allow_all()
+    for kind, name, pattern in (("topic", events, "literal"), ("topic", own, "prefixed")):
+        one.kafka.forbid(one.principal, kind, name, "create", pattern=pattern)
+    for operation in ("delete", "describeconfigs"):
+        one.kafka.forbid(one.principal, "topic", own, operation, pattern="prefixed")
+    daemon = one.start(ready=False)
+    until_said(daemon, f"topic {events}: Kafka denies access: it does not exist, and user alice may not create it; to allow it: kafka-acls.sh")
+    assert until_ready(one, daemon) == [("topic", events, ["Create"]), ("topic", own, ["Create"])]
+    daemon.stop()
+    daemon = one.start().watching()
+    wait_for(lambda: "whether the state topic is compacted is not known" in daemon.log(), why=daemon.log)
+    assert grant(one, next(x for x in daemon.log().splitlines() if "whether the state topic" in x)) == ("topic", own, ["DescribeConfigs"])
+
+    # What can be done without is a warning.
+    refused.add("bad")
+    post_ok(daemon, event("bad"))
+    wait_for(lambda: '"id":"bad"' in one.command("dead", "list", "--json"), why=daemon.log)
+    refused.clear()
+    one.command("dead", "redrive", "--all")
+    wait_for(lambda: "may not delete what is finished from topic" in daemon.log(), why=daemon.log)
+    warned = next(x for x in daemon.log().splitlines() if "may not delete what is finished" in x)
+    assert "level=warn" in warned and grant(one, warned) == ("topic", own, ["Delete"])
+    assert daemon.page("/readyz").status_code == 200
+
+    # While it runs.
+    one.kafka.forbid(one.principal, "topic", events, "write", pattern="literal")
+    wait_for(lambda: post_one().status_code == 503, why=daemon.log)
+    until_said(daemon, f"user alice may not write to topic {events}; to allow it")
+    assert until_ready(one, daemon, post_one) == [("topic", events, ["Write"])]
+    one.kafka.forbid(one.principal, "topic", events, "read", pattern="literal")
+    until_said(daemon, f"user alice may not read topic {events}; to allow it")
+    assert until_ready(one, daemon, post_one) == [("topic", events, ["Read"])]
+    one.kafka.forbid(one.principal, "group", groups, "read", pattern="prefixed")
+    until_said(daemon, f"user alice may not read in group {groups}")
+    assert until_ready(one, daemon) == [("group", groups, ["Read"])]
+    one.kafka.forbid(one.principal, "topic", own, "write", pattern="prefixed")
+    refused.add("worse")
+    post_ok(daemon, event("worse"))
+    said = until_said(daemon, f"user alice may not write to topic {own}")
+    assert grant(one, said) == ("topic", own, ["Write"])
+    one.kafka.forbid(one.principal, "topic", own, "read", pattern="prefixed")
+    said = until_said(daemon, f"user alice may not read topic {own}")
+    assert grant(one, said) == ("topic", own, ["Read"])
+
+    # Nothing was lost: what was acknowledged is delivered or dead.
+    wait_for(lambda: '"id":"worse"' in one.command("dead", "list", "--json"), why=daemon.log)
+    stored = daemon.metric("aqueduct_broker_stored_total")
+    assert stored and not [word for word in words_of_secrets() if word in daemon.log()]
+
+
+def test_doctor_names_what_is_missing_and_the_line_that_grants_it(secured, secure_kafka, tmp_path):
+    one = secured("PLAIN_plain")
+    application(tmp_path)
+    one.bridge.configure(configuration(tmp_path, "http://127.0.0.1:9/"))
+    events, group = one.bridge.topic("events"), f"{one.bridge.name}-crm"
+
+    def finding():
+        (found,) = [f for f in json.loads(one.command("doctor", "--json", code=1))["findings"] if (f["object"], f["what"]) == ("broker", events)]
+        return found
+    assert finding() == {"object": "broker", "what": events, "finding": "broken", "how": "Kafka denies access: user alice may neither create nor describe it",
+                         "todo": f"kafka-acls.sh --bootstrap-server {one.bridge.kafka.servers} --add --allow-principal User:alice --operation Create --operation Describe --topic {events}"}
+    grant(one, finding()["todo"])
+    assert (finding()["finding"], finding()["how"]) == ("ok", "is not there yet; the start makes it")
+    secure_kafka.create(events, 1)
+    assert finding()["how"].endswith(f"Kafka denies access: user alice may not read in group {group}")
+    grant(one, finding()["todo"])
+    assert finding()["how"] == f"1 partition, read by group {group}"
+
+
+# ---- connections ----
+
+@pytest.mark.parametrize("listener, change, how, todo", [
+    ("sasl_tls", lambda b: b["sasl"].update(password="not-the-password"), "refuses the login: SASL authentication error: Authentication failed: Invalid username or password", "broker.sasl"),
+    ("elsewhere", lambda b: b.pop("sasl"), "its certificate (CN=elsewhere.example) is for another host", "broker.tls"),
+    ("mtls", lambda b: b.pop("sasl"), "it wants a certificate of ours: tls.cert_file", "broker.tls"),
+    ("sasl", lambda b: b.clear(), "that port may want a login: say sasl", "broker.sasl"),
+], ids=["password", "host", "certificate", "no_login"])
+def test_doctor_says_why_there_is_no_connection(secured, secure_kafka, tmp_path, listener, change, how, todo):
+    one = secured("PLAIN")
+    login = json.loads("{" + one.bridge.broker_more[2:] + "}")
+    change(login)
+    one.bridge.broker_more = ", " + json.dumps(login)[1:-1] if login else ""
+    one.bridge.kafka.servers = secure_kafka.at(listener)
+    application(tmp_path)
+    one.bridge.configure(configuration(tmp_path, "http://127.0.0.1:9/"))
+    said = one.command("doctor", "--json", code=1)
+    (found,) = [f for f in json.loads(said)["findings"] if f["object"] == "broker"]
+    assert found["finding"] == "broken" and how in found["how"] and todo in found["todo"]
+    assert "not-the-password" not in said
+
+
+SASL = "sasl: {mechanism: PLAIN, username: bridge, password: a-password}"
+
+
+@pytest.mark.parametrize("section, code, said", [
+    ("sasl: {mechanism: PLAIN, username: bridge}", 1, "broker.sasl.password: is missing, mechanism PLAIN needs it"),
+    ("sasl: {username: bridge, password: a-password}", 1, "broker.sasl.mechanism: is missing: PLAIN, SCRAM-SHA-256"),
+    ("sasl: {mechanism: PLAIN, username: bridge, password: a-password, scope: x}", 1, "broker.sasl.scope: is of no use with mechanism PLAIN"),
+    ("sasl: {mechanism: OAUTHBEARER, client_id: a, client_secret: b}", 1, "broker.sasl.token_url: is missing"),
+    ("sasl: {mechanism: OAUTHBEARER, token_url: nowhere, client_id: a, client_secret: b}", 1, "broker.sasl.token_url: is no URL"),
+    ("sasl: {mechanism: OAUTHBEARER, token: a, username: b}", 1, "broker.sasl.username: is of no use with mechanism OAUTHBEARER"),
+    (SASL + ", properties: {security.protocol: sasl_ssl}", 1, "broker.properties.security.protocol: broker.sasl says how to log in"),
+    ("tls: {enabled: true}, properties: {ssl.ca.location: x.pem}", 1, "broker.properties.ssl.ca.location: broker.tls says it"),
+    ("tls: {ca_file: not-there.pem}", 1, "broker.tls.ca_file: not-there.pem cannot be read as PEM certificates"),
+    ("tls: {key_file: key.pem}", 1, "broker.tls.key_file: is of use with cert_file only"),
+    ("tls: {cert_file: cert.pem, key_file: open.pem}", 1, "broker.tls.key_file: "),
+    (SASL, 0, "PLAIN without TLS shows the password to everybody on the way: say tls"),
+    ("tls: {enabled: true}, sasl: {mechanism: OAUTHBEARER, token_url: 'http://login.example.com/', client_id: a, client_secret: b}", 0, "begins with http://"),
+    ("tls: {enabled: true}, " + SASL, 0, ""),
+])
+def test_check_says_what_is_wrong_with_a_login(aqueduct, tmp_path, section, code, said):
+    written(tmp_path / "key.pem", "no key")
+    (tmp_path / "open.pem").write_text("a key that all can read")
+    (tmp_path / "open.pem").chmod(0o644)
+    (tmp_path / "bridge.yaml").write_text(f"broker: {{type: kafka, servers: 'kafka-1:9093', {section}}}\n" + HTTP_SOURCE.replace("$EVENTS", "events") + "sinks:\n"
+                                          + webhook_sink("crm", "https://crm.example.com/").replace("$EVENTS", "events") + f"  failed: {{type: dead_letter, path: {tmp_path}/dead.db}}\n")
+    done = subprocess.run([aqueduct, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and said in done.stdout + done.stderr, done.stdout + done.stderr
+    assert "a-password" not in done.stdout + done.stderr
+    assert ("warning" in done.stdout + done.stderr) is (code == 0 and said != "")
