@@ -169,7 +169,7 @@ def test_help_fits_a_terminal(run):
     named = set(re.split(r"[\s,:]+", text.split("\nMore: ")[1]))
     of = {place: {file.stem for file in (ROOT / "schemas" / place).glob("*.yaml")} for place in ("presets", "inbound", "receivers")}
     assert named >= of["presets"] | of["inbound"] | of["receivers"] | {"template"}
-    assert "status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting|listeners [--limit N]] [--event ID [--since TIME]] Say of each source" in " ".join(text.split())
+    assert "status [-c FILE]... [--json] [--sink NAME] [--list pending|waiting|listeners [--limit N]] [--event ID [--since TIME]] [--ready] Say of each source" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("args, said", [
