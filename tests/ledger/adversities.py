@@ -3,12 +3,13 @@
 
 Each takes the run, waits until the cluster is whole again and the daemon has stored an event, and says nothing or raises Failure."""
 import contextlib
+import http.client
 import time
 
 TOPICS = {"hooks.in": 3, "app.events": 2}       # and their partitions, at first
 MINUTE = 60
 MOST_PARTITIONS = 12
-UNREADY = 15                    # seconds within which /readyz tells that nothing can be stored,
+UNREADY = 20                    # seconds within which /readyz tells that nothing can be stored,
 STORES_AGAIN = 60               # and after which everything is as before, by itself
 SESSION = 2                     # seconds of the daemon's sessions: after a cluster's trouble its members may join their groups once more
 
@@ -38,13 +39,27 @@ def stores_again(run):
         run.live(0.05)
 
 
-def stores_nothing(run):
-    """Nothing is acknowledged, senders are told so, and so is who asks whether the daemon is ready. Returns when all of it was seen."""
+def readyz(run):
+    """What it says when it is not ready; "" when it is."""
+    connection = http.client.HTTPConnection("127.0.0.1", run.daemon.admin, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return "" if answer.status == 200 else answer.read().decode()
+    except OSError as problem:
+        return str(problem)
+    finally:
+        connection.close()
+
+
+def stores_nothing(run, because=""):
+    """Nothing is acknowledged, senders are told so, and so is who asks whether the daemon is ready, and why it is not. Returns when all of it
+    was seen."""
     run.live(1.5)               # for answers that were on their way
     before, refused, end = run.books.figures()["acknowledged"], sum(s.unavailable for s in run.senders), time.monotonic() + UNREADY
-    while run.daemon.is_ready() or sum(s.unavailable for s in run.senders) == refused:
+    while not (why := readyz(run)) or because not in why or sum(s.unavailable for s in run.senders) == refused:
         if time.monotonic() > end:
-            raise Failure(f"{UNREADY} s without replicas enough: ready {run.daemon.is_ready()}, answers 503 {sum(s.unavailable for s in run.senders) - refused}")
+            raise Failure(f"{UNREADY} s without replicas enough: /readyz says \"{why}\", answers 503 {sum(s.unavailable for s in run.senders) - refused}")
         run.live(0.1)
     run.live(2)
     if run.books.figures()["acknowledged"] != before:
@@ -106,7 +121,7 @@ def insync(run, moment, draw):
             run.kafka.configure(topic, min_insync_replicas=len(run.kafka.nodes))
         node = draw.choice(list(run.kafka.nodes.values()))
         node.kill()
-        stores_nothing(run)
+        stores_nothing(run, "replicas in sync")
         node.start()
         for topic in TOPICS:
             run.kafka.configure(topic, min_insync_replicas=None)
