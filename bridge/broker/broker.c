@@ -13,7 +13,8 @@ METRIC_COUNTER(
     aqueduct_broker_positions_cut_total,
     "Positions stored without the farthest of what was finished beyond them, for lack of room: a crash repeats it.",
     NULL);
-METRIC_COUNTER(aqueduct_records_lost_total, "Records that retention took before a consumer had read them.", NULL);
+METRIC_COUNTER(aqueduct_records_lost_total,
+               "Records that retention or compaction took before a consumer had read them.", NULL);
 
 void broker_declare(struct broker *b, const struct topic_config *topic)
 {

@@ -62,6 +62,7 @@ broker.heartbeat.interval.ms=300
 controller.quorum.fetch.timeout.ms=1000
 controller.quorum.election.timeout.ms=500
 log.cleaner.dedupe.buffer.size=8388608
+log.cleaner.backoff.ms=1000
 """
 
 

@@ -196,7 +196,7 @@ static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_as
         int64_t lost = low - stood - ranges_within(&assigned->restored, stood, low);
         LOG(ERROR, "records were removed before they were read", LOG_C("group", group),
             LOG_C("topic", assigned->which.topic), LOG_INT("partition", assigned->which.partition),
-            LOG_INT("position", stood), LOG_INT("lost", lost));
+            LOG_INT("from", stood), LOG_INT("to", low - 1), LOG_INT("lost", lost));
         metric_add(c->b->lost, lost);
     }
     return stood >= low ? stood : low;
@@ -301,6 +301,8 @@ static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partit
     p->offset = stands < 0 ? p->offset : stands;
     bool asks = p->offset < 0 || assigned->restored.count;
     bool knows = asks && assignment_ends(c, p->topic, p->partition, &low, &high, NULL);
+    if (knows && !assigned->has_committed)
+        assigned->owed = high;
     if (knows && p->offset < 0)
         assigned->wanted = p->offset = assignment_without(c, assigned, low);
     else if (knows)

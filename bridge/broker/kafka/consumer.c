@@ -465,6 +465,23 @@ static bool consumer_may_take(struct kafka_consumer *c, const struct kafka_assig
     return !consumer_in_trouble(assigned) && !assigned->sought && !atomic_load(&c->doubt);
 }
 
+/* Compaction leaves holes: what is gone between the last record and this one is counted, and said now and then. */
+static void consumer_mind_hole(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t next, int64_t offset)
+{
+    enum { SAY_MS = 10000 };
+    int64_t from = next > assigned->owed ? next : assigned->owed, now = clock_mono_ms();
+    int64_t lost = next < 0 || offset <= from ? 0 : offset - from - ranges_within(&assigned->restored, from, offset);
+    if (lost <= 0 || !c->group || !kafka_topic_compacts(c->b, assigned->which.topic))
+        return;
+    metric_add(c->b->lost, lost);
+    if (assigned->gap_ms && now - assigned->gap_ms < SAY_MS)
+        return;
+    assigned->gap_ms = now;
+    LOG(ERROR, "records were compacted away before they were read", LOG_C("group", c->group),
+        LOG_C("topic", assigned->which.topic), LOG_INT("partition", assigned->which.partition), LOG_INT("from", from),
+        LOG_INT("to", offset - 1), LOG_INT("lost", lost));
+}
+
 /* Takes what is there; -1 - n with *e when this partition is in trouble after n records. */
 static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assigned, struct record **out, size_t room,
                          struct err *e)
@@ -473,11 +490,13 @@ static int consumer_take(struct kafka_consumer *c, struct kafka_assigned *assign
     bool fine = true;
     for (rd_kafka_message_t *m; fine && consumer_may_take(c, assigned) && (size_t)n < room
                                 && (m = rd_kafka_consume_queue(assigned->queue, 0));) {
+        int64_t before = assigned->next;
         if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             kafka_position_end(c, assigned, m->offset);
         } else if (m->err) {
             fine = consumer_trouble(c, assigned, m, e);
         } else if (!atomic_load(&c->doubt) && kafka_doubt_is_new(assigned, m)) {
+            consumer_mind_hole(c, assigned, before, m->offset);
             if (ranges_skip(&assigned->restored, m->offset) == m->offset)
                 out[n++] = kafka_record(m);
             kafka_access_granted(c->b, KAFKA_READ, assigned->which.topic);

@@ -346,6 +346,7 @@ void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kaf
     const char *policy = ev ? making_setting(ev, "cleanup.policy") : NULL;
     const char *type = ev ? making_setting(ev, "message.timestamp.type") : NULL;
     topic->keeps_ms = KAFKA_KEEPS_UNTOLD;
+    topic->compacts = policy && strstr(policy, "compact");
     if (policy) {
         const char *const limits[] = { "message.timestamp.before.max.ms", "message.timestamp.difference.max.ms" };
         int64_t kept = strstr(policy, "delete") ? making_time(ev, "retention.ms") : INT64_MAX;

@@ -124,6 +124,7 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     topic->state = count == 0 ? TOPIC_FAILED : same ? TOPIC_THERE : TOPIC_WANTED;
     topic->partitions = count > 0 ? count : topic->partitions;
     topic->keeps_ms = asked->keeps_ms;
+    topic->compacts = asked->compacts;
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
     memcpy(topic->why, asked->why, sizeof topic->why);
     if (topic->like && same && count > 0 && count < topic->config.partitions)
@@ -186,6 +187,7 @@ static void topics_keeper_ask_settings(struct kafka *b)
         kafka_making_keeps(b, client, &asked);
         pthread_mutex_lock(&b->topics_lock);
         topics_find(b, str_of(name))->keeps_ms = asked.keeps_ms;
+        topics_find(b, str_of(name))->compacts = asked.compacts;
         pthread_mutex_unlock(&b->topics_lock);
     }
     kafka_client_give(client);
@@ -449,6 +451,15 @@ void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t r
                  " replicas in sync, and the topic may want more (min.insync.replicas)",
                  topic->thin, topic->in_sync, topic->replicas);
     pthread_mutex_unlock(&b->topics_lock);
+}
+
+bool kafka_topic_compacts(struct kafka *b, const char *name)
+{
+    pthread_mutex_lock(&b->topics_lock);
+    struct kafka_topic *topic = topics_find(b, str_of(name));
+    bool compacts = topic && topic->compacts;
+    pthread_mutex_unlock(&b->topics_lock);
+    return compacts;
 }
 
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group)
