@@ -178,6 +178,25 @@ def test_the_whole_job_with_the_rights_of_the_guide_and_no_others(secured, recei
     assert not [word for word in words_of_secrets() if word in log]
 
 
+# ---- secrets that change ----
+
+def test_tokens_are_renewed_with_the_secret_as_it_is_by_then(secured, receivers, tokens, tmp_path, monkeypatch):
+    one, receiver = secured("OAUTHBEARER"), receivers()
+    one.allow_all()
+    monkeypatch.setattr(tokens, "seconds", 12)
+    application(tmp_path)
+    one.bridge.configure(configuration(tmp_path, receiver.url), admin=f"127.0.0.1:{free_port()}")
+    daemon = one.start()
+    asked = len(tokens.asked)
+    monkeypatch.setattr(tokens, "secret", "another secret of the client")
+    written(tmp_path / "client", tokens.secret)
+    wait_for(lambda: len(tokens.asked) > asked + 1, why=daemon.log)
+    post_ok(daemon, event("later"))
+    wait_for(lambda: "later" in {r["id"] for r in receiver.good()}, why=daemon.log)
+    daemon.stop()
+    assert tokens.secret not in daemon.log() and tokens.asked[-1] == {"grant_type": "client_credentials", "scope": "kafka"}
+
+
 # ---- rights ----
 
 LINE = re.compile(r"kafka-acls\.sh --bootstrap-server \S+ --add [^\"\n]*")
