@@ -7,6 +7,12 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
 
+METRIC_GAUGE(aqueduct_sink_lag_records,
+             "Records of its topics that the sink has not finished, as it saw their ends last.", "sink");
+METRIC_GAUGE(aqueduct_sink_oldest_timestamp_seconds,
+             "When the oldest event was stored that the sink has in memory and has not finished; 0: it has none.",
+             "sink");
+
 enum { ACCOUNT_LISTENERS_BYTES = 32 << 20 };
 
 struct account {
@@ -251,9 +257,32 @@ static json_t *account_events(const struct delivery *d, const struct account_que
 
 /* ---- the account ---- */
 
-/* Keeps the counters of all destinations for the page. */
+static void account_add_lag(void *ctx, const struct standing *s)
+{
+    int64_t *lag = ctx, pending = standing_pending(s);
+    *lag += pending > 0 ? pending : 0;
+}
+
+/* How far the sink is behind; what several threads of it have is the first one's. */
+static void account_measure(const struct delivery *d)
+{
+    int64_t lag = 0, oldest_ms = 0;
+    if (d->s->ops->broadcast || d->first)
+        return;
+    consumer_standing(d->consumer, account_add_lag, &lag);
+    for (size_t i = 0; i < d->entry_cap; i++) {
+        const struct entry *en = d->entries[i];
+        int64_t since = en->state == ENTRY_FREE ? 0 : en->of->record->timestamp_ms;
+        oldest_ms = since && (!oldest_ms || since < oldest_ms) ? since : oldest_ms;
+    }
+    metric_set(metric_get(&aqueduct_sink_lag_records, LABELS(d->s->id)), lag);
+    metric_set(metric_get(&aqueduct_sink_oldest_timestamp_seconds, LABELS(d->s->id)), oldest_ms / 1000);
+}
+
+/* Keeps the counters of all destinations for the page, and says how far the sink is. */
 static char *account_keep_all(const struct delivery *d)
 {
+    account_measure(d);
     account_keep(&d->self);
     for (size_t i = 0; i < d->destination_count; i++)
         account_keep(d->destinations[i]);

@@ -66,6 +66,18 @@ def test_counters_reconcile_after_mixed_traffic(bridge, receivers):
     daemon.stop()
 
 
+@pytest.mark.threads
+def test_metrics_say_how_far_a_sink_is_behind(bridge, receivers):
+    receiver = receivers(lambda r: 503)
+    daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("held", receiver.url, "paused: true") + webhook_sink("tries", receiver.url, "retry: [5m]\nretry_memory: 10m"))
+    before = int(time.time())
+    post_ok(daemon, *(event(f"event-behind-{i}") for i in range(3)))
+    wait_for(lambda: daemon.metric("aqueduct_sink_lag_records", sink="held") == 3 == daemon.metric("aqueduct_sink_lag_records", sink="tries"),
+             why=lambda: daemon.page("/metrics").text)
+    assert before <= daemon.metric("aqueduct_sink_oldest_timestamp_seconds", sink="tries") <= time.time() + 1
+    daemon.stop()
+
+
 def test_the_metrics_page_is_proper(bridge, receiver):
     daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
     post_ok(daemon, event("one"), event("two"))
