@@ -100,3 +100,9 @@ def fresh():
     yield make
     for folder in made:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def program(release):
+    """The program of the release, as it was linked."""
+    return release.parent / "aqueduct"
