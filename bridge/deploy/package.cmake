@@ -36,8 +36,8 @@ if(NOT CMAKE_CROSSCOMPILING)
     say(zsh/\${zsh}/_aqueduct completion zsh)
     say(fish/vendor_completions.d/aqueduct.fish completion fish)
     execute_process(COMMAND gzip -9nf [[${made}/man/man1/aqueduct.1]] COMMAND_ERROR_IS_FATAL ANY)
-    execute_process(COMMAND \${CMAKE_COMMAND} -D PROGRAM=\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/bin/aqueduct -D VERSION=${PROJECT_VERSION}
-      \"-DARCHIVES=${AQUEDUCT_ARCHIVES}\" -D OUT=${made}/doc/aqueduct/sbom.cdx.json -P [[${PROJECT_SOURCE_DIR}/bridge/deploy/sbom.cmake]] COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(COMMAND \${CMAKE_COMMAND} \"-DPROGRAM=\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/bin/aqueduct\" -D VERSION=${PROJECT_VERSION}
+      \"-DARCHIVES=${AQUEDUCT_ARCHIVES}\" \"-DOUT=${made}/doc/aqueduct/sbom.cdx.json\" -P [[${PROJECT_SOURCE_DIR}/bridge/deploy/sbom.cmake]] COMMAND_ERROR_IS_FATAL ANY)
     set(PREFIX \${CMAKE_INSTALL_PREFIX})
     configure_file([[${PROJECT_SOURCE_DIR}/bridge/deploy/aqueduct.service.in]] [[${made}/aqueduct.service]] @ONLY)")
   install(DIRECTORY ${made}/man ${made}/bash-completion ${made}/zsh ${made}/fish ${made}/doc DESTINATION share)
