@@ -15,11 +15,23 @@ struct topics {
     bool declaring; /* they are only named, not waited for */
 };
 
+/* Of a topic whose records have one. */
+static enum record_schema topics_schema(const struct config *c, const char *name)
+{
+    const struct route_config *routes = c->routes.at;
+    for (size_t i = 0; i < c->routes.count; i++)
+        if (strcmp(routes[i].topic, name) == 0 && routes[i].encoding >= ENCODING_AVRO)
+            return routes[i].encoding == ENCODING_AVRO ? SCHEMA_AVRO : SCHEMA_JSON;
+    return SCHEMA_NONE;
+}
+
 static bool topics_ask_for(struct topics *t, const struct topic_config *topic, struct err *e)
 {
+    struct topic_config asked = *topic;
+    asked.schema = topics_schema(t->config, topic->name);
     if (!t->declaring)
-        return broker_topic(t->broker, topic, e);
-    broker_declare(t->broker, topic);
+        return broker_topic(t->broker, &asked, e);
+    broker_declare(t->broker, &asked);
     return true;
 }
 

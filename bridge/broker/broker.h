@@ -43,6 +43,17 @@ struct broker_sasl { /* kafka: `sasl:` */
     struct secret token; /* OAUTHBEARER: a token that somebody else renews, instead */
 };
 
+enum registry_subject { REGISTRY_TOPIC, REGISTRY_RECORD, REGISTRY_TOPIC_RECORD };
+
+struct registry_config { /* kafka: the schema registry */
+    char *url;           /* NULL: none */
+    enum registry_subject subject;
+    bool registers; /* registers the schema where it is missing; else it only looks it up */
+    char *username;
+    struct secret password, token;
+    char *ca_file; /* NULL: the system's */
+};
+
 struct broker_config { /* the `broker:` section; rows in broker_options */
     enum broker_type type;
     char *path;            /* local: folder of the log, or ":memory:" (gone at exit: for tests) */
@@ -58,7 +69,8 @@ struct broker_config { /* the `broker:` section; rows in broker_options */
     char *group_prefix;           /* of consumer groups: aqueduct. */
     char *instance;        /* kafka: name of this daemon for static membership; "auto": the machine's; empty: none */
     struct bytes prefetch; /* kafka: what all consumers together read ahead */
-    int64_t readers;       /* how many they will be: the configuration's sinks, and the waiter; 0: unknown */
+    struct registry_config registry;
+    int64_t readers;                 /* how many they will be: the configuration's sinks, and the waiter; 0: unknown */
     struct duration session_timeout; /* kafka: a dead daemon's partitions move after this */
 };
 extern const struct option broker_options[];
@@ -83,6 +95,7 @@ struct topic_config { /* an entry of `topics:` */
     /* A topic between the bridge and itself: what this consumer group has finished goes (local: at once; kafka: within
      * minutes, if we may delete records there). NULL: only the limits above count. */
     const char *consumed_by;
+    enum record_schema schema; /* kafka: one that its records will have, so that it is asked for at once */
     /* kafka: it has at least as many partitions as this topic, and gets more when that does. NULL: it goes with none. */
     const char *like;
 };

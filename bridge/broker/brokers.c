@@ -60,6 +60,26 @@ static const struct option brokers_sasl_options[] = {
     { 0 },
 };
 
+static const struct option_value registry_subjects[] = {
+    { REGISTRY_TOPIC, "topic" }, { REGISTRY_RECORD, "record" }, { REGISTRY_TOPIC_RECORD, "topic-record" }, { 0 }
+};
+
+static const struct option registry_options[] = {
+    OPTION(struct registry_config, url, .doc = "Address of the registry (Confluent's API), https:// or http://."),
+    OPTION(
+        struct registry_config, subject, .fallback = "topic", .values = registry_subjects,
+        .doc =
+            "The subject under which a schema stands. topic: <topic>-value. record: the schema's name, io.cloudevents.CloudEvent or io.cloudevents.JsonCloudEvent. topic-record: <topic>-<name>."),
+    OPTION(struct registry_config, registers, .fallback = "true",
+           .doc = "Registers the schema where the subject does not have it; false: it has to be there."),
+    OPTION(struct registry_config, username, .doc = "Logs in with this name and the password."),
+    OPTION(struct registry_config, password, .doc = "The password."),
+    OPTION(struct registry_config, token, .doc = "Or a bearer token."),
+    OPTION(struct registry_config, ca_file,
+           .doc = "PEM file of the authorities that the registry's certificate may be of; without it the system's."),
+    { 0 },
+};
+
 const struct option broker_options[] = {
     OPTION(struct broker_config, type, .fallback = "local", .values = brokers_types,
            .doc = "Where topics live: `local`, an embedded durable log, or `kafka`, a cluster."),
@@ -89,6 +109,8 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, prefetch, .fallback = "64MiB", .min = 1 << 20,
            .doc = "kafka: memory for records read ahead, divided among all sinks and their partitions; `queued.*` and "
                   "`fetch.*` among the properties overrule it."),
+    OPTION_GROUP(struct broker_config, registry, registry_options,
+                 .doc = "kafka: the schema registry, for routes with `encoding: avro` or `json-schema`."),
     OPTION(struct broker_config, session_timeout, .fallback = "6s", .min = 1000, .max = 300000,
            .doc = "kafka: after this long without a sign of life a daemon's partitions move to another."),
     { 0 },

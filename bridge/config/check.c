@@ -139,6 +139,15 @@ static void check_key(const struct check *k, const struct node *n, const char *k
                    SHOWN(str_of(key)));
 }
 
+static void check_registry(const struct check *k, const struct node *n, const struct where *at)
+{
+    const char *url = k->c->broker.registry.url;
+    if (!broker_facts(&k->c->broker).is_shared)
+        problem_at(k->out, n, at, "is for broker.type kafka: the local log has no schema registry");
+    else if (!url || !*url)
+        problem_at(k->out, n, at, "needs a schema registry: set broker.registry.url");
+}
+
 static void check_routes(const struct check *k)
 {
     const struct node *section = node_get(k->root, "routes");
@@ -152,6 +161,8 @@ static void check_routes(const struct check *k)
         check_topic(k, node_get(n, "topic"), routes[i].topic, &(struct where){ &at, STR("topic"), 0 });
         if (routes[i].key)
             check_key(k, node_get(n, "key"), routes[i].key, &(struct where){ &at, STR("key"), 0 });
+        if (routes[i].encoding >= ENCODING_AVRO)
+            check_registry(k, node_get(n, "encoding"), &(struct where){ &at, STR("encoding"), 0 });
         if (closed)
             problem_at(k->out, n, &at,
                        "is never reached: a route before it takes every event (`also: true` there lets them go on)");

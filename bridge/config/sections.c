@@ -15,6 +15,8 @@ static const struct option_value attempts_values[] = { { ATTEMPTS_FAILURES, "fai
                                                        { 0 } };
 static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binary" },
                                                        { ENCODING_STRUCTURED, "structured" },
+                                                       { ENCODING_AVRO, "avro" },
+                                                       { ENCODING_JSON_SCHEMA, "json-schema" },
                                                        { 0 } };
 static const struct option_value timestamp_values[] = { { TIMESTAMP_EVENT, "event" },
                                                         { TIMESTAMP_STORED, "stored" },
@@ -164,8 +166,10 @@ const struct option route_options[] = {
     OPTION(struct route_config, topic, .required = true, .doc = "The topic that the events go to."),
     OPTION(struct route_config, key,
            .doc = "The attribute whose value becomes the record key. Without it: partitionkey, else the subject."),
-    OPTION(struct route_config, encoding, .fallback = "binary", .values = encoding_values,
-           .doc = "binary: attributes as ce_ headers and the data untouched. structured: one JSON object."),
+    OPTION(
+        struct route_config, encoding, .fallback = "binary", .values = encoding_values,
+        .doc =
+            "binary: attributes as ce_ headers and the data untouched. structured: one JSON object. avro, json-schema: the same, by CloudEvents' schema in the schema registry (broker.registry), in Confluent's wire format."),
     OPTION(
         struct route_config, timestamp, .fallback = "event", .values = timestamp_values,
         .doc =

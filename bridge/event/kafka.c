@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The Kafka protocol binding 1.0 of events: records in binary mode (`ce_` headers, the data untouched) and structured
  * mode. */
+#include "bridge/event/avro.h"
 #include "bridge/event/draft.h"
 #include "bridge/event/trail.h"
 
@@ -65,12 +66,14 @@ static const struct event *kafka_decode(const struct record *r, struct record *f
 {
     if (record_header(r, version_header).at)
         return kafka_from_binary(r, from, e);
+    if (str_starts_nocase(record_header(r, content_type_header), STR("application/cloudevents+avro")))
+        return event_from_avro(r->value, e);
     switch (draft_mode(record_header(r, content_type_header), e)) {
-    case DRAFT_JSON: return event_from_json(r->value, e);
+    case DRAFT_JSON: return event_from_json(event_without_schema(r->value), e);
     case DRAFT_UNKNOWN: return NULL;
     case DRAFT_BINARY: break;
     }
-    err_set(e, "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json",
+    err_set(e, "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json or +avro",
             version_header);
     return NULL;
 }

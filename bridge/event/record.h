@@ -17,6 +17,8 @@ struct record_share {   /* beside a record on the way in; apart from it, so that
     _Atomic(struct record_view *) view; /* NULL: nobody decoded it yet, or it cannot be */
 };
 
+enum record_schema { SCHEMA_NONE, SCHEMA_AVRO, SCHEMA_JSON };
+
 struct record {
     struct str topic;
     int32_t partition;    /* -1 on the way out: chosen by the key's hash, or spread when there is no key */
@@ -25,6 +27,8 @@ struct record {
     int64_t
         event_ms; /* way out only: when what the event tells of happened, which others are to see as the record's time;
                          0: when it was stored. (kafka: as far as the topic takes it; the local log tells nobody.) */
+    enum record_schema
+        schema;        /* way out only: the value begins with the head of event/avro.h, which gets the schema's id */
     int64_t stored_ms; /* way in only: when it was stored by the broker's own clock, which need not be the wall's: what
                              "stored since" is compared with (broker.h: since_ms, offset_at) */
     struct str key;    /* absent: no key */

@@ -141,8 +141,8 @@ struct routed {
     struct record records[ROUTE_TARGETS];
     size_t count;
     struct header headers[ROUTED_HEADERS];
-    struct header json_headers[2];
-    struct buf structured;
+    struct header json_headers[2], avro_headers[2];
+    struct buf structured, avro; /* structured has the head of event/avro.h before it */
 };
 
 /* Makes the records of an emission, for the topics that its routes name; count 0: no route takes it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From an emission to the records that are published. */
 #include "bridge/intake/private.h"
+#include "bridge/event/avro.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/log.h"
 
@@ -10,6 +11,30 @@ static struct str routed_value(const struct event *ev, const struct route_config
     if (ev->data.at || route->empty_data == EMPTY_DATA_NULL)
         return ev->data;
     return route->empty_data == EMPTY_DATA_JSON ? STR("null") : STR("");
+}
+
+/* Not in binary mode: all of the event in the value. */
+static void routed_encode(const struct event *ev, enum route_encoding encoding, struct routed *out, struct record *r)
+{
+    if (encoding == ENCODING_AVRO) {
+        if (out->avro.n == 0)
+            event_to_avro(ev, &out->avro);
+        out->avro_headers[0] = (struct header){ STR("content-type"), STR("application/cloudevents+avro") };
+        r->schema = SCHEMA_AVRO;
+        r->value = buf_str(&out->avro);
+        r->headers = out->avro_headers;
+        return;
+    }
+    if (out->structured.n == 0) {
+        buf_add(&out->structured, (const char[SCHEMA_HEAD]){ 0 }, SCHEMA_HEAD);
+        event_to_json(ev, &out->structured);
+    }
+    out->json_headers[0] = (struct header){ STR("content-type"), STR("application/cloudevents+json; charset=UTF-8") };
+    r->schema = encoding == ENCODING_JSON_SCHEMA ? SCHEMA_JSON : SCHEMA_NONE;
+    r->value = buf_str(&out->structured);
+    if (r->schema == SCHEMA_NONE)
+        r->value = event_without_schema(r->value);
+    r->headers = out->json_headers;
 }
 
 void routed_make(const struct intake *in, const struct emission *em, struct routed *out)
@@ -22,6 +47,7 @@ void routed_make(const struct intake *in, const struct emission *em, struct rout
     if (!clock_parse(ev->time, &event_ms))
         event_ms = 0;
     out->structured = buf_new(8u * EVENT_DATA_BYTES);
+    out->avro = buf_new(2u * EVENT_DATA_BYTES);
     size_t headers = event_to_headers(ev, out->headers);
     if (em->scope.n)
         out->headers[headers++] = from;
@@ -36,13 +62,9 @@ void routed_make(const struct intake *in, const struct emission *em, struct rout
                                            .header_count = headers };
         if (targets[i].tombstone || targets[i].route->encoding == ENCODING_BINARY)
             continue;
-        if (out->structured.n == 0)
-            event_to_json(ev, &out->structured);
-        out->json_headers[0] = (struct header){ STR("content-type"),
-                                                STR("application/cloudevents+json; charset=UTF-8") };
-        out->json_headers[1] = from;
-        out->records[i].value = buf_str(&out->structured);
-        out->records[i].headers = out->json_headers;
+        routed_encode(ev, targets[i].route->encoding, out, &out->records[i]);
+        if (em->scope.n) /* behind the type of the content */
+            out->json_headers[1] = out->avro_headers[1] = from;
         out->records[i].header_count = em->scope.n ? 2 : 1;
     }
 }
@@ -51,6 +73,7 @@ void routed_dead_letter(const struct intake *in, const struct event *ev, char wh
                         const char *why, struct routed *out)
 {
     out->structured = buf_new(0);
+    out->avro = buf_new(0);
     clock_text(clock_wall_ms(), when);
     size_t n = event_to_headers(ev, out->headers);
     const struct header trail[] = {
@@ -72,6 +95,7 @@ void routed_dead_letter(const struct intake *in, const struct event *ev, char wh
 void routed_free(struct routed *r)
 {
     buf_free(&r->structured);
+    buf_free(&r->avro);
 }
 
 /* The broker's thread, or inside broker_publish. */

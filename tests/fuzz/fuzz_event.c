@@ -3,6 +3,7 @@
  *
  * The input's first line is json, batch, record or http. Of the last two, lines "name: value" up to an empty one are
  * headers. */
+#include "bridge/event/avro.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
@@ -51,6 +52,20 @@ static void check_record(const struct event *ev)
     event_unref(back);
 }
 
+static void check_avro(const struct event *ev)
+{
+    struct buf avro = buf_new(16 << 20);
+    struct err e = { "" };
+    event_to_avro(ev, &avro);
+    const struct event *back = event_from_avro(buf_str(&avro), &e);
+    struct event typed = *ev;
+    typed.datacontenttype = event_content_type(ev);
+    check_same(&typed, back);
+    CHECK(str_eq(ev->data, back->data) && back->integers == ev->integers && back->booleans == ev->booleans);
+    event_unref(back);
+    buf_free(&avro);
+}
+
 static void check_event(const struct event *ev, const struct err *e)
 {
     CHECK(!ev == (e->text[0] != '\0'));
@@ -58,6 +73,7 @@ static void check_event(const struct event *ev, const struct err *e)
         return;
     check_json(ev);
     check_record(ev);
+    check_avro(ev);
     event_unref(ev);
 }
 
@@ -81,6 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     str_cut(&rest, '\n', &kind);
     if (str_eq(kind, STR("json"))) {
         check_event(event_from_json(rest, &e), &e);
+    } else if (str_eq(kind, STR("avro"))) {
+        check_event(event_from_avro(rest, &e), &e);
     } else if (str_eq(kind, STR("batch"))) {
         const struct event *events[8];
         int count = event_from_json_batch(rest, events, 8, &e);

@@ -334,7 +334,14 @@ static enum claim_end claim_resolve(struct kafka_claim *c, const struct err *why
 static void claim_serve(struct kafka_claim *c, struct kafka_publication *p)
 {
     struct err why = { "" };
+    struct str topic;
     enum claim_end end = CLAIM_BROKEN;
+    if (!kafka_publication_name(p, &topic, &why)) { /* the source publishes it again */
+        claim_wait(c, CLAIM_AGAIN_MS);
+        kafka_publication_broken(p, "schema", why.text);
+        kafka_publication_finish(p);
+        return;
+    }
     if (!claim_is_lost(c, &why))
         end = claim_try(c, p, &why);
     if (end == CLAIM_BROKEN && !claim_is_lost(c, &why))

@@ -354,6 +354,8 @@ static bool conf_check_login(const struct broker_config *config, struct err *e)
 bool kafka_conf_check(const struct broker_config *config, struct err *e)
 {
     static const enum kafka_role roles[] = { KAFKA_PRODUCER, KAFKA_MEMBER };
+    if (!kafka_registry_check(&config->registry, e))
+        return false;
     if (!config->servers || !config->servers[0])
         return err_set(
             e, "broker.servers: type kafka needs the addresses of its servers (host:port, separated by commas)");

@@ -21,6 +21,7 @@ static void kafka_free(struct kafka *b)
     }
     free(b->topics);
     free(b->state_topic);
+    kafka_registry_free(b);
     kafka_instance_close(b);
     kafka_access_close(b);
     descriptors_reserve(-KAFKA_DESCRIPTORS);
@@ -71,6 +72,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
         kafka_free(b);
         return NULL;
     }
+    kafka_registry_start(b);
     kafka_topics_start(b);
     return &b->base;
 }
@@ -80,7 +82,8 @@ static bool kafka_ready(struct broker *base, struct err *why)
     struct kafka *b = (struct kafka *)base;
     if (atomic_load(&b->down))
         return kafka_access_down(b, why);
-    return !kafka_topic_failed(b, why) && kafka_access_ready(b, why) && kafka_storing_ready(b, why);
+    return !kafka_topic_failed(b, why) && kafka_access_ready(b, why) && kafka_registry_ready(b, why)
+           && kafka_storing_ready(b, why);
 }
 
 /* A fatal error of librdkafka ends a producer, not the broker: it gets another. */
@@ -96,6 +99,7 @@ static void kafka_close(struct broker *base)
     struct kafka *b = (struct kafka *)base;
     atomic_store(&b->stop, true);
     kafka_claims_end(b);
+    kafka_registry_stop(b);
     kafka_topics_stop(b);
     kafka_producer_stop(b);
     if (!atomic_load(&b->outlived)) {

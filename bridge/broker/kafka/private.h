@@ -13,6 +13,7 @@
  *   topics.c        the keeper: makes topics, knows their partitions, notices whether the cluster answers
  *   times.c         the time of a record: the event's, as far as its topic takes it; where what was stored at a time begins
  *   storing.c       publications without an outcome: does the cluster store?
+ *   registry.c      the ids of schemas
  *   publication.c   a publication, from its copy to its outcome
  *   send.c          what a publication hands to librdkafka, and what a report says
  *   claim.c         publications of one source as transactions, of whoever claimed it last
@@ -97,6 +98,8 @@ struct kafka {
     struct kafka_publication *wave, **wave_end; /* published, not sent yet */
     bool news;                                  /* the client wants to be polled */
     struct kafka_publication *outcasts;         /* to be sent alone; poller only */
+    struct kafka_publication *nameless;         /* the id of a schema of theirs is not known yet; poller only */
+    struct kafka_registry *registry;            /* NULL: there is none */
 
     pthread_mutex_t claims_lock; /* guards claims */
     struct kafka_claim *claims;
@@ -283,6 +286,8 @@ struct kafka_publication *kafka_publication_new(struct kafka *b, const struct pu
 bool kafka_publication_is_verdict(rd_kafka_resp_err_t code);
 /* A record of it was not taken: when it was sent, or by its report. The first failure becomes the outcome. Any thread. */
 void kafka_publication_refused(struct kafka_publication *p, struct str topic, rd_kafka_resp_err_t code);
+/* Puts the ids of their schemas into its records; false, with the topic and why, when one is not known yet. */
+bool kafka_publication_name(struct kafka_publication *p, struct str *topic, struct err *why);
 /* All of it was not taken, for that reason (of the metric, a literal), which is `why`. */
 void kafka_publication_broken(struct kafka_publication *p, const char *reason, const char *why);
 void kafka_publication_forgive(struct kafka_publication *p); /* all of it was taken, as it turns out */
@@ -386,6 +391,17 @@ int64_t kafka_time_of(struct kafka *b, const struct record *r, int64_t now_ms);
 typedef bool kafka_look_fn(void *ctx, int64_t offset, int64_t *found, int64_t *stored_ms);
 bool kafka_time_search(int64_t low, int64_t high, int64_t ms, kafka_look_fn *look, void *ctx, int64_t *out);
 
+/* ---- registry.c ---- */
+
+bool kafka_registry_check(const struct registry_config *c, struct err *e);
+void kafka_registry_start(struct kafka *b);
+void kafka_registry_stop(struct kafka *b);
+void kafka_registry_free(struct kafka *b);
+/* The id of the schema in the topic's subject; 0 with *why (may be NULL) while it is not known: it is asked for from then on,
+ * and the wave is woken when it is there. Any thread. */
+int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema schema, struct err *why);
+bool kafka_registry_ready(struct kafka *b, struct err *why); /* false: a schema that is wanted cannot be had */
+
 /* ---- send.c ---- */
 
 /* Keys of the state topic: the source's id, a NUL, what the record is, then the change's key. An intent is written
@@ -416,6 +432,7 @@ bool kafka_claim_ends(const struct kafka_claim *c); /* nobody waits for it any m
 /* ---- producer.c ---- */
 
 bool kafka_producer_start(struct kafka *b, struct err *e);
+void kafka_wave_wake(struct kafka *b);     /* the poller looks at what waits; any thread */
 void kafka_producer_stop(struct kafka *b); /* every open publication has its outcome afterwards */
 void kafka_publish(struct broker *base, const struct publication *p);
 bool kafka_flush(struct broker *base, struct duration limit);

@@ -19,6 +19,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
+enum { NAMELESS_MS = 30000 }; /* as message.timeout.ms */
 /* A wave is waited for before the next is sent, as long as that does not take long: librdkafka makes a request of each
  * partition and has five of them under way; while more are wanted its thread does not sleep, and looks at every partition
  * each time. */
@@ -134,15 +135,40 @@ static void producer_wave_join(struct kafka_publication *p)
     pthread_mutex_unlock(&b->wave_lock);
 }
 
-/* The client has something for rd_kafka_poll; librdkafka's threads. */
-static void producer_on_news(rd_kafka_t *rk, void *opaque)
+void kafka_wave_wake(struct kafka *b)
 {
-    struct kafka *b = opaque;
-    (void)rk;
     pthread_mutex_lock(&b->wave_lock);
     b->news = true;
     pthread_cond_signal(&b->wave_there);
     pthread_mutex_unlock(&b->wave_lock);
+}
+
+/* The client has something for rd_kafka_poll; librdkafka's threads. */
+static void producer_on_news(rd_kafka_t *rk, void *opaque)
+{
+    (void)rk;
+    kafka_wave_wake(opaque);
+}
+
+/* Sends each in order; those whose schemas have no id yet wait for it, as for a broker that is away. */
+static void producer_admit(struct kafka *b, struct kafka_publication *list, struct kafka_publication ***end)
+{
+    for (struct kafka_publication *p = list, *next; p; p = next) {
+        struct err why = { "" };
+        struct str topic;
+        next = p->next;
+        p->next = NULL;
+        if (kafka_publication_name(p, &topic, &why)) {
+            producer_stage_begin(p, p->stage);
+        } else if (atomic_load(&b->stop) || clock_mono_us() - p->began_us > (int64_t)NAMELESS_MS * 1000) {
+            err_prefix(&why, "topic %.*s", (int)topic.n, topic.at);
+            kafka_publication_broken(p, "schema", why.text);
+            kafka_publication_finish(p);
+        } else {
+            **end = p;
+            *end = &p->next;
+        }
+    }
 }
 
 /* Takes the wave, waiting for one or for news at most `wait_ms`, and sends it; on the poller. */
@@ -157,10 +183,10 @@ static void producer_wave_send(struct kafka *b, int64_t wait_ms)
     b->wave = NULL;
     b->wave_end = &b->wave;
     pthread_mutex_unlock(&b->wave_lock);
-    for (struct kafka_publication *next; wave; wave = next) {
-        next = wave->next;
-        producer_stage_begin(wave, wave->stage);
-    }
+    struct kafka_publication *earlier = b->nameless, **end = &b->nameless;
+    b->nameless = NULL;
+    producer_admit(b, earlier, &end);
+    producer_admit(b, wave, &end);
 }
 
 void kafka_publish(struct broker *base, const struct publication *p)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/event/avro.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crash.h"
 #include "bridge/lib/mem.h"
@@ -102,6 +103,23 @@ struct kafka_publication *kafka_publication_new(struct kafka *b, const struct pu
         publication_own_record(&room, &records[i]);
     made->records = records;
     return made;
+}
+
+bool kafka_publication_name(struct kafka_publication *p, struct str *topic, struct err *why)
+{
+    for (size_t i = 0; i < p->record_count; i++) {
+        const struct record *r = &p->records[i];
+        if (r->schema == SCHEMA_NONE || r->value.n < SCHEMA_HEAD)
+            continue;
+        uint32_t id = (uint32_t)kafka_registry_id(p->b, r->topic, r->schema, why);
+        *topic = r->topic;
+        if (id == 0)
+            return false;
+        unsigned char *head = (unsigned char *)(uintptr_t)r->value.at; /* of our own copy */
+        for (int k = 1; k < SCHEMA_HEAD; k++)
+            head[k] = (unsigned char)(id >> 8 * (SCHEMA_HEAD - 1 - k));
+    }
+    return true;
 }
 
 /* ---- its outcome ---- */

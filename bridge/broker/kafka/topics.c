@@ -376,6 +376,8 @@ static void topics_declare(struct kafka *b, const struct topic_config *config, b
 void kafka_topic_declare(struct broker *base, const struct topic_config *config)
 {
     struct kafka *b = (struct kafka *)base;
+    if (config->schema != SCHEMA_NONE)
+        kafka_registry_id(b, str_of(config->name), config->schema, NULL);
     pthread_mutex_lock(&b->topics_lock);
     topics_declare(b, config, true);
     pthread_mutex_unlock(&b->topics_lock); /* the keeper is woken by whoever waits */

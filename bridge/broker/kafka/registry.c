@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+/* The schema registry: one thread that asks it for the ids of the schemas that are wanted, until it has each; ids never
+ * change, so they are kept. Its API is Confluent's, which others speak as well. */
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "bridge/broker/kafka/private.h"
+#include "bridge/event/avro.h"
+#include "bridge/lib/buf.h"
+#include "bridge/lib/clock.h"
+#include "bridge/lib/jscan.h"
+#include "bridge/lib/log.h"
+#include "bridge/lib/mem.h"
+
+enum { ANSWER_BYTES = 64 << 10, REQUEST_MS = 10000, AGAIN_MS = 1000, AGAIN_MOST_MS = 10000, SAY_MS = 60000 };
+
+METRIC_COUNTER(aqueduct_registry_requests_total, "kafka: what became of questions to the schema registry.", "outcome");
+
+struct registry_entry {
+    char *topic;
+    enum record_schema schema;
+    int32_t id;       /* 0: not known yet */
+    int64_t retry_ms; /* not before */
+    int64_t wait_ms, said_ms;
+    struct err why; /* "": it was not asked yet */
+};
+
+struct kafka_registry {
+    struct kafka *b;
+    const struct registry_config *config;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards what follows; with wanted */
+    pthread_cond_t wanted;
+    struct registry_entry *entries;
+    size_t count;
+    struct buf answer; /* the thread's, as is curl */
+    CURL *curl;
+    struct curl_slist *headers;
+};
+
+/* ---- one question ---- */
+
+static size_t registry_on_answer(char *bytes, size_t size, size_t n, void *ctx)
+{
+    struct buf *out = ctx;
+    buf_add(out, bytes, size * n);
+    return out->failed ? 0 : size * n;
+}
+
+static int registry_on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    struct kafka_registry *r = ctx;
+    (void)a, (void)b, (void)c, (void)d;
+    return atomic_load(&r->b->stop);
+}
+
+/* The subject's name has characters that stand in a URL. */
+static void registry_subject(const struct kafka_registry *r, const struct registry_entry *entry, struct buf *out)
+{
+    const char *name = entry->schema == SCHEMA_AVRO ? "io.cloudevents.CloudEvent" : "io.cloudevents.JsonCloudEvent";
+    if (r->config->subject == REGISTRY_TOPIC)
+        buf_printf(out, "%s-value", entry->topic);
+    else if (r->config->subject == REGISTRY_RECORD)
+        buf_printf(out, "%s", name);
+    else
+        buf_printf(out, "%s-%s", entry->topic, name);
+}
+
+/* A member of the answer, a text without its quotes; absent when there is none. */
+static struct str registry_member(const struct kafka_registry *r, const char *name)
+{
+    struct jscan_member members[16];
+    int count = jscan_object(buf_str(&r->answer), members, 16, NULL);
+    for (int i = 0; i < count && i < 16; i++)
+        if (str_eq(members[i].name, str_of(name))) {
+            struct str raw = members[i].value.raw;
+            return members[i].value.type == JSCAN_STRING ? (struct str){ raw.at + 1, raw.n - 2 } : raw;
+        }
+    return STR_ABSENT;
+}
+
+/* What the answer means; the id, or 0 with *e. */
+static int32_t registry_judge(struct kafka_registry *r, long status, struct err *e)
+{
+    int64_t id;
+    struct str said = registry_member(r, "message");
+    int n = (int)(said.n < 160 ? said.n : 160);
+    if (status == 200 && str_to_i64(registry_member(r, "id"), &id) && id > 0 && id <= INT32_MAX)
+        return (int32_t)id;
+    if (status == 200)
+        err_set(e, "its answer has no id: it is no schema registry, or its address lacks a path");
+    else if (status == 401 || status == 403)
+        err_set(e, "it denies access (%ld): see broker.registry.username, password and token", status);
+    else if (status == 404 && !r->config->registers)
+        err_set(e, "it does not have the schema, and broker.registry.registers is off: %.*s", n,
+                said.at ? said.at : "");
+    else if (status == 409)
+        err_set(e, "the schema does not go with those that the subject has: %.*s", n, said.at ? said.at : "");
+    else
+        err_set(e, "status %ld: %.*s", status, n, said.at ? said.at : "");
+    return 0;
+}
+
+/* Registers the schema, or looks it up. */
+static int32_t registry_ask(struct kafka_registry *r, const struct registry_entry *entry, const char *subject,
+                            struct err *e)
+{
+    long status = 0;
+    char why[CURL_ERROR_SIZE] = "";
+    struct str base = str_of(r->config->url);
+    while (base.n && base.at[base.n - 1] == '/')
+        base.n--;
+    struct buf url = buf_new(4096), body = buf_new(16384);
+    buf_printf(&url, "%.*s/subjects/%s%s", STR_ARG(base), subject, r->config->registers ? "/versions" : "");
+    buf_printf(&body, "{%s\"schema\":", entry->schema == SCHEMA_JSON ? "\"schemaType\":\"JSON\"," : "");
+    jscan_add_string(&body, str_of(entry->schema == SCHEMA_AVRO ? event_avro_schema : event_json_schema));
+    buf_add_char(&body, '}');
+    buf_reset(&r->answer);
+    curl_easy_setopt(r->curl, CURLOPT_URL, buf_c(&url));
+    curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, body.at);
+    curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
+    curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, why);
+    CURLcode code = curl_easy_perform(r->curl);
+    curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    buf_free(&url);
+    buf_free(&body);
+    if (code == CURLE_OK)
+        return registry_judge(r, status, e);
+    err_set(e, "%s", *why ? why : curl_easy_strerror(code));
+    return 0;
+}
+
+/* ---- the thread ---- */
+
+/* With the lock held: the first that is due, or when the next one is. NULL: none is. */
+static struct registry_entry *registry_due(struct kafka_registry *r, int64_t *next_ms)
+{
+    int64_t now = clock_mono_ms();
+    *next_ms = now + REQUEST_MS;
+    for (size_t i = 0; i < r->count; i++) {
+        struct registry_entry *entry = &r->entries[i];
+        if (!entry->id && entry->retry_ms <= now)
+            return entry;
+        if (!entry->id && entry->retry_ms < *next_ms)
+            *next_ms = entry->retry_ms;
+    }
+    return NULL;
+}
+
+/* With the lock held. */
+static void registry_note(struct kafka_registry *r, struct registry_entry *entry, int32_t id, const char *subject,
+                          const struct err *why)
+{
+    int64_t now = clock_mono_ms();
+    metric_add(metric_get(&aqueduct_registry_requests_total, LABELS(id ? "known" : "failed")), 1);
+    if (id) {
+        LOG(INFO, "the schema registry has the schema", LOG_C("subject", subject), LOG_INT("id", id));
+    } else if (!entry->said_ms || now - entry->said_ms > SAY_MS) {
+        LOG(ERROR,
+            "the schema registry does not give the id of a schema: events wait, and are refused when that takes long",
+            LOG_C("subject", subject), LOG_C("reason", why->text));
+        entry->said_ms = now;
+    }
+    entry->id = id;
+    entry->why = *why;
+    entry->wait_ms = entry->wait_ms ? entry->wait_ms * 2 : AGAIN_MS;
+    entry->wait_ms = entry->wait_ms < AGAIN_MOST_MS ? entry->wait_ms : AGAIN_MOST_MS;
+    entry->retry_ms = now + entry->wait_ms;
+    pthread_mutex_unlock(&r->lock);
+    if (id)
+        kafka_wave_wake(r->b);
+    pthread_mutex_lock(&r->lock);
+}
+
+static void *registry_run(void *arg)
+{
+    struct kafka_registry *r = arg;
+    int64_t next_ms;
+    pthread_mutex_lock(&r->lock);
+    while (!atomic_load(&r->b->stop)) {
+        const struct registry_entry *due = registry_due(r, &next_ms);
+        if (!due) {
+            thread_wait(&r->wanted, &r->lock, thread_until((struct duration){ next_ms - clock_mono_ms() }));
+            continue;
+        }
+        struct registry_entry asked = *due; /* others may be added meanwhile; none goes */
+        size_t at = (size_t)(due - r->entries);
+        pthread_mutex_unlock(&r->lock);
+        struct err e = { "" };
+        struct buf subject = buf_new(1024);
+        registry_subject(r, &asked, &subject);
+        int32_t id = registry_ask(r, &asked, buf_c(&subject), &e);
+        pthread_mutex_lock(&r->lock);
+        if (!atomic_load(&r->b->stop))
+            registry_note(r, &r->entries[at], id, buf_c(&subject), &e);
+        buf_free(&subject);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* ---- what others ask ---- */
+
+int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema schema, struct err *why)
+{
+    struct kafka_registry *r = b->registry;
+    if (!r) {
+        err_set(why, "broker.registry.url is not set");
+        return 0;
+    }
+    pthread_mutex_lock(&r->lock);
+    size_t i = 0;
+    while (i < r->count && !(r->entries[i].schema == schema && str_eq(str_of(r->entries[i].topic), topic)))
+        i++;
+    if (i == r->count) {
+        r->entries = mem_grow(r->entries, r->count + 1, sizeof *r->entries);
+        r->entries[r->count++] = (struct registry_entry){ .topic = str_dup(topic), .schema = schema };
+        pthread_cond_signal(&r->wanted);
+    }
+    int32_t id = r->entries[i].id;
+    if (!id && why)
+        err_set(why, "the schema registry does not give an id: %s",
+                r->entries[i].why.text[0] ? r->entries[i].why.text : "it did not answer yet");
+    pthread_mutex_unlock(&r->lock);
+    return id;
+}
+
+bool kafka_registry_ready(struct kafka *b, struct err *why)
+{
+    struct kafka_registry *r = b->registry;
+    bool ready = true;
+    if (!r)
+        return true;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count && ready; i++)
+        if (!r->entries[i].id && r->entries[i].why.text[0])
+            ready = err_set(why, "schema registry, topic %s: %s", r->entries[i].topic, r->entries[i].why.text);
+    pthread_mutex_unlock(&r->lock);
+    return ready;
+}
+
+/* ---- start and end ---- */
+
+bool kafka_registry_check(const struct registry_config *c, struct err *e)
+{
+    bool has_url = c->url && *c->url, login = c->username && *c->username;
+    if (!has_url)
+        return true;
+    if (!str_starts(str_of(c->url), STR("http://")) && !str_starts(str_of(c->url), STR("https://")))
+        return err_set(e, "broker.registry.url: is no address that begins with https:// or http://");
+    if (strchr(c->url, '@'))
+        return err_set(e,
+                       "broker.registry.url: has a name or password in it: use broker.registry.username and password");
+    if (login != (c->password.text && *c->password.text))
+        return err_set(e, "broker.registry.%s: is missing, the other of the two is there",
+                       login ? "password" : "username");
+    if (login && c->token.text && *c->token.text)
+        return err_set(e, "broker.registry.token: there is a username as well; only one can log in");
+    return !c->ca_file || !*c->ca_file || access(c->ca_file, R_OK) == 0
+           || err_set(e, "broker.registry.ca_file: %s cannot be read", c->ca_file);
+}
+
+static void registry_set_up(struct kafka_registry *r)
+{
+    const struct registry_config *c = r->config;
+    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    r->curl = curl_easy_init();
+    CHECK(r->curl);
+    r->headers = curl_slist_append(NULL, "Content-Type: application/vnd.schemaregistry.v1+json");
+    r->headers = curl_slist_append(r->headers, "Accept: application/vnd.schemaregistry.v1+json, application/json");
+    curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, r->headers);
+    curl_easy_setopt(r->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(r->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(r->curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(r->curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(r->curl, CURLOPT_TIMEOUT_MS, (long)REQUEST_MS);
+    curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, registry_on_answer);
+    curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, &r->answer);
+    curl_easy_setopt(r->curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(r->curl, CURLOPT_XFERINFOFUNCTION, registry_on_progress);
+    curl_easy_setopt(r->curl, CURLOPT_XFERINFODATA, r);
+    if (c->ca_file && *c->ca_file) {
+        curl_easy_setopt(r->curl, CURLOPT_CAINFO, c->ca_file);
+        curl_easy_setopt(r->curl, CURLOPT_CAPATH, NULL);
+    }
+    if (c->username && *c->username) {
+        curl_easy_setopt(r->curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+        curl_easy_setopt(r->curl, CURLOPT_USERNAME, c->username);
+        curl_easy_setopt(r->curl, CURLOPT_PASSWORD, c->password.text);
+    } else if (c->token.text && *c->token.text) {
+        curl_easy_setopt(r->curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(r->curl, CURLOPT_XOAUTH2_BEARER, c->token.text);
+    }
+}
+
+void kafka_registry_start(struct kafka *b)
+{
+    if (!b->config->registry.url || !*b->config->registry.url)
+        return;
+    struct kafka_registry *r = mem_alloc(sizeof *r);
+    *r = (struct kafka_registry){ .b = b, .config = &b->config->registry, .answer = buf_new(ANSWER_BYTES) };
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->wanted, NULL);
+    registry_set_up(r);
+    b->registry = r;
+    CHECK(pthread_create(&r->thread, NULL, registry_run, r) == 0);
+}
+
+void kafka_registry_stop(struct kafka *b)
+{
+    struct kafka_registry *r = b->registry;
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    pthread_cond_signal(&r->wanted);
+    pthread_mutex_unlock(&r->lock);
+    pthread_join(r->thread, NULL);
+}
+
+void kafka_registry_free(struct kafka *b)
+{
+    struct kafka_registry *r = b->registry;
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->count; i++)
+        free(r->entries[i].topic);
+    free(r->entries);
+    curl_easy_cleanup(r->curl);
+    curl_slist_free_all(r->headers);
+    curl_global_cleanup();
+    buf_free(&r->answer);
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->wanted);
+    free(r);
+    b->registry = NULL;
+}

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""Events on Kafka by a schema that a registry knows: read by Apache's own library for Avro, and by our sinks; the registry away, closed and contrary."""
+import io
+import json
+import os
+import threading
+
+import avro.io
+import avro.schema
+import jsonschema
+import pytest
+import registry
+
+from conftest import DEAD_LETTERS, HTTP_SOURCE, certificate, event, kafka_read, post, post_ok, wait_for, webhook_sink
+
+SOURCE = HTTP_SOURCE.split("routes:")[0]
+
+
+@pytest.fixture
+def small():
+    made = []
+
+    def make(**more):
+        made.append(registry.Small(**more))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop()
+
+
+def routes(encoding="avro", more=""):
+    return f"routes: [{{topic: $EVENTS, encoding: {encoding}{more}}}]\n"
+
+
+def at(kafka_bridge, url, more=""):
+    kafka_bridge.broker_more = f", registry: {{url: '{url}'{more}}}"
+
+
+def unready(daemon):
+    def look():
+        page = daemon.page("/readyz")
+        return page.text if page.status_code == 503 and "schema registry" in page.text else None
+    return wait_for(look, why=lambda: daemon.page("/readyz").text + daemon.log())
+
+
+def read_avro(value, schema):
+    assert value[0] == 0
+    return avro.io.DatumReader(avro.schema.parse(schema(int.from_bytes(value[1:5], "big")))).read(avro.io.BinaryDecoder(io.BytesIO(value[5:])))
+
+
+EVENTS = [event("full", subject="s/1", partitionkey="k", tenant="a€", level=7, flag=True, dataschema="https://example.com/s", time="2026-11-20T10:00:00Z",
+                datacontenttype="application/json", data={"n": 1.10, "text": "Grüße 😀"}),
+          event("bare"), event("text", datacontenttype="text/plain", data="plain"), event("bytes", data_base64="AP8=")]
+
+
+def written_and_read(kafka_bridge, receivers, server):
+    avro_sink, json_sink = receivers(), receivers()
+    text = ("routes:\n  - {topic: $T_avro, encoding: avro, also: true}\n  - {topic: $T_json, encoding: json-schema}\nsinks:\n"
+            + webhook_sink("one", avro_sink.url, "body: structured").replace("$EVENTS", "$T_avro")
+            + webhook_sink("two", json_sink.url, "body: structured").replace("$EVENTS", "$T_json") + DEAD_LETTERS)
+    at(kafka_bridge, server.url)
+    daemon = kafka_bridge.run(SOURCE + text)
+    post_ok(daemon, *EVENTS)
+    topic = kafka_bridge.topic("avro")
+    found = {r["key"]: r for r in kafka_read(kafka_bridge.kafka, topic, 4)}
+    records = [read_avro(r["value"], server.schema) for r in kafka_read(kafka_bridge.kafka, topic, 4)]
+    assert found[b"k"]["headers"][b"content-type"] == b"application/cloudevents+avro"
+    for sent, got in zip(EVENTS, records):
+        for name, value in sent.items():
+            if not name.startswith("data") or name in ("dataschema", "datacontenttype"):
+                assert got["attribute"][name] == value, (name, got)
+    assert json.loads(records[0]["data"]) == EVENTS[0]["data"] and records[0]["attribute"]["flag"] is True
+    assert [r["data"] for r in records[1:]] == [None, b"plain", b"\0\xff"]
+    for sent, record in zip(EVENTS, kafka_read(kafka_bridge.kafka, kafka_bridge.topic("json"), 4)):
+        schema, got = json.loads(server.schema(int.from_bytes(record["value"][1:5], "big"))), json.loads(record["value"][5:])
+        jsonschema.validate(got, schema)
+        assert record["value"][0] == 0 and {k: got[k] for k in sent} == sent
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**got, "id": ""}, schema)
+    assert {f"{topic}-value", f"{kafka_bridge.topic('json')}-value"} <= set(server.subjects())
+    for sink in (avro_sink, json_sink):     # as JSON as always, data byte for byte
+        sink.delivered({one["id"] for one in EVENTS})
+        for got in map(lambda r: json.loads(r["body"]), sink.all()):
+            sent, = [one for one in EVENTS if one["id"] == got["id"]]
+            assert {k: got[k] for k in sent} == sent
+    done = kafka_bridge.command("tail", "--from", "earliest", "--no-follow", "--json")
+    assert done.returncode == 0 and {json.loads(line)["id"] for line in done.stdout.splitlines()} == {one["id"] for one in EVENTS}, done.stderr
+    daemon.stop()
+    daemon = kafka_bridge.start()
+    assert post(daemon, EVENTS[0]).status_code == 202       # a repeat: what the topics hold is read back
+    post_ok(daemon, event("last"))
+    assert len(kafka_read(kafka_bridge.kafka, topic, 5)) == 5 and kafka_bridge.dead() == []
+
+
+def test_written_and_read(kafka_bridge, receivers, small):
+    written_and_read(kafka_bridge, receivers, small())
+
+
+@pytest.mark.skipif("AQUEDUCT_LONG" not in os.environ, reason="a real registry is 140 MB, and in the suite `long`")
+def test_with_a_real_registry(kafka_bridge, receivers):
+    server = registry.Real()
+    try:
+        written_and_read(kafka_bridge, receivers, server)
+    finally:
+        server.stop()
+
+
+def test_a_registry_that_is_away_costs_no_event(kafka_bridge, receiver, small):
+    port = registry.free_port()
+    at(kafka_bridge, f"http://127.0.0.1:{port}/registry/", ", subject: topic-record")
+    kafka_bridge.configure(SOURCE + routes() + "sinks:\n" + webhook_sink("crm", receiver.url))
+    daemon = kafka_bridge.start(ready=False)
+    page = unready(daemon)
+    assert "connect" in page
+    answers = []
+    senders = [threading.Thread(target=lambda i=i: answers.append(post(daemon, event(f"e-{i}")).status_code)) for i in range(3)]
+    for one in senders:
+        one.start()
+    wait_for(lambda: 'aqueduct_registry_requests_total{outcome="failed"}' in daemon.page("/metrics").text)
+    assert not answers
+    server = small(port=port)
+    for one in senders:
+        one.join()
+    assert answers == [202] * 3
+    daemon.ready()
+    receiver.delivered({f"e-{i}" for i in range(3)})
+    assert server.subjects() == [f"{kafka_bridge.topic('events')}-io.cloudevents.CloudEvent"]
+    asked = len(server.asked)
+    post_ok(daemon, event("kept"))
+    assert len(server.asked) == asked       # an id is asked for once
+
+
+def test_a_registry_that_refuses_is_named(kafka_bridge, small, tmp_path):
+    """A closed door, another authority's certificate, a schema that is not there: /readyz says which, and it goes on by itself."""
+    crt, key = certificate(tmp_path)
+    server = small(login=registry.basic("bridge", "secret-of-it"), tls=(crt, key))
+    server.refuses = 409, "Schema being registered is incompatible"
+
+    def says(login, *words):
+        at(kafka_bridge, server.url, f", subject: record{login}")
+        kafka_bridge.configure(SOURCE + routes())
+        daemon = kafka_bridge.start(ready=False)
+        page = unready(daemon)
+        assert all(word in page for word in words), page
+        assert "secret-of-it" not in daemon.log() + page
+        return daemon
+    says("", "certificate").stop()
+    says(f", ca_file: {crt}", "it denies access (401)").stop()
+    login = f", ca_file: {crt}, username: bridge, password: secret-of-it"
+    daemon = says(login, "does not go with those that the subject has: Schema being registered is incompatible")
+    server.refuses = None
+    daemon.ready()
+    post_ok(daemon, event("a"))
+    daemon.stop()
+    server.known.clear()
+    server.login = "Bearer token-of-it"
+    daemon = says(f", ca_file: {crt}, token: token-of-it, registers: false", "does not have the schema, and broker.registry.registers is off")
+    assert server.subjects() == ["io.cloudevents.CloudEvent"] and not server.known["io.cloudevents.CloudEvent"]
+
+
+@pytest.mark.parametrize("broker,more,said", [
+    ("{type: local}", "", "routes[0].encoding: is for broker.type kafka"),
+    ("{type: kafka, servers: 'k:9092'}", "", "routes[0].encoding: needs a schema registry: set broker.registry.url"),
+    ("{type: kafka, servers: 'k:9092', registry: {url: 'ftp://r'}}", "", "broker.registry.url: is no address"),
+    ("{type: kafka, servers: 'k:9092', registry: {url: 'http://r', username: u}}", "", "broker.registry.password: is missing"),
+])
+def test_configurations_that_cannot_work(local_bridge, broker, more, said):
+    local_bridge.configure(SOURCE + routes())
+    local_bridge.config.write_text(f"broker: {broker}\n" + "\n".join(local_bridge.config.read_text().splitlines()[1:]))
+    done = local_bridge.command("check")
+    assert done.returncode == 1 and said in done.stderr, done.stderr
