@@ -78,7 +78,7 @@ def memory(b):
     """A backlog before a receiver that never answers: what is read ahead has one budget, however many partitions it comes from."""
     count = 5_000 if b.brief else 100_000
     few, many = (waiting(b, partitions, count) for partitions in (FEW, MANY))
-    b.note("partitions_memory", f"{count:,} events (Kafka) wait in {MANY} partitions for a receiver that hangs, 64 in flight, 1024 bytes of data", "as with one partition, within broker.prefetch (64 MiB) and what an idle daemon has",
+    b.note("partitions_memory", f"{count:,} events (Kafka) wait in {MANY} partitions for a receiver that hangs, 64 in flight, 1024 bytes of data", "within broker.prefetch (64 MiB) beside what an idle daemon has",
            {"one partition": few}, **many, rss_mb_ratio=round(many["rss_mb"] / few["rss_mb"], 2))
 
 
