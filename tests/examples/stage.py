@@ -144,8 +144,8 @@ class Bridge(aqueduct.Daemon):
         assert self.ready(PATIENCE), self.log()
 
     def all_told(self):
-        """Until nothing is left that the bridge knows of; True."""
-        return self.metric("aqueduct_source_pending") == 0
+        """Has it looked at both databases, and is nothing left of what it found?"""
+        return self.log().count("msg=watching ") >= 2 and self.metric("aqueduct_source_pending") == 0
 
     def end(self):
         self.process.terminate()
