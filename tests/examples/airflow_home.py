@@ -27,7 +27,8 @@ class Airflow:
         (folder / "passwords.json").write_text(json.dumps({"bridge": self.password, "tester": self.password}))
         group = {"bootstrap.servers": kafka, "auto.offset.reset": "earliest", "enable.auto.commit": "false"}
         settings = {
-            "CORE__LOAD_EXAMPLES": "False", "CORE__PARALLELISM": "4", "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__LOAD_EXAMPLES": "False", "CORE__PARALLELISM": "2", "CORE__DEFAULT_TASK_RETRIES": "3",
+            "CORE__DEFAULT_TASK_RETRY_DELAY": "5", "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "CORE__SIMPLE_AUTH_MANAGER_USERS": "bridge:user,tester:admin", "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": folder / "passwords.json",
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/", "API__HOST": "127.0.0.1", "API__PORT": self.port, "API__WORKERS": 1,
             "API__BASE_URL": self.url, "API_AUTH__JWT_SECRET": secrets.token_hex(32), "API_AUTH__JWT_EXPIRATION_TIME": LIFE,
@@ -78,11 +79,19 @@ class Airflow:
         return all(health[part]["status"] == "healthy" for part in ("scheduler", "triggerer", "dag_processor"))
 
     def ask(self, method, path, **more):
-        """The answer of the API, with a token that lives longer than those of the bridge."""
+        """The answer of the API, with a token that lives longer than those of the bridge. On a busy machine its SQLite makes it a 5xx, or late."""
         if not self.token:
             login = requests.post(f"{self.url}/auth/token/cli", json={"username": "tester", "password": self.password}, timeout=30)
             self.token = login.json()["access_token"]
-        return requests.request(method, f"{self.url}/api/v2{path}", headers={"Authorization": f"Bearer {self.token}"}, timeout=30, **more)
+        head = {"Authorization": f"Bearer {self.token}"}
+
+        def answer():
+            try:
+                got = requests.request(method, f"{self.url}/api/v2{path}", headers=head, timeout=60, **more)
+            except requests.Timeout:
+                return None
+            return None if got.status_code >= 500 else [got]
+        return stage.wait_for(answer, self.log)[0]
 
     def answered(self, method, path):
         """The statuses of all such requests."""

@@ -129,7 +129,7 @@ def test_airflow_has_a_run_for_each_answer_and_a_new_token_when_the_old_one_has_
     show(one.results("answered", "judge"))
     logins = one.answered("POST", "/auth/token")        # the bridge's alone
     assert set(logins) == {"201"} and len(logins) >= 2
-    assert set(one.answered("POST", "/api/v2/dags/answered/dagRuns")) <= {"200", "409"}, "no attempt with an old token"
+    assert "401" not in one.answered("POST", "/api/v2/dags/answered/dagRuns"), "no attempt with an old token"
     assert local.metric("aqueduct_sink_dead_total", sink="airflow") == 0
 
 
