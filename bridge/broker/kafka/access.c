@@ -36,13 +36,13 @@ static const struct {
     const char *kind, *operation; /* as kafka-acls.sh has them */
     bool optional;                /* we do without it */
 } access_rights[KAFKA_RIGHTS] = {
-    [KAFKA_WRITE] = { "write", "write to topic", "topic", "Write" },
-    [KAFKA_READ] = { "read", "read topic", "topic", "Read" },
-    [KAFKA_GROUP] = { "group", "read in group", "group", "Read" },
+    [KAFKA_WRITE] = { "write", "write to topic", "topic", "Write", false },
+    [KAFKA_READ] = { "read", "read topic", "topic", "Read", false },
+    [KAFKA_GROUP] = { "group", "read in group", "group", "Read", false },
     [KAFKA_PRODUCE] = { "produce",
                         "write to any topic: it needs Write on the topics, or IdempotentWrite on the cluster",
-                        "cluster", "IdempotentWrite" },
-    [KAFKA_TRANSACT] = { "transact", "write transactions as transactional id", "transactional-id", "Write" },
+                        "cluster", "IdempotentWrite", false },
+    [KAFKA_TRANSACT] = { "transact", "write transactions as transactional id", "transactional-id", "Write", false },
     [KAFKA_DELETE] = { "delete", "delete what is finished from topic", "topic", "Delete", true },
 };
 
