@@ -33,7 +33,9 @@ json_t *show_event_json(const struct event *ev)
 {
     struct buf text = buf_new(2 * EVENT_DATA_BYTES);
     event_to_json(ev, &text);
-    json_t *json = text.failed ? NULL : json_loadb(text.at, text.n, 0, NULL);
+    json_t *json = text.failed ? NULL : json_loadb(text.at, text.n, JSON_ALLOW_NUL, NULL);
+    if (!json && !text.failed) /* integers beyond ours */
+        json = json_loadb(text.at, text.n, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
     buf_free(&text);
     show_event_mask(json);
     return json ? json : json_object();

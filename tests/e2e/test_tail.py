@@ -7,6 +7,7 @@ import subprocess
 import threading
 
 import pytest
+import requests
 
 from conftest import HTTP_SOURCE, TOKEN, event, post_ok
 
@@ -58,6 +59,20 @@ def test_tail_begins_where_it_is_told_and_goes_on_with_what_comes(bridge):
     assert follower.interrupt()[0] == 0
     wrong = bridge.command("tail", "--topic", chats[:-1], "--no-follow")
     assert (wrong.returncode, wrong.stderr) == (1, f"aqueduct tail: there is no topic {chats[:-1]} yet (did you mean {chats}?)\n")
+
+
+def test_data_that_a_reader_of_json_may_not_take_is_shown_all_the_same(local_bridge):
+    daemon = local_bridge.run(HTTP_SOURCE)
+    post_ok(daemon, event("big", data={"n": 12345678901234567890, "text": "a\0b"}))
+    one = json.loads(local_bridge.command("tail", "--json", "--no-follow").stdout)
+    assert one["data"] == {"n": 12345678901234567890, "text": "a\0b"} and "@1" in one["position"]
+    pretty = json.dumps(event("pretty", data={"n": [1]}), indent=2)
+    requests.post(f"http://127.0.0.1:{daemon.port('hooks')}/v1", data=pretty, timeout=30,
+                  headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/cloudevents+json"}).raise_for_status()
+    lines = local_bridge.command("tail", "--json", "--no-follow").stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["big", "pretty"]
+    line = local_bridge.command("tail", "--no-follow").stdout
+    assert '"text":"a\\u0000b"' in line and "1.2345678901234567e19" in line
 
 
 @pytest.mark.parametrize("words, said", [
