@@ -16,7 +16,7 @@ import pytest
 import secure
 import yaml
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, ROOT, SECRET, event, free_port, post, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, ROOT, SECRET, event, free_port, kafka_read, post, post_ok, wait_for, webhook_sink
 
 GUIDE = (ROOT / "bridge/guide/kafka-security.md").read_text()
 
@@ -292,6 +292,31 @@ def test_each_right_taken_away_is_named_and_given_again_by_its_line(secured, rec
     wait_for(lambda: '"id":"worse"' in one.command("dead", "list", "--json"), why=daemon.log)
     stored = daemon.metric("aqueduct_broker_stored_total")
     assert stored and not [word for word in words_of_secrets() if word in daemon.log()]
+
+
+def test_a_transactional_id_needs_its_right_at_the_start_and_while_it_runs(secured, receivers, tmp_path):
+    one, db, receiver = secured("PLAIN_plain"), application(tmp_path), receivers()
+    text = configuration(tmp_path, receiver.url).replace("poll: 50ms", "poll: 50ms, start: snapshot, delivery: exactly_once")
+    one.bridge.configure(text, admin=f"127.0.0.1:{free_port()}")
+    one.allow_all()
+    ids = f"{one.bridge.name}-own."
+    one.kafka.forbid(one.principal, "transactional-id", ids, "write", pattern="prefixed")
+
+    def placed(what):
+        db.execute("INSERT INTO t (what) VALUES (?)", (what,))
+        db.commit()
+    placed("first")
+    daemon = one.start(ready=False)
+    until_said(daemon, f"user alice may not write transactions as transactional id {ids}")
+    assert until_ready(one, daemon) == [("transactional-id", ids, ["Write"])]
+    wait_for(lambda: len(receiver.good()) == 1, why=daemon.log)
+    one.kafka.forbid(one.principal, "transactional-id", ids, "write", pattern="prefixed")
+    placed("second")
+    until_said(daemon, f"user alice may not write transactions as transactional id {ids}")
+    assert until_ready(one, daemon) == [("transactional-id", ids, ["Write"])]
+    wait_for(lambda: len(receiver.good()) == 2, why=daemon.log)
+    stored = kafka_read(one.kafka, one.bridge.topic("events"), 2)
+    assert len({r["headers"][b"ce_id"] for r in stored}) == len(stored) == 2
 
 
 def test_doctor_names_what_is_missing_and_the_line_that_grants_it(secured, secure_kafka, tmp_path):

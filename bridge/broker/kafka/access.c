@@ -263,9 +263,11 @@ void kafka_access_grant(const struct kafka *b, const char *kind, const char *nam
     buf_free(&line);
 }
 
-static void access_say(const struct kafka *b, enum kafka_right right, const char *name, struct err *why)
+void kafka_access_reason(const struct kafka *b, enum kafka_right right, const char *name, struct err *why)
 {
     char user[KAFKA_USER + 8];
+    if (!why)
+        return;
     kafka_access_user(b, user);
     err_set(why, "Kafka denies access: %s may not %s%s%s", user, access_rights[right].text, *name ? " " : "", name);
     kafka_access_grant(b, access_rights[right].kind, name, access_rights[right].operation, why->text, sizeof why->text);
@@ -281,7 +283,7 @@ bool kafka_access_fail(struct kafka *b, rd_kafka_resp_err_t code, const char *to
     if (right != KAFKA_RIGHTS && name) {
         if (!b->outside && right == KAFKA_READ) /* who is in a group, or wants to be, says that of the group */
             kafka_access_denied(b, right, name);
-        access_say(b, right, name, &why);
+        kafka_access_reason(b, right, name, &why);
         return err_set(e, "%s", why.text);
     }
     switch ((int)code) {
@@ -326,7 +328,7 @@ void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *na
     metric_add(metric_get(&aqueduct_kafka_denials_total, LABELS(access_rights[right].label)), 1);
     if (!is_new)
         return;
-    access_say(b, right, name, &why);
+    kafka_access_reason(b, right, name, &why);
     if (access_rights[right].optional)
         LOG(WARN, "access denied, which can be done without", LOG_C("why", why.text));
     else
@@ -374,7 +376,7 @@ void kafka_access_say_again(struct kafka *b)
         if (!lasts || access_rights[d->right].optional || now - d->said_ms < ACCESS_SAY_MS)
             continue;
         d->said_ms = now;
-        access_say(b, d->right, d->name, &why);
+        kafka_access_reason(b, d->right, d->name, &why);
         LOG(ERROR, "access is still denied", LOG_C("why", why.text));
     }
     pthread_mutex_unlock(&b->access.lock);
@@ -393,7 +395,7 @@ bool kafka_access_ready(struct kafka *b, struct err *why)
             continue;
         }
         if (!denied && !access_rights[(*at)->right].optional)
-            access_say(b, (*at)->right, (*at)->name, why);
+            kafka_access_reason(b, (*at)->right, (*at)->name, why);
         denied = denied || !access_rights[(*at)->right].optional;
         at = &(*at)->next;
     }

@@ -103,11 +103,14 @@ static void claim_on_log(const rd_kafka_t *rk, int level, const char *kind, cons
     kafka_conf_on_log(rk, told && level < 6 ? 6 : level, kind, text);
 }
 
-/* What the cluster denies is remembered. */
-static void claim_note(struct kafka_claim *c, rd_kafka_resp_err_t code)
+/* Why a call failed; what the cluster denies is remembered. */
+static void claim_note(struct kafka_claim *c, const rd_kafka_error_t *error, struct err *why)
 {
-    if (code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-        kafka_access_denied(c->b, KAFKA_TRANSACT, c->id);
+    err_set(why, "%s", rd_kafka_error_string(error));
+    if (rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        return;
+    kafka_access_denied(c->b, KAFKA_TRANSACT, c->id);
+    kafka_access_reason(c->b, KAFKA_TRANSACT, c->id, why);
 }
 
 enum claim_call { CALL_DONE = 1, CALL_ABORT, CALL_BROKEN };
@@ -122,8 +125,7 @@ static enum claim_call claim_call(struct kafka_claim *c, rd_kafka_t *rk, rd_kafk
         if (!error)
             return CALL_DONE;
         bool again = rd_kafka_error_is_retriable(error), undone = rd_kafka_error_txn_requires_abort(error);
-        claim_note(c, rd_kafka_error_code(error));
-        err_set(why, "%s", rd_kafka_error_string(error));
+        claim_note(c, error, why);
         rd_kafka_error_destroy(error);
         if (undone)
             return CALL_ABORT;
@@ -430,13 +432,13 @@ static bool claim_write(struct kafka_claim *c, struct err *e)
                                                         &(struct publication){ .done = claim_written, .ctx = &why });
     p->claim = c;
     atomic_fetch_add(&c->b->open, 1);
-    bool written = claim_client_open(c, e) && claim_try(c, p, e) == CLAIM_COMMITTED;
+    bool opened = claim_client_open(c, e), written = opened && claim_try(c, p, e) == CLAIM_COMMITTED;
     if (!written) {
         claim_drop(c);
         kafka_publication_broken(p, "aborted", e->text);
     }
     kafka_publication_finish(p);
-    return written || err_set(e, "%s", why.text);
+    return written || (opened && err_set(e, "%s", why.text)); /* which has less room */
 }
 
 /* Waits for the cluster, and for those that want the same. */

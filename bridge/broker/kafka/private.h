@@ -195,6 +195,8 @@ void kafka_access_grant(const struct kafka *b, const char *kind, const char *nam
  * remembered) or group, or why there is no connection. Returns false. */
 bool kafka_access_fail(struct kafka *b, rd_kafka_resp_err_t code, const char *topic, const char *group, struct err *e);
 void kafka_access_user(const struct kafka *b, char out[KAFKA_USER + 8]); /* "user x" */
+/* Who lacks which right, and the line that grants it; `why` may be NULL. */
+void kafka_access_reason(const struct kafka *b, enum kafka_right right, const char *name, struct err *why);
 /* The cluster denied it, or did it after all; `name`: the topic, group or transactional id, "" for KAFKA_PRODUCE. Said once. */
 void kafka_access_denied(struct kafka *b, enum kafka_right right, const char *name);
 void kafka_access_granted(struct kafka *b, enum kafka_right right, const char *name);
