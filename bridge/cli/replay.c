@@ -181,16 +181,17 @@ static bool replay_ask(const struct replay_flags *f, struct replay *r, struct er
 /* Which flags make no sense beside --resume and --list; NULL: none is there. */
 static const char *replay_stray(const struct replay_flags *f)
 {
-    return f->topic.at     ? "--topic"
-           : f->from.at    ? "--from"
-           : f->until.at   ? "--until"
-           : f->to.at      ? "--to"
-           : f->type.at    ? "--type"
-           : f->subject.at ? "--subject"
-           : f->source.at  ? "--source"
-           : f->filter.at  ? "--filter"
-           : f->name.at    ? "--name"
-                           : NULL;
+    const struct {
+        const char *given, *name;
+    } all[] = {
+        { f->topic.at, "--topic" },   { f->from.at, "--from" },     { f->until.at, "--until" },
+        { f->to.at, "--to" },         { f->type.at, "--type" },     { f->subject.at, "--subject" },
+        { f->source.at, "--source" }, { f->filter.at, "--filter" }, { f->name.at, "--name" },
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].given)
+            return all[i].name;
+    return NULL;
 }
 
 static bool replay_topic_ok(const struct config *c, const char *topic, struct err *e)
@@ -249,6 +250,7 @@ static int replay_new(struct replay_work *w, const struct replays *list)
             code = replay_do(w);
         }
     }
+    w->of = NULL;
     replay_free(&r);
     return code;
 }

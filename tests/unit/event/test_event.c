@@ -501,7 +501,8 @@ TEST(foreign_records)
         { { STR("content-type"), STR("application/json") }, "not a CloudEvent" },
         { { STR("Content-Type"), STR("application/cloudevents+json") }, "not a CloudEvent" },
         { { STR("content-type"), STR("application/cloudevents-batch+json") }, "is not one event in JSON" },
-        { { STR("content-type"), STR("application/cloudevents+avro") }, "is not one event in JSON" },
+        { { STR("content-type"), STR("application/cloudevents+xml") }, "is not one event in JSON" },
+        { { STR("content-type"), STR("application/cloudevents+avro") }, "event: not an event in Avro" },
         { { STR("content-type"), STR("application/cloudevents+json") }, "event: not JSON: byte 0: there is nothing" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
