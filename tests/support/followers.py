@@ -152,7 +152,7 @@ class PullFollower(Follower):
         self.connection = connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             while not self.stopped.is_set():
-                target = "/" + self.url("/events", wait="1", max="50").partition("/")[2]
+                target = "/" + self.url("/events", wait="1", max="30").partition("/")[2]
                 connection.request("GET", target)
                 answer = connection.getresponse()
                 if answer.length is None:
