@@ -90,7 +90,8 @@ def test_the_package_is_installed_replaced_removed_and_purged(deb, fresh):
     listed = system.run("dpkg", "-L", "aqueduct").stdout.split("\n")
     for file in ("usr/bin/aqueduct", "usr/share/man/man1/aqueduct.1.gz", "usr/share/bash-completion/completions/aqueduct", "usr/share/zsh/vendor-completions/_aqueduct",
                  "usr/share/fish/vendor_completions.d/aqueduct.fish", "usr/lib/systemd/system/aqueduct.service", "usr/share/aqueduct/config.schema.json",
-                 "usr/share/doc/aqueduct/copyright", "usr/share/doc/aqueduct/sbom.cdx.json", "etc/aqueduct/bridge.yaml"):
+                 "usr/share/doc/aqueduct/copyright", "usr/share/doc/aqueduct/sbom.cdx.json", "usr/share/doc/aqueduct/bridge/guide/operate.md",
+                 "usr/share/doc/aqueduct/connectors/webhook/README.md", "etc/aqueduct/bridge.yaml"):
         assert f"/{file}" in listed, file
     if (where / "usr/share/man/man1/aqueduct.1.gz").exists():    # a minimal Debian may leave documentation out
         assert b"aqueduct" in do("gzip", "-dc", where / "usr/share/man/man1/aqueduct.1.gz").stdout.encode()
