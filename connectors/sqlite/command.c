@@ -26,7 +26,7 @@ static const struct flag command_flags[] = {
 static const char command_usage
     [] = "aqueduct sqlite inspect FILE [--json]                    what is in an application's database\n"
          "aqueduct sqlite setup [--source NAME] [--dry-run]        makes the triggers of rules of kind outbox\n"
-         "aqueduct sqlite verify [--source NAME]                   are they there, and as they should be? (1: no)\n"
+         "aqueduct sqlite verify [--source NAME]                   are they there, and right? (1: no)\n"
          "aqueduct sqlite teardown [FILE | --source NAME] [--drop]  takes them away\n";
 
 static const char command_notes[] =
