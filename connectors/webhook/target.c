@@ -23,7 +23,7 @@ bool target_set_url(struct transfer_target *to, const char *option, const char *
     curl_free(scheme);
     if (code == CURLUE_OK)
         code = curl_url_get(to->url, CURLUPART_HOST, &to->host, 0);
-    if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME)
+    if (code != CURLUE_OK && code != CURLUE_UNSUPPORTED_SCHEME && code != CURLUE_BAD_SCHEME)
         return err_set(e, "%s: %s", option, curl_url_strerror(code));
     if (!known)
         return err_set(e, "%s: must begin with http:// or https://", option);

@@ -517,9 +517,10 @@ def test_secrets_are_not_printed(run):
 
 
 def test_what_only_connectors_know(run):
-    write(run, "bridge.yaml", GOOD.replace("http://127.0.0.1:9/", "ftp://127.0.0.1:9/"))
-    done = run("check")
-    assert (done.returncode, done.stderr) == (1, 'bridge.yaml:8:47: sinks.crm.url: must begin with http:// or https://\n')
+    for url in ("ftp://127.0.0.1:9/", "crm.example.com/hooks"):
+        write(run, "bridge.yaml", GOOD.replace("http://127.0.0.1:9/", url))
+        done = run("check")
+        assert (done.returncode, done.stderr) == (1, 'bridge.yaml:8:47: sinks.crm.url: must begin with http:// or https://\n')
 
 
 def test_check_names_every_wrong_rule_and_path(run):

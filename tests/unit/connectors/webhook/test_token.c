@@ -106,6 +106,8 @@ TEST(settings_that_lack_something_are_refused)
         { "{token_url: 'http://a.example/', client_id: a}", "oauth.client_secret: is missing" },
         { "{token_url: 'ftp://a.example/', client_id: a, client_secret: b}",
           "oauth.token_url: must begin with http:// or https://" },
+        { "{token_url: 'a.example/token', client_id: a, client_secret: b}",
+          "oauth.token_url: must begin with http:// or https://" },
         { "{token_url: 'http://169.254.169.254/', client_id: a, client_secret: b}",
           "oauth.token_url: 169.254.169.254 is a blocked address" },
         { "{token_url: 'http://a.example/', client_id: a, client_secret: b}\nheaders: {authorization: c}",
