@@ -337,17 +337,23 @@ static void help_environment(FILE *out)
         "  AQUEDUCT__SINKS__CRM__URL=https://crm.example.com/hooks    # sinks.crm.url\n"
         "  AQUEDUCT__SINKS__CRM__TOPICS='[events]'                    # YAML, if it begins with [ or {\n"
         "  AQUEDUCT__ROUTES__0__TOPIC=events                          # the first entry of a list\n"
-        "  AQUEDUCT__BROKER__PROPERTIES__SASL_USERNAME=bridge         # _ stands for - and ., too, in a key that is there\n"
+        "  AQUEDUCT__BROKER__PROPERTIES__SASL_USERNAME=bridge         # _ for - and ., in a key that is there\n"
         "\n"
-        "Where there is no file, these make a whole configuration, and each but the first of a group has a default. A secret may\n"
-        "lie in a file, whose path NAME_FILE says (AQUEDUCT_WEBHOOK_SECRET_FILE=/run/secrets/webhook); it is read again when it\n"
-        "changes, as files are at a reload. The environment itself is read once: a change of it is a restart.\n",
+        "Where there is no file, these make a whole configuration, and each but the first of a group has a default, or says when\n"
+        "it is needed. A secret may lie in a file, whose path NAME_FILE says (AQUEDUCT_WEBHOOK_SECRET_FILE=/run/secrets/webhook);\n"
+        "it is read again when it changes, as files are at a reload. The environment itself is read once: a change of it is a\n"
+        "restart.\n",
         out);
     for (const struct environment_variable *v = environment_variables; v->name; v++) {
         fprintf(out, "\n  %s%s\n", v->name, v->secret ? "  (or _FILE)" : "");
         wrap_print(v->doc, DOC_INDENT, out);
     }
-    fputs("\n`aqueduct check --show` says what holds and where each value is from.\n", out);
+    wrap_print_page(
+        "\nBeside a configuration: AQUEDUCT_CONFIG, its files, with colons between; AQUEDUCT_PRESETS, a folder of presets of your\n"
+        "own; AQUEDUCT_TOKEN, what `aqueduct tail --url` shows.\n"
+        "\n"
+        "`aqueduct check --show` says every option that is set, as it is written there, and which file or variable says it.\n",
+        out);
 }
 
 static void help_print_endpoints(const struct connector_type *t, FILE *out)
