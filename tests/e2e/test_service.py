@@ -66,7 +66,7 @@ def test_a_start_that_waits_for_its_broker_says_why_and_is_not_ready(local_bridg
 
 
 def test_the_program_itself_is_the_health_check(bridge):
-    bridge.configure(HTTP_SOURCE)
+    bridge.configure(HTTP_SOURCE, admin=f"127.0.0.1:{free_port()}")      # with Kafka it is asked there
     done = bridge.command("status", "--ready")
     assert done.returncode == 1 and "no answer on" in done.stderr and not done.stdout
     daemon = bridge.start()
