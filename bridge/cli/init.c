@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/init_find.h"
@@ -12,6 +13,7 @@
 #include "bridge/cli/usage.h"
 #include "bridge/command/given.h"
 #include "bridge/config/config.h"
+#include "bridge/config/preset.h"
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/file.h"
 #include "bridge/net/listen.h"
@@ -210,13 +212,14 @@ static bool init_take_http(struct init *w, const char *text, struct err *e)
     return listen_check(w->http, e) || err_prefix(e, "--http");
 }
 
-/* The first port from there on that nobody has; where all are taken the check says so. */
-static const char *init_free_port(char out[INIT_ADDRESS], int from)
+/* The first port from there on that nobody has, also not the address that is given; where all are taken the check says so. */
+static const char *init_free_port(char out[INIT_ADDRESS], int from, const char *given)
 {
     struct err e;
     for (int i = 0; i < INIT_PORTS; i++) {
         snprintf(out, INIT_ADDRESS, "127.0.0.1:%d", from + i);
-        if (listen_is_possible(out, &e))
+        const char *port = given ? strrchr(given, ':') : NULL;
+        if (!(port && strcmp(port, strrchr(out, ':')) == 0) && listen_is_possible(out, &e))
             return out;
     }
     snprintf(out, INIT_ADDRESS, "127.0.0.1:%d", from);
@@ -392,6 +395,19 @@ static int init_check(const struct init *w)
 
 /* ---- the command ---- */
 
+/* Which form the receiver gets; false with *e: --for says none that there is. */
+static bool init_take_receiver(struct init *w, struct err *e)
+{
+    struct str form = w->f->receiver;
+    char file[PRESET_FILE];
+    struct buf text = buf_new(PRESET_BYTES + 1);
+    bool is_form = form.at && !str_eq(form, STR("none"));
+    w->plan.receiver = is_form ? form.at : !form.at && w->plan.url ? init_receiver(w->plan.url) : NULL;
+    bool ok = !is_form || preset_find(PRESET_RECEIVERS, form.at, &text, file, e) || err_prefix(e, "--for");
+    buf_free(&text);
+    return ok && (!form.at || w->plan.url || err_set(e, "--for is of use only with a receiver: --url is missing"));
+}
+
 static int init_all(struct init *w)
 {
     struct err e = { "" };
@@ -406,12 +422,10 @@ static int init_all(struct init *w)
         if (!asks && !init_only_found(w, &e))
             return usage_failed("init", &e);
     }
-    w->plan.receiver = str_eq(w->f->receiver, STR("none")) ? NULL
-                       : w->f->receiver.at                 ? w->f->receiver.at
-                       : w->plan.url                       ? init_receiver(w->plan.url)
-                                                           : NULL;
-    w->plan.live = init_free_port(w->live, 8081);
-    w->plan.admin = init_free_port(w->admin, 9464);
+    if (!init_take_receiver(w, &e))
+        return usage_failed("init", &e);
+    w->plan.live = init_free_port(w->live, 8081, w->plan.http);
+    w->plan.admin = init_free_port(w->admin, 9464, w->plan.http);
     return init_put_all(w, &e) ? init_check(w) : usage_failed("init", &e);
 }
 

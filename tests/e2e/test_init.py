@@ -112,11 +112,18 @@ def test_databases_are_found_in_the_usual_places(run):
 @pytest.mark.parametrize("args, why", [
     (["--database", "gone.db"], "gone.db"), (["--database", "text"], "no SQLite database"),
     (["--http", "nowhere"], "--http"), (["--http", "1", "--url", "ftp://x"], "begins with http"),
-    (["--http", "1", "--out", "no/such.yaml"], "--out no/")])
+    (["--http", "1", "--out", "no/such.yaml"], "--out no/"), (["--http", "1", "--for", "slack"], "--url is missing"),
+    (["--http", "1", "--url", "https://a.example/", "--for", "sleck"], "--for: ")])
 def test_what_cannot_be_is_said_and_nothing_is_written(run, args, why):
     (run.folder / "text").write_text("text " * 100)
     assert why in run("init", *args, code=1).stderr
     assert sorted(p.name for p in run.folder.iterdir()) == ["home", "text"]
+
+
+def test_the_page_does_not_take_the_port_of_those_who_post(run):
+    run("init", "--http", "8081")
+    text = (run.folder / "bridge.yaml").read_text()
+    assert text.count("127.0.0.1:8081") == 1
 
 
 def test_tables_that_nobody_knows(run):
