@@ -388,12 +388,19 @@ static void *claim_run(void *arg)
     return NULL;
 }
 
+/* Where that of the source is, or would be; with claims_lock. */
+static struct kafka_claim **claim_find(struct kafka *b, const char *source)
+{
+    struct kafka_claim **at = &b->claims;
+    while (*at && strcmp((*at)->source, source) != 0)
+        at = &(*at)->next;
+    return at;
+}
+
 void kafka_claim_publish(struct kafka *b, const char *source, struct kafka_publication *p)
 {
     pthread_mutex_lock(&b->claims_lock);
-    struct kafka_claim *c = b->claims;
-    while (c && strcmp(c->source, source) != 0)
-        c = c->next;
+    struct kafka_claim *c = *claim_find(b, source);
     pthread_mutex_unlock(&b->claims_lock);
     CHECK(c);
     p->claim = c;
@@ -481,9 +488,7 @@ bool kafka_claimed(struct broker *base, const char *source, struct err *why)
 {
     struct kafka *b = (struct kafka *)base;
     pthread_mutex_lock(&b->claims_lock);
-    struct kafka_claim *c = b->claims;
-    while (c && strcmp(c->source, source) != 0)
-        c = c->next;
+    struct kafka_claim *c = *claim_find(b, source);
     pthread_mutex_unlock(&b->claims_lock);
     return c && !claim_is_lost(c, why);
 }
@@ -492,10 +497,7 @@ void kafka_release(struct broker *base, const char *source)
 {
     struct kafka *b = (struct kafka *)base;
     pthread_mutex_lock(&b->claims_lock);
-    struct kafka_claim **at = &b->claims;
-    while (*at && strcmp((*at)->source, source) != 0)
-        at = &(*at)->next;
-    struct kafka_claim *c = *at;
+    struct kafka_claim **at = claim_find(b, source), *c = *at;
     if (c)
         *at = c->next;
     pthread_mutex_unlock(&b->claims_lock);

@@ -175,13 +175,20 @@ static bool conf_set_group(rd_kafka_conf_t *conf, const struct broker_config *co
                && conf_set_number(conf, "heartbeat.interval.ms", session / 3 < 3000 ? session / 3 : 3000, e));
 }
 
-static const char *conf_value(const struct broker_config *config, const char *key)
+/* As the user set it; NULL: not at all. The last counts, as it does for librdkafka. */
+static const char *conf_property(const struct broker_config *config, const char *key)
 {
-    const char *value = ""; /* the last counts, as it does for librdkafka */
+    const char *value = NULL;
     for (size_t i = 0; i < config->properties.count; i++)
         if (strcmp(config->properties.at[i].key, key) == 0)
             value = config->properties.at[i].value;
     return value;
+}
+
+const char *kafka_conf_value(const struct broker_config *config, const char *key)
+{
+    const char *value = conf_property(config, key);
+    return value ? value : "";
 }
 
 /* A record that is not stored in time ends its transaction before the cluster does. */
@@ -189,7 +196,7 @@ bool kafka_conf_transactional(rd_kafka_conf_t *conf, const struct broker_config 
 {
     enum { TRANSACTION_MS = 30000 }; /* readers of a topic wait so long for what a daemon that died left open */
     int64_t limit = TRANSACTION_MS;
-    str_to_i64(str_of(conf_value(config, "transaction.timeout.ms")), &limit);
+    str_to_i64(str_of(kafka_conf_value(config, "transaction.timeout.ms")), &limit);
     return conf_set(conf, "transactional.id", id, e) && conf_set_number(conf, "transaction.timeout.ms", limit, e)
            && conf_set_number(conf, "message.timeout.ms", limit > 3 ? limit / 3 * 2 : 1, e);
 }
@@ -203,10 +210,7 @@ bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char
 
 bool kafka_conf_has(const struct broker_config *config, const char *key)
 {
-    for (size_t i = 0; i < config->properties.count; i++)
-        if (strcmp(config->properties.at[i].key, key) == 0)
-            return true;
-    return false;
+    return conf_property(config, key) != NULL;
 }
 
 /* Consumers hear a line of librdkafka's log for the topic (doubt.c), beside those that the user asks for. */
@@ -345,9 +349,9 @@ static bool conf_check_login(const struct broker_config *config, struct err *e)
     bool by_password = strcasecmp(mechanism, "PLAIN") == 0 || str_starts_nocase(str_of(mechanism), STR("SCRAM"));
     if (config->sasl.mechanism || !by_password)
         return true;
-    if (!*conf_value(config, "sasl.username"))
+    if (!*kafka_conf_value(config, "sasl.username"))
         return err_set(e, "broker.properties.sasl.username: is missing, sasl.mechanism %s needs it", mechanism);
-    return *conf_value(config, "sasl.password")
+    return *kafka_conf_value(config, "sasl.password")
            || err_set(e, "broker.properties.sasl.password: is missing, sasl.mechanism %s needs it", mechanism);
 }
 
@@ -366,7 +370,7 @@ bool kafka_conf_check(const struct broker_config *config, struct err *e)
         rd_kafka_conf_destroy(conf);
     }
     for (size_t i = 0; i < sizeof conf_files / sizeof *conf_files; i++) {
-        const char *path = conf_value(config, conf_files[i].key);
+        const char *path = kafka_conf_value(config, conf_files[i].key);
         if (*path && !conf_check_file(conf_files[i].key, path, conf_files[i].is_secret, e))
             return false;
     }

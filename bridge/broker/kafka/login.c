@@ -37,28 +37,19 @@ static bool login_has_tls(const struct broker_config *c)
     return c->tls.enabled || login_has(c->tls.ca_file) || login_has(c->tls.cert_file) || login_has(c->tls.key_file);
 }
 
-static const char *login_property(const struct broker_config *c, const char *key)
-{
-    const char *value = ""; /* the last counts, as it does for librdkafka */
-    for (size_t i = 0; i < c->properties.count; i++)
-        if (strcmp(c->properties.at[i].key, key) == 0)
-            value = c->properties.at[i].value;
-    return value;
-}
-
 const char *kafka_login_mechanism(const struct broker_config *c)
 {
-    const char *said = login_property(c, "sasl.mechanism");
-    bool logs_in = str_starts_nocase(str_of(login_property(c, "security.protocol")), STR("sasl"));
+    const char *said = kafka_conf_value(c, "sasl.mechanism");
+    bool logs_in = str_starts_nocase(str_of(kafka_conf_value(c, "security.protocol")), STR("sasl"));
     if (c->sasl.mechanism)
         return login_mechanisms[c->sasl.mechanism];
-    return !logs_in ? "" : *said ? said : login_property(c, "sasl.mechanisms");
+    return !logs_in ? "" : *said ? said : kafka_conf_value(c, "sasl.mechanisms");
 }
 
 bool kafka_login_shows_certificate(const struct broker_config *c)
 {
-    return login_has(c->tls.cert_file) || *login_property(c, "ssl.certificate.location")
-           || *login_property(c, "ssl.certificate.pem") || *login_property(c, "ssl.keystore.location");
+    return login_has(c->tls.cert_file) || *kafka_conf_value(c, "ssl.certificate.location")
+           || *kafka_conf_value(c, "ssl.certificate.pem") || *kafka_conf_value(c, "ssl.keystore.location");
 }
 
 bool kafka_login_scram_fails(const struct broker_config *c)
@@ -340,12 +331,12 @@ bool kafka_login_name(const struct broker_config *c, char out[KAFKA_USER])
 {
     struct buf text = buf_new(KAFKA_USER);
     const char *mechanism = kafka_login_mechanism(c), *cert = c->tls.cert_file;
-    const char *user = c->sasl.mechanism ? c->sasl.username : login_property(c, "sasl.username");
+    const char *user = c->sasl.mechanism ? c->sasl.username : kafka_conf_value(c, "sasl.username");
     bool known = false;
     if (*mechanism && login_has(user))
         known = snprintf(out, KAFKA_USER, "%s", user) > 0;
     else if (!*mechanism
-             && login_subject(login_has(cert) ? cert : login_property(c, "ssl.certificate.location"), &text))
+             && login_subject(login_has(cert) ? cert : kafka_conf_value(c, "ssl.certificate.location"), &text))
         known = snprintf(out, KAFKA_USER, "%s", buf_c(&text)) > 0;
     buf_free(&text);
     return known;

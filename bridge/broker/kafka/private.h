@@ -168,7 +168,9 @@ bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *conf
 /* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
 bool kafka_conf_check(const struct broker_config *config, struct err *e);
 bool kafka_conf_has(const struct broker_config *config, const char *key); /* did the user set the property? */
-bool kafka_conf_is_close(const char *text); /* does it tell of a connection that was closed, and no more? */
+const char *kafka_conf_value(const struct broker_config *config,
+                             const char *key); /* what it was set to; "": it was not */
+bool kafka_conf_is_close(const char *text);    /* does it tell of a connection that was closed, and no more? */
 void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const char *text); /* librdkafka's log */
 /* One line of librdkafka's (or about it) to our log, at most a few in a second. */
 void kafka_log(int syslog_level, const char *kind, const char *text);
