@@ -10,6 +10,7 @@
 #include "bridge/lib/interrupt.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/query.h"
 #include "bridge/net/event_stream.h"
 #include "bridge/net/fetch.h"
 
@@ -36,27 +37,6 @@ struct tail_stream {
 
 /* ---- what is asked for ---- */
 
-static void tail_url_encode(struct buf *out, struct str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.at[i];
-        if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c && strchr("-_.~", c)))
-            buf_add_char(out, (char)c);
-        else
-            buf_printf(out, "%%%02X", c);
-    }
-}
-
-static void tail_url_parameter(struct buf *url, const char *name, struct str value)
-{
-    if (!value.at)
-        return;
-    buf_add_char(url, memchr(url->at, '?', url->n) ? '&' : '?');
-    buf_add_c(url, name);
-    buf_add_char(url, '=');
-    tail_url_encode(url, value);
-}
-
 /* ws: is what a listener's URL begins with elsewhere. */
 static bool tail_url_make(struct tail_stream *s)
 {
@@ -68,19 +48,19 @@ static bool tail_url_make(struct tail_stream *s)
     struct buf topics = buf_new(TAIL_URL_BYTES);
     for (size_t i = 0; i < f->topics.count; i++)
         buf_printf(&topics, "%s%s", i ? "," : "", f->topics.at[i]);
-    tail_url_parameter(&s->url, "topics", f->topics.count ? buf_str(&topics) : STR_ABSENT);
+    query_add(&s->url, "topics", f->topics.count ? buf_str(&topics) : STR_ABSENT);
     buf_free(&topics);
-    tail_url_parameter(&s->url, "type", f->type);
-    tail_url_parameter(&s->url, "subject", f->subject);
-    tail_url_parameter(&s->url, "source", f->source);
+    query_add(&s->url, "type", f->type);
+    query_add(&s->url, "subject", f->subject);
+    query_add(&s->url, "source", f->source);
     char from[CLOCK_TEXT];
     int64_t ms;
     bool is_time = f->from.at && clock_since(f->from, &ms); /* a listener takes no time ago */
     if (is_time)
         clock_text(ms, from);
-    tail_url_parameter(&s->url, "from", is_time ? str_of(from) : f->from);
+    query_add(&s->url, "from", is_time ? str_of(from) : f->from);
     char *filter = f->filter.at ? json_dumps(s->tail->conditions, JSON_COMPACT) : NULL;
-    tail_url_parameter(&s->url, "filter", str_of(filter));
+    query_add(&s->url, "filter", str_of(filter));
     free(filter);
     return buf_c(&s->url) || err_set(s->e, "the URL is longer than %d bytes", TAIL_URL_BYTES);
 }
