@@ -256,6 +256,48 @@ bool fetch_follow(struct fetch *f, struct fetch_stream *s, struct err *e)
     return s->status == 200 || err_set(e, "it answered with status %ld", s->status);
 }
 
+/* ---- a question ---- */
+
+struct fetch_asking {
+    const struct fetch_question *question;
+    struct buf *answer;
+    int64_t until_ms;
+};
+
+static bool fetch_on_answer(void *ctx, struct str bytes)
+{
+    struct fetch_asking *a = ctx;
+    buf_add_str(a->answer, bytes);
+    return !a->answer->failed;
+}
+
+static bool fetch_is_waited_for(void *ctx)
+{
+    const struct fetch_asking *a = ctx;
+    return clock_mono_ms() < a->until_ms && (!a->question->go_on || a->question->go_on(a->question->ctx));
+}
+
+bool fetch_post(struct fetch *f, const struct fetch_question *q, struct buf *answer, long *status, struct err *e)
+{
+    struct fetch_asking a = { q, answer, clock_mono_ms() + q->limit_ms };
+    struct fetch_stream s = { .url = q->url,
+                              .post = q->body,
+                              .headers = q->headers,
+                              .header_count = q->header_count,
+                              .on_bytes = fetch_on_answer,
+                              .go_on = fetch_is_waited_for,
+                              .ctx = &a,
+                              .silence_ms = q->limit_ms,
+                              .refused = answer };
+    bool ok = fetch_follow(f, &s, e);
+    *status = s.status;
+    if (ok && answer->failed)
+        return err_set(e, "the answer is larger than %zu bytes", answer->max);
+    if (ok && (s.status != 200 || !fetch_is_waited_for(&a)))
+        return err_set(e, "it did not answer in %d s", (int)(q->limit_ms / 1000));
+    return ok;
+}
+
 void fetch_stop(struct fetch *f)
 {
     atomic_store(&f->stopped, true);

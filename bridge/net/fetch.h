@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Fetches small documents by HTTP GET, such as the keys of an issuer of tokens; and follows an answer, perhaps without end.
+/* Fetches small documents by HTTP GET, such as the keys of an issuer of tokens, or by POST; and follows an answer, perhaps
+ * without end.
  *
- *   fetch_new -> fetch_get ... -> fetch_free      one thread, which waits as long as it takes
- *   fetch_stop                                    any thread: the one at hand ends soon, and no other begins
+ *   fetch_new -> fetch_get, fetch_post ... -> fetch_free      one thread, which waits as long as it takes
+ *   fetch_stop                                                any thread: the one at hand ends soon, and no other begins
  *
  * No redirect is followed; an address is judged right before a connection to it is opened (address.h). Errors hold the
  * host, and nothing else of the URL or the answer. */
@@ -39,4 +40,16 @@ struct fetch_stream { /* an answer that is read while it comes, perhaps without 
 };
 /* Until it ends or enough has come: then true. False with *e: no connection, it broke, or another status than 200. */
 bool fetch_follow(struct fetch *f, struct fetch_stream *s, struct err *e);
+struct fetch_question { /* a small document that is posted; to any address */
+    const char *url;
+    struct str body;
+    const struct header *headers;
+    size_t header_count;
+    int64_t limit_ms;         /* for all of it */
+    bool (*go_on)(void *ctx); /* asked several times a second; false: nobody waits any more; NULL: somebody does */
+    void *ctx;
+};
+/* Posts it, and appends the body of the answer, also of one that is no 200. False with *e: no such answer came, in time, or it is
+ * no 200. *status: of the answer; 0: none came. */
+bool fetch_post(struct fetch *f, const struct fetch_question *q, struct buf *answer, long *status, struct err *e);
 char *fetch_host(const char *url); /* for messages; free() it */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The schema registry: one thread that asks it for the ids of the schemas that are wanted, until it has each; ids never
  * change, so they are kept. Its API is Confluent's, which others speak as well. */
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -9,11 +8,20 @@
 #include "bridge/event/avro.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "bridge/net/fetch.h"
 
-enum { ANSWER_BYTES = 64 << 10, REQUEST_MS = 10000, AGAIN_MS = 1000, AGAIN_MOST_MS = 10000, SAY_MS = 60000 };
+enum {
+    ANSWER_BYTES = 64 << 10,
+    LOGIN_BYTES = 16 << 10,
+    REQUEST_MS = 10000,
+    AGAIN_MS = 1000,
+    AGAIN_MOST_MS = 10000,
+    SAY_MS = 60000
+};
 
 METRIC_COUNTER(aqueduct_registry_requests_total, "kafka: what became of questions to the schema registry.", "outcome");
 
@@ -34,25 +42,17 @@ struct kafka_registry {
     pthread_cond_t wanted;
     struct registry_entry *entries;
     size_t count;
-    struct buf answer; /* the thread's, as is curl */
-    CURL *curl;
-    struct curl_slist *headers;
+    struct transport way; /* the thread's, as is what follows */
+    struct fetch *fetch;
+    struct buf login, answer; /* login: the header Authorization; empty: none */
 };
 
 /* ---- one question ---- */
 
-static size_t registry_on_answer(char *bytes, size_t size, size_t n, void *ctx)
+static bool registry_goes_on(void *ctx)
 {
-    struct buf *out = ctx;
-    buf_add(out, bytes, size * n);
-    return out->failed ? 0 : size * n;
-}
-
-static int registry_on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    struct kafka_registry *r = ctx;
-    (void)a, (void)b, (void)c, (void)d;
-    return atomic_load(&r->b->stop);
+    const struct kafka_registry *r = ctx;
+    return !atomic_load(&r->b->stop);
 }
 
 /* The subject's name has characters that stand in a URL. */
@@ -106,8 +106,7 @@ static int32_t registry_judge(struct kafka_registry *r, long status, struct err 
 static int32_t registry_ask(struct kafka_registry *r, const struct registry_entry *entry, const char *subject,
                             struct err *e)
 {
-    long status = 0;
-    char why[CURL_ERROR_SIZE] = "";
+    long status;
     struct str base = str_of(r->config->url);
     while (base.n && base.at[base.n - 1] == '/')
         base.n--;
@@ -116,20 +115,22 @@ static int32_t registry_ask(struct kafka_registry *r, const struct registry_entr
     buf_printf(&body, "{%s\"schema\":", entry->schema == SCHEMA_JSON ? "\"schemaType\":\"JSON\"," : "");
     jscan_add_string(&body, str_of(entry->schema == SCHEMA_AVRO ? event_avro_schema : event_json_schema));
     buf_add_char(&body, '}');
+    const struct header headers[] = { { STR("Content-Type"), STR("application/vnd.schemaregistry.v1+json") },
+                                      { STR("Accept"),
+                                        STR("application/vnd.schemaregistry.v1+json, application/json") },
+                                      { STR("Authorization"), buf_str(&r->login) } };
+    const struct fetch_question q = { .url = buf_c(&url),
+                                      .body = buf_str(&body),
+                                      .headers = headers,
+                                      .header_count = r->login.n ? 3 : 2,
+                                      .limit_ms = REQUEST_MS,
+                                      .go_on = registry_goes_on,
+                                      .ctx = r };
     buf_reset(&r->answer);
-    curl_easy_setopt(r->curl, CURLOPT_URL, buf_c(&url));
-    curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, body.at);
-    curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
-    curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, why);
-    CURLcode code = curl_easy_perform(r->curl);
-    curl_easy_setopt(r->curl, CURLOPT_ERRORBUFFER, NULL);
-    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    bool answered = fetch_post(r->fetch, &q, &r->answer, &status, e) || (status && status != 200);
     buf_free(&url);
     buf_free(&body);
-    if (code == CURLE_OK)
-        return registry_judge(r, status, e);
-    err_set(e, "%s", *why ? why : curl_easy_strerror(code));
-    return 0;
+    return answered ? registry_judge(r, status, e) : 0;
 }
 
 /* ---- the thread ---- */
@@ -262,37 +263,19 @@ bool kafka_registry_check(const struct registry_config *c, struct err *e)
            || err_set(e, "broker.registry.ca_file: %s cannot be read", c->ca_file);
 }
 
-static void registry_set_up(struct kafka_registry *r)
+static void registry_log_in(struct kafka_registry *r)
 {
     const struct registry_config *c = r->config;
-    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    r->curl = curl_easy_init();
-    CHECK(r->curl);
-    r->headers = curl_slist_append(NULL, "Content-Type: application/vnd.schemaregistry.v1+json");
-    r->headers = curl_slist_append(r->headers, "Accept: application/vnd.schemaregistry.v1+json, application/json");
-    curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, r->headers);
-    curl_easy_setopt(r->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(r->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(r->curl, CURLOPT_PROXY, "");
-    curl_easy_setopt(r->curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(r->curl, CURLOPT_TIMEOUT_MS, (long)REQUEST_MS);
-    curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, registry_on_answer);
-    curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, &r->answer);
-    curl_easy_setopt(r->curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(r->curl, CURLOPT_XFERINFOFUNCTION, registry_on_progress);
-    curl_easy_setopt(r->curl, CURLOPT_XFERINFODATA, r);
-    if (c->ca_file && *c->ca_file) {
-        curl_easy_setopt(r->curl, CURLOPT_CAINFO, c->ca_file);
-        curl_easy_setopt(r->curl, CURLOPT_CAPATH, NULL);
-    }
+    struct buf pair = buf_new(LOGIN_BYTES / 2);
     if (c->username && *c->username) {
-        curl_easy_setopt(r->curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
-        curl_easy_setopt(r->curl, CURLOPT_USERNAME, c->username);
-        curl_easy_setopt(r->curl, CURLOPT_PASSWORD, c->password.text);
+        buf_printf(&pair, "%s:%s", c->username, c->password.text);
+        buf_add_c(&r->login, "Basic ");
+        base64_add(&r->login, buf_str(&pair));
+        crypto_wipe(pair.at, pair.cap);
     } else if (c->token.text && *c->token.text) {
-        curl_easy_setopt(r->curl, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
-        curl_easy_setopt(r->curl, CURLOPT_XOAUTH2_BEARER, c->token.text);
+        buf_printf(&r->login, "Bearer %s", c->token.text);
     }
+    buf_free(&pair);
 }
 
 void kafka_registry_start(struct kafka *b)
@@ -300,10 +283,15 @@ void kafka_registry_start(struct kafka *b)
     if (!b->config->registry.url || !*b->config->registry.url)
         return;
     struct kafka_registry *r = mem_alloc(sizeof *r);
-    *r = (struct kafka_registry){ .b = b, .config = &b->config->registry, .answer = buf_new(ANSWER_BYTES) };
+    *r = (struct kafka_registry){
+        .b = b, .config = &b->config->registry, .login = buf_new(LOGIN_BYTES), .answer = buf_new(ANSWER_BYTES)
+    };
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wanted, NULL);
-    registry_set_up(r);
+    r->way = (struct transport){ .tls = true,
+                                 .ca_file = r->config->ca_file && *r->config->ca_file ? r->config->ca_file : NULL };
+    r->fetch = fetch_new(&r->way, NULL);
+    registry_log_in(r);
     b->registry = r;
     CHECK(pthread_create(&r->thread, NULL, registry_run, r) == 0);
 }
@@ -327,9 +315,10 @@ void kafka_registry_free(struct kafka *b)
     for (size_t i = 0; i < r->count; i++)
         free(r->entries[i].topic);
     free(r->entries);
-    curl_easy_cleanup(r->curl);
-    curl_slist_free_all(r->headers);
-    curl_global_cleanup();
+    fetch_free(r->fetch);
+    if (r->login.at)
+        crypto_wipe(r->login.at, r->login.cap);
+    buf_free(&r->login);
     buf_free(&r->answer);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->wanted);

@@ -11,6 +11,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+#include "bridge/lib/query.h"
 #include "bridge/net/fetch.h"
 
 enum {
@@ -66,52 +67,23 @@ static bool token_take(struct str text, int64_t life_ms, struct err *e)
 
 /* ---- the server of tokens ---- */
 
-struct token_answer {
-    struct buf body;
-    int64_t until_ms;
-};
-
-static bool token_on_bytes(void *ctx, struct str bytes)
-{
-    struct token_answer *a = ctx;
-    buf_add_str(&a->body, bytes);
-    return !a->body.failed;
-}
-
-static bool token_go_on(void *ctx)
-{
-    return clock_mono_ms() < ((struct token_answer *)ctx)->until_ms;
-}
-
-static void token_form_add(struct buf *out, struct str text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.at[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
-        if (plain && c)
-            buf_add_char(out, c);
-        else
-            buf_printf(out, "%%%02X", (unsigned char)c);
-    }
-}
-
 static void token_form_pair(struct buf *out, const char *name, const char *value)
 {
     if (!value || !*value)
         return;
     buf_add_c(out, out->n ? "&" : "");
-    token_form_add(out, str_of(name));
+    query_add_escaped(out, str_of(name));
     buf_add_char(out, '=');
-    token_form_add(out, str_of(value));
+    query_add_escaped(out, str_of(value));
 }
 
 /* The client's id and secret as RFC 6749, section 2.3.1, has them. */
 static void token_credentials(struct buf *out, const char *id, const char *secret)
 {
     struct buf pair = buf_new(TOKEN_FORM);
-    token_form_add(&pair, str_of(id));
+    query_add_escaped(&pair, str_of(id));
     buf_add_char(&pair, ':');
-    token_form_add(&pair, str_of(secret));
+    query_add_escaped(&pair, str_of(secret));
     buf_add_c(out, "Basic ");
     base64_add(out, buf_str(&pair));
     if (pair.at)
@@ -145,11 +117,9 @@ static bool token_take_answer(const struct buf *body, struct err *e)
 
 static bool token_fetch(const struct broker_sasl *s, const char *secret, struct err *e)
 {
-    static const struct transport any = { .tls = true };
-    struct transport way = any;
-    way.ca_file = s->ca_file && *s->ca_file ? s->ca_file : NULL;
-    struct buf form = buf_new(TOKEN_FORM), login = buf_new(TOKEN_FORM), refused = buf_new(TOKEN_ANSWER);
-    struct token_answer answer = { buf_new(TOKEN_ANSWER), clock_mono_ms() + TOKEN_ASK_MS };
+    struct transport way = { .tls = true, .ca_file = s->ca_file && *s->ca_file ? s->ca_file : NULL };
+    struct buf form = buf_new(TOKEN_FORM), login = buf_new(TOKEN_FORM), answer = buf_new(TOKEN_ANSWER);
+    long status;
     token_form_pair(&form, "grant_type", "client_credentials");
     token_form_pair(&form, "scope", s->scope);
     for (size_t i = 0; i < s->parameters.count; i++)
@@ -158,24 +128,18 @@ static bool token_fetch(const struct broker_sasl *s, const char *secret, struct 
     const struct header headers[] = { { STR("Authorization"), buf_str(&login) },
                                       { STR("Content-Type"), STR("application/x-www-form-urlencoded") },
                                       { STR("Accept"), STR("application/json") } };
-    struct fetch_stream o = { .url = s->token_url,
-                              .headers = headers,
-                              .header_count = sizeof headers / sizeof *headers,
-                              .post = buf_str(&form),
-                              .on_bytes = token_on_bytes,
-                              .go_on = token_go_on,
-                              .ctx = &answer,
-                              .silence_ms = TOKEN_ASK_MS,
-                              .refused = &refused };
+    const struct fetch_question q = { .url = s->token_url,
+                                      .body = buf_str(&form),
+                                      .headers = headers,
+                                      .header_count = sizeof headers / sizeof *headers,
+                                      .limit_ms = TOKEN_ASK_MS };
     struct fetch *f = fetch_new(&way, NULL);
-    bool ok = fetch_follow(f, &o, e);
-    if (ok && (o.status != 200 || !token_go_on(&answer)))
-        ok = err_set(e, "it did not answer in %d s", TOKEN_ASK_MS / 1000);
-    else if (!ok && refused.n)
-        token_say_refused(&refused, e);
-    ok = ok && token_take_answer(&answer.body, e);
+    bool ok = fetch_post(f, &q, &answer, &status, e);
+    if (!ok && answer.n)
+        token_say_refused(&answer, e);
+    ok = ok && token_take_answer(&answer, e);
     fetch_free(f);
-    struct buf *const all[] = { &form, &login, &refused, &answer.body };
+    struct buf *const all[] = { &form, &login, &answer };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i]->at)
             crypto_wipe(all[i]->at, all[i]->cap);
