@@ -24,11 +24,11 @@ enum { DAEMON_STOP_MS = 20000, DAEMON_LOOK_MS = 20, DAEMON_TEXT = 1 << 20 };
 
 /* ---- its configuration ---- */
 
-/* A text of the user's broker section, which was read already: a ${ in it is one. */
+/* What was expanded is text: no ${ in it is a variable any more. */
 static json_t *daemon_text(const char *text)
 {
     struct buf out = buf_new(DAEMON_TEXT);
-    for (const char *c = text ? text : ""; *c; c++) {
+    for (const char *c = text; *c; c++) {
         if (c[0] == '$' && c[1] == '{')
             buf_add_char(&out, '$');
         buf_add_char(&out, *c);
@@ -38,19 +38,31 @@ static json_t *daemon_text(const char *text)
     return j;
 }
 
+static json_t *daemon_escape(json_t *j)
+{
+    const char *key;
+    json_t *value;
+    size_t i;
+    void *next;
+    if (json_is_string(j))
+        return daemon_text(json_string_value(j));
+    json_object_foreach_safe(j, next, key, value) json_object_set_new(j, key, daemon_escape(value));
+    json_array_foreach(j, i, value) json_array_set_new(j, i, daemon_escape(value));
+    return json_incref(j);
+}
+
+/* The user's, but for the names of what is its own. */
 static json_t *daemon_broker(const struct prove_daemon *d)
 {
-    const struct broker_config *c = &d->config->broker;
+    json_t *whole = config_broker_json(d->config), *broker = daemon_escape(whole);
+    json_decref(whole);
+    json_object_set_new(broker, "prefix", json_string(d->prefix));
+    json_object_set_new(broker, "group_prefix", json_string(d->group_prefix));
     if (d->path)
-        return json_pack("{s:s,s:o,s:s,s:s}", "type", "local", "path", daemon_text(d->path), "prefix", d->prefix,
-                         "group_prefix", d->group_prefix);
-    json_t *properties = json_object();
-    for (size_t i = 0; i < c->properties.count; i++)
-        json_object_set_new(properties, c->properties.at[i].key, daemon_text(c->properties.at[i].value));
-    return json_pack("{s:s,s:o,s:s,s:s,s:o,s:I,s:s,s:o}", "type", broker_facts(c).type, "servers",
-                     daemon_text(c->servers), "prefix", d->prefix, "group_prefix", d->group_prefix, "properties",
-                     properties, "replication", (json_int_t)c->replication, "instance", "", "session_timeout",
-                     json_sprintf("%lldms", (long long)c->session_timeout.ms));
+        json_object_set_new(broker, "path", daemon_text(d->path));
+    else
+        json_object_set_new(broker, "instance", json_string(""));
+    return broker;
 }
 
 static json_t *daemon_config(const struct prove_daemon *d, const struct prove_books *b)

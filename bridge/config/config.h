@@ -192,6 +192,7 @@ struct config {
     struct config_view view;             /* every option in effect, in no order */
     const struct connectors *connectors; /* it was read with these */
     char *broker_missing;                /* why the broker's section is not whole (config_load_part); NULL: it is */
+    const struct node *broker_written;   /* its mapping; NULL: there is none; private (config_broker_json) */
     void *arena;                         /* private */
 };
 
@@ -218,6 +219,9 @@ struct config *config_load_text(const struct connectors *connectors, const char 
 /* A text in the language of the configuration (YAML, so also JSON) as JSON in which every scalar is a text, as filters
  * are read (filter_new); NULL with *e. The caller's reference. */
 json_t *config_json(struct str yaml, struct err *e);
+/* The broker's section as it is in effect, secrets too, in which every scalar is a text; an empty one when nothing is said of it.
+ * The caller's reference. */
+json_t *config_broker_json(const struct config *c);
 /* For a command that needs the sinks of that type alone: variables and files that other parts name may be missing.
  * Those parts are not filled; of a broker's, broker_missing says what is. */
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,

@@ -157,6 +157,7 @@ static struct config *load_all(const struct connectors *connectors, const char *
         sections_fill(connectors, c, root, out);
     if (root)
         load_note_files(c, root);
+    c->broker_written = root ? node_get(root, "broker") : NULL;
     c->broker.readers = (int64_t)c->sink_count + 1; /* and the waiter */
     if (root && how.sink_type)
         load_check_part(c, root, how.sink_type, out);
@@ -204,6 +205,12 @@ json_t *config_json(struct str yaml, struct err *e)
     problems_free(&problems);
     arena_free(&arena);
     return json;
+}
+
+json_t *config_broker_json(const struct config *c)
+{
+    json_t *json = c->broker_written ? fill_json(c->broker_written) : NULL;
+    return json ? json : json_object();
 }
 
 struct config *config_load_part(const struct connectors *connectors, const char *const *files, size_t count,

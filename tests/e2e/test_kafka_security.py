@@ -178,6 +178,14 @@ def test_the_whole_job_with_the_rights_of_the_guide_and_no_others(secured, recei
     assert not [word for word in words_of_secrets() if word in log]
 
 
+def test_prove_logs_in_as_the_bridge_does(secured, tmp_path):
+    one = secured("PLAIN")
+    one.allow_all()
+    one.bridge.configure(configuration(tmp_path, "http://127.0.0.1:9/"))
+    said = json.loads(one.command("prove", "--rounds", "1", "--seconds", "1", "--json"))
+    assert (said["verdict"], said["broker"], said["kills"]) == ("nothing lost", "kafka", 1) and said["acknowledged"] > 0
+
+
 # ---- secrets that change ----
 
 def test_tokens_are_renewed_with_the_secret_as_it_is_by_then(secured, receivers, tokens, tmp_path, monkeypatch):
