@@ -142,6 +142,11 @@ bool prove_daemon_open(struct prove_daemon *d, const struct config *config, stru
 
 static void daemon_become(const struct prove_daemon *d, int log)
 {
+    size_t kept = 0;
+    for (char **one = environ; *one; one++) /* what it says of a configuration is in the file, as far as it is wanted */
+        if (!str_starts(str_of(*one), STR("AQUEDUCT__")))
+            environ[kept++] = *one;
+    environ[kept] = NULL;
     char *const words[] = { (char[]){ "aqueduct" }, (char[]){ "run" }, (char[]){ "-c" }, d->file, NULL };
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive us */
     setpgid(0, 0);                    /* Ctrl-C is for us */

@@ -33,6 +33,12 @@ def test_nothing_is_lost_and_nothing_left(bridge):
     assert left(bridge) == before
 
 
+def test_keys_that_the_environment_says_are_not_the_daemons(local_bridge):
+    local_bridge.configure(HTTP_SOURCE)
+    code, said, err = prove(local_bridge, "--rounds", "1", "--seconds", "1", AQUEDUCT__ROUTES__0__TOPIC="elsewhere")
+    assert (code, said["verdict"]) == (0, "nothing lost"), err
+
+
 def test_what_is_lost_is_seen(local_bridge):
     """A daemon that forgets what is to wait, on purpose."""
     local_bridge.configure(HTTP_SOURCE)
