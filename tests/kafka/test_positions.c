@@ -1,9 +1,83 @@
 /* SPDX-License-Identifier: MIT */
 /* Positions that could not be committed. Run through tests/kafka/rig. */
+#include <dlfcn.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include "bridge/lib/clock.h"
 #include "tests/support/cluster.h"
+
+/* ---- a commit that is tried again ---- */
+
+static struct {
+    bool next; /* the next commit is answered with "not the coordinator" and tried again: it arrives later */
+    pthread_t thread;
+    rd_kafka_t *rk;
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_queue_t *queue;
+} late;
+
+typedef rd_kafka_resp_err_t commit_queue(rd_kafka_t *, const rd_kafka_topic_partition_list_t *, rd_kafka_queue_t *,
+                                         void (*)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *,
+                                                  void *),
+                                         void *);
+
+static commit_queue *late_real(void)
+{
+    return (commit_queue *)(uintptr_t)dlsym(RTLD_NEXT, "rd_kafka_commit_queue");
+}
+
+static void *late_arrives(void *arg)
+{
+    (void)arg;
+    poll(NULL, 0, 500);
+    late_real()(late.rk, late.list, late.queue, NULL, NULL);
+    rd_kafka_topic_partition_list_destroy(late.list);
+    return NULL;
+}
+
+/* Instead of librdkafka's. */
+rd_kafka_resp_err_t rd_kafka_commit_queue(
+    rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, rd_kafka_queue_t *queue,
+    void (*cb)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *), void *opaque)
+{
+    if (!late.next)
+        return late_real()(rk, list, queue, cb, opaque);
+    late.next = false;
+    late.rk = rk;
+    late.list = rd_kafka_topic_partition_list_copy(list);
+    late.queue = queue;
+    assert_int_equal(pthread_create(&late.thread, NULL, late_arrives, NULL), 0);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+TEST(a_commit_that_is_tried_again_does_not_set_back_who_leaves)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    struct member *m = member_join(b, group, topic, true);
+    cluster_forget();
+    cluster_publish(b, topic, 0);
+    cluster_await(1);
+    late.next = true;
+    member_read_until(m, 1);
+    while (late.next)
+        member_turn(m, 10);
+    cluster_publish(b, topic, 1);
+    cluster_await(2);
+    member_read_until(m, 2);
+    member_leave(m);
+    assert_int_equal(pthread_join(late.thread, NULL), 0);
+    m = member_join(b, group, topic, true);
+    cluster_publish(b, topic, 2);
+    member_read_until(m, 1);
+    assert_int_equal(m->total, 1);
+    assert_int_equal(m->seen[2], 1);
+    member_leave(m);
+    broker_close(b);
+}
+
+/* ---- a cluster that stands still ---- */
 
 /* A cluster that stands still for longer than a session puts its members out of their groups; what they finish then is known to
  * them alone. */
@@ -133,6 +207,7 @@ int main(int argc, char **argv)
     if (!cluster_ready(argc, argv))
         return 1;
     const struct CMUnitTest tests[] = {
+        CLUSTER_TEST(a_commit_that_is_tried_again_does_not_set_back_who_leaves),
         CLUSTER_TEST(what_compaction_took_from_a_slow_group_is_counted),
         CLUSTER_TEST(what_was_finished_while_the_cluster_stood_still_does_not_come_again_to_who_finished_it),
     };

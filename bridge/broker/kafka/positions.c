@@ -218,15 +218,23 @@ void kafka_positions_serve(struct kafka_consumer *c)
         position_send(c, list);
 }
 
+static void position_await(struct kafka_consumer *c, int64_t until)
+{
+    for (int64_t now; c->committing && (now = clock_mono_ms()) < until;)
+        position_answers(c, (int)(until - now));
+}
+
+/* What is under way comes first: a commit that librdkafka tries again (the coordinator moves) would arrive after the last one
+ * and set the group back. */
 void kafka_positions_flush(struct kafka_consumer *c)
 {
+    int64_t until = clock_mono_ms() + ANSWER_MS;
+    position_await(c, until);
     rd_kafka_topic_partition_list_t *list = c->last ? c->last : position_asked(c);
     c->last = NULL;
     if (list)
         position_send(c, list);
-    int64_t until = clock_mono_ms() + ANSWER_MS;
-    for (int64_t now; c->committing && (now = clock_mono_ms()) < until;)
-        position_answers(c, (int)(until - now));
+    position_await(c, until);
 }
 
 void kafka_positions_keep(struct kafka_consumer *c)
