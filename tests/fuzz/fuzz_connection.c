@@ -14,6 +14,7 @@
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
 #include "bridge/net/ws.h"
+#include "tests/fuzz/address.h"
 
 enum { MOST = 16 << 20, BIG = 300000, MAX_BODY = 4096, LOWERED = 16, IDS = 4096, ROUNDS = 4 };
 
@@ -223,8 +224,7 @@ static void play_begin(void)
                                                .message = user_on_message,
                                                .writable = user_on_writable,
                                                .closed = user_on_closed };
-    char listen[] = "127.0.0.1:0";
-    struct http_server_options o = { .listen = listen,
+    struct http_server_options o = { .listen = address(),
                                      .max_head = { 4096 },
                                      .max_body = { MAX_BODY },
                                      .max_message = { 1024 },

@@ -11,6 +11,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
+#include "tests/fuzz/address.h"
 
 enum { MOST = 64 << 20, BIG = 300000, MAX_BODY = 4096, LOWERED = 16, IDS = 4096, ROUNDS = 4, LIMIT_MS = 400 * 1000 };
 enum { PREFACE = 1, SLOW = 2, STOPS = 4, DEAF = 8, SILENT = 16 };
@@ -117,8 +118,7 @@ static void client_leave(void)
 static void play_begin(uint8_t ways)
 {
     static const struct http_events events = { .head = user_on_head, .request = user_on_request };
-    char listen[] = "127.0.0.1:0";
-    struct http_server_options o = { .listen = listen,
+    struct http_server_options o = { .listen = address(),
                                      .http2_streams = 8,
                                      .max_head = { 4096 },
                                      .max_body = { MAX_BODY },

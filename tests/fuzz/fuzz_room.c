@@ -11,6 +11,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
+#include "tests/fuzz/address.h"
 
 enum { LIMIT = 5, PER_ADDRESS = 3, CLIENTS = 24, MOST = 512, ACTIONS = 400, HEAD_MS = 1000 }; /* of room.c: HEAD_MS */
 
@@ -310,9 +311,8 @@ static void room_begin(void)
     static const struct http_events events = { .request = user_on_request,
                                                .writable = user_on_writable,
                                                .closed = user_on_closed };
-    char listen[] = "127.0.0.1:0";
     struct http_server_options o = {
-        .listen = listen, .max_connections = LIMIT, .max_per_address = PER_ADDRESS, .reserved = true
+        .listen = address(), .max_connections = LIMIT, .max_per_address = PER_ADDRESS, .reserved = true
     };
     clock_fake(1000000, 1700000000000);
     room = (struct room){ .server = http_server_new(&o, &events, NULL) };

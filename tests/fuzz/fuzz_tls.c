@@ -18,6 +18,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/net/http/private.h"
+#include "tests/fuzz/address.h"
 
 enum { MOST = 1 << 20, STEPS = 200, FLIGHT = 64 << 10, LIMIT_MS = 200 * 1000 };
 
@@ -95,10 +96,9 @@ static void user_on_request(void *ctx, const struct http_request *r)
 static void way_begin(void)
 {
     static const struct http_events events = { .request = user_on_request };
-    char listen[] = "127.0.0.1:0";
     struct err e = { "" };
     const struct http_server_options o = {
-        .listen = listen, .tls_certificate = certificate, .tls_key = key, .max_body = { 4096 }, .reserved = true
+        .listen = address(), .tls_certificate = certificate, .tls_key = key, .max_body = { 4096 }, .reserved = true
     };
     int ends[2];
     clock_fake(1000000, 1700000000000);
