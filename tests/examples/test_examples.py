@@ -2,6 +2,7 @@
 """The consumers of this folder, each run as its README says, on a real Kafka or a real local log, beside two applications.
 
 What a consumer counts is what was written into the databases of the applications; no consumer knows one."""
+import ast
 import collections
 import re
 import secrets
@@ -23,6 +24,13 @@ def show(lines):
     """For who runs one example with -s: what it printed."""
     for line in lines:
         print(line)
+
+
+def as_shown(guide, line, said):
+    """What is printed has the members of that line of what its README shows."""
+    shown = re.findall(r"^    ([\[{].*)", (stage.ROOT / guide).read_text(), re.M)[line]
+    members = [list((one[0] if isinstance(one, list) else one)) for one in (ast.literal_eval(shown), said)]
+    assert members[0] == members[1], shown
 
 
 def plain(text):
@@ -50,6 +58,7 @@ def test_python_counts_what_was_answered_in_either_mode(kafka, bridge, people, r
     lines = run.once(*command)
     show(lines)
     assert usage(lines) == people.usage
+    as_shown("tests/examples/python/README.md", 0, lines[0])
     repeat(topic)
     assert run.once(*command) == lines, "what comes twice is counted once"
 
@@ -65,6 +74,7 @@ def test_streams_counts_each_minute_by_the_time_of_its_events(kafka, bridge, peo
     jars = stage.jars("streams")
     program = run.start("java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*", HERE / "streams/Usage.java", kafka.servers, "ai.events", run.folder / "state")
     program.wait_until(lambda: newest(program.lines) == people.minutes)
+    as_shown("tests/examples/streams/README.md", 0, program.lines[0])
     repeat("ai.events")                                 # counted once
     people.ask_llm(minutes_ago(0), (1, 1))              # now
     people.ask_webui(minutes_ago(9), (2, 2))            # late, into a minute that was told
@@ -104,6 +114,7 @@ def test_airflow_starts_a_run_when_a_document_can_be_searched(airflow, people):
     assert {run["run_type"] for run in one.runs("documents_embedded")} == {"asset_triggered"}
     people.embed_webui("late.txt")                      # another run
     stage.wait_for(lambda: taken() == wanted(), lambda: f"{taken()}\n{one.log()}")
+    as_shown("tests/examples/airflow/README.md", 0, one.results("documents_embedded", "register")[0])
     show(one.results("documents_embedded", "register"))
 
 
@@ -126,6 +137,7 @@ def test_airflow_has_a_run_for_each_answer_and_a_new_token_when_the_old_one_has_
         time.sleep(0.5)
     people.ask_llm(minutes_ago(0), (3, 3))
     stage.wait_for(seen, one.log)
+    as_shown("tests/examples/airflow/README.md", 1, one.results("answered", "judge")[0])
     show(one.results("answered", "judge"))
     logins = one.answered("POST", "/auth/token")        # the bridge's alone
     assert set(logins) == {"201"} and len(logins) >= 2
@@ -164,6 +176,7 @@ def test_flink_counts_each_minute_in_sql(kafka, bridge, people, run, repeat, mod
     jars, python = stage.jars("flink"), stage.python("flink")
     program = run.start(python, HERE / "flink/usage.py", kafka.servers, jars, mode)
     program.wait_until(lambda: newest(program.lines) == people.minutes)
+    as_shown("tests/examples/flink/README.md", 0, program.lines[0])
     repeat({"binary": "ai.events", "structured": "ai.structured"}[mode])
     people.ask_llm(minutes_ago(0), (2, 1))
     people.ask_webui(minutes_ago(9), (2, 2))            # late, into a minute that was told

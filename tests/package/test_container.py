@@ -19,7 +19,7 @@ STORE = ["buildah", "--root", WORK / "containers", "--runroot", WORK / "containe
 
 @pytest.fixture(scope="module")
 def image():
-    """(its root, its configuration)"""
+    """What `docker build -t aqueduct .` makes, without a Docker: (its root, its configuration)"""
     made = do(*STORE, "from", "scratch").stdout.strip()
     do(*STORE, "add", made, debian("bookworm").folder, "/")
     do(*STORE, "commit", "-q", made, "docker.io/library/debian:12-slim")
@@ -43,7 +43,7 @@ def test_nothing_is_in_it_but_the_program(image):
 
 @pytest.fixture
 def bundle(image, tmp_path):
-    """The image as runc runs it: read-only, without a capability, as the user of the image."""
+    """The image as `docker run --read-only -p ... -v ...` has it, by runc: read-only, without a capability, as the user of the image."""
     root, config = image
 
     def make(env, mounts=()):

@@ -125,7 +125,7 @@ JUDGE = r"""#!/bin/bash
 exec >/said 2>&1
 of() { systemctl show aqueduct -p "$1" --value; }
 C=/etc/aqueduct/bridge.yaml
-systemctl start aqueduct; echo "start=$?"
+systemctl enable --now aqueduct; echo "start=$?"
 echo "state=$(of ActiveState) $(of StatusText) $(of User)"
 echo "ready=$(aqueduct status --ready -c $C)"
 echo "files=$(grep 'open files' /proc/$(of MainPID)/limits | awk '{print ($4 > 10000)}')"
