@@ -39,7 +39,9 @@ static void know_age(struct answerer *a, const char *body, size_t n)
 /* Takes note of the id in a head. */
 static void know_id(struct answerer *a, const char *head, size_t n)
 {
-    const char *at = memmem(head, n, "webhook-id: ", 12), *end = at ? memchr(at, '\r', n - (size_t)(at - head)) : NULL;
+    const char *at = memmem(head, n, "webhook-id: ", 12);
+    at = at ? at : memmem(head, n, "Webhook-Id: ", 12); /* as Go spells every header */
+    const char *end = at ? memchr(at, '\r', n - (size_t)(at - head)) : NULL;
     if (!end)
         return;
     uint64_t hash = str_hash((struct str){ at + 12, (size_t)(end - at - 12) }) | 1;

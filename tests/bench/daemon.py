@@ -42,6 +42,19 @@ def websocket_sink(port, **options):
     max_listeners_per_ip: 100000{more}"""
 
 
+def cpu_us(pid):
+    """Of the threads that it has now."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1000
+
+
+def rss_kb(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
+
+
 class Daemon(aqueduct.Daemon):
     """with Daemon(binary, folder, broker=..., sources=..., sinks=...) as d: it is ready, and gone afterwards."""
 
@@ -73,14 +86,10 @@ class Daemon(aqueduct.Daemon):
             self.process.wait()
 
     def cpu_us(self):
-        total = 0
-        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                total += int((task / "schedstat").read_text().split()[0])
-        return total / 1000
+        return cpu_us(self.pid)
 
     def rss_kb(self):
-        return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text()).group(1))
+        return rss_kb(self.pid)
 
     def counter(self, name):
         """The sum of a counter over its labels."""

@@ -24,22 +24,29 @@
 #include "tests/support/connector.h"
 #include "tests/support/loopback.h"
 
-enum { MOST_AHEAD = 1024, WAIT_US = 1000 };
+enum { MOST_AHEAD = 1024, WAIT_US = 1000, AWAIT_US = 60000000 };
 
 extern const struct sink_ops websocket_sink;
 
-static int count = 1000, ahead = 256, reads = 1, post = 1, connections = 1, subjects, pid, port, listen_port;
+static int count = 1000, ahead = 256, reads = 1, post = 1, connections = 1, subjects, pid, port, listen_port, skip,
+           lines;
 static double seconds = 5, rate;
-static const char *path = "/", *token = "", *target = "/";
+static const char *path = "/", *token = "", *target = "/", *before, *after, *each_before, *each_after;
 static const struct {
     const char *name;
     int *at;
 } numbers[] = { { "listeners", &count },         { "ahead", &ahead },       { "reads", &reads }, { "post", &post },
                 { "connections", &connections }, { "subjects", &subjects }, { "pid", &pid },     { "port", &port },
-                { "listen_port", &listen_port } };
+                { "listen_port", &listen_port }, { "skip", &skip },         { "lines", &lines } };
 static const struct {
     const char *name, **at;
-} texts[] = { { "path", &path }, { "token", &token }, { "target", &target } };
+} texts[] = { { "path", &path },
+              { "token", &token },
+              { "target", &target },
+              { "before", &before },
+              { "after", &after },
+              { "each_before", &each_before },
+              { "each_after", &each_after } };
 
 static struct listeners *listeners;
 static uint64_t published;
@@ -192,9 +199,9 @@ static void report(const char *mode, double cpu, double wall, uint64_t delivered
         "\"deliveries_per_s\":%.0f,\"deliveries_per_core_s\":%.0f,\"cpu_s\":%.4f,\"cpu_s_per_million\":%.3f,\"cpu_share\":%.2f,"
         "\"listeners_cpu_share\":%.2f,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"kb_per_listener\":%.3f,\"frames_per_send\":%.1f,\"gone\":%llu}\n",
         mode, count, posts_frame_bytes(subjects), (unsigned long long)published, (unsigned long long)delivered, wall,
-        (double)delivered / wall, million * 1e6 / cpu, cpu, cpu / million, cpu / wall, listeners->child.cpu_s / wall,
-        delays_ms(&listeners->delays, 0.5), delays_ms(&listeners->delays, 0.99), (double)kb / count,
-        listeners->segments ? (double)listeners->frames / (double)listeners->segments : 0,
+        (double)delivered / wall, cpu > 0 ? million * 1e6 / cpu : 0, cpu, cpu / million, cpu / wall,
+        listeners->child.cpu_s / wall, delays_ms(&listeners->delays, 0.5), delays_ms(&listeners->delays, 0.99),
+        (double)kb / count, listeners->segments ? (double)listeners->frames / (double)listeners->segments : 0,
         (unsigned long long)atomic_load(&listeners->gone));
 }
 
@@ -244,7 +251,7 @@ static bool is_all_there(void)
 
 static void await_all(struct posts *p)
 {
-    for (int64_t until = clock_mono_us() + 10000000; !is_all_there() || !posts_are_answered(p);) {
+    for (int64_t until = clock_mono_us() + AWAIT_US; !is_all_there() || !posts_are_answered(p);) {
         if (clock_mono_us() > until) {
             fprintf(stderr, "%llu events published, but the slowest listener has %llu\n", (unsigned long long)published,
                     (unsigned long long)atomic_load(&listeners->slowest));
@@ -306,14 +313,22 @@ static void connect_all(struct raw *raw, struct sink *s, int server)
                                                              .target = target,
                                                              .subjects = subjects,
                                                              .frame_bytes = posts_frame_bytes(subjects),
-                                                             .reads = reads });
+                                                             .reads = reads,
+                                                             .skip = skip,
+                                                             .lines = lines });
     CHECK(listeners);
     if (raw)
         raw_accept(raw, server);
     int idle = wake_new();
-    while (atomic_load(&listeners->connected) < (uint64_t)count) {
+    for (int64_t until = clock_mono_us() + AWAIT_US; atomic_load(&listeners->connected) < (uint64_t)count;) {
         if (waitpid(listeners->child.pid, NULL, WNOHANG) != 0)
             exit(1); /* it has said why */
+        if (clock_mono_us() > until || atomic_load(&listeners->gone)) {
+            fprintf(stderr, "of %d listeners %llu are there and %llu gone again\n", count,
+                    (unsigned long long)atomic_load(&listeners->connected),
+                    (unsigned long long)atomic_load(&listeners->gone));
+            exit(1);
+        }
         if (s)
             s->ops->work(s, idle, (struct duration){ 10 }, NULL, 0);
         else
@@ -338,7 +353,14 @@ int main(int argc, char **argv)
     log_setup(LOG_ERROR, LOG_LOGFMT);
     setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 1 << 16, 1 << 16 });
     struct raw raw = { 0 };
-    struct posts posts = { .count = connections, .most = post, .path = path, .token = token };
+    struct posts posts = { .count = connections,
+                           .most = post,
+                           .path = path,
+                           .token = token,
+                           .before = before,
+                           .after = after,
+                           .each_before = each_before,
+                           .each_after = each_after };
     struct sink *s = mode == 2 ? sink_new() : NULL;
     if (mode < 2)
         raw_open(&raw, &server, mode == 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Posts in over keep-alive connections, each answered 202 before the next one is sent.
+/* Posts in over keep-alive connections, each answered 202 or 200 before the next one is sent.
  *
  *   bench.http_in raw    [connections] [seconds] [bytes]       the limit: epoll, recv, a fixed answer; nothing is parsed
  *   bench.http_in server [connections] [seconds] [bytes]       the HTTP server alone, with the same answer
@@ -164,8 +164,8 @@ int main(int argc, char **argv)
         "{\"bench\":\"http_in\",\"mode\":\"%s\",\"connections\":%d,\"bytes\":%d,\"answered\":%llu,\"refused\":%llu,\"seconds\":%.2f,"
         "\"requests_per_s\":%.0f,\"cpu_us_per_request\":%.2f,\"cpu_share\":%.2f,\"posters_cpu_share\":%.2f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"rss_kb\":%ld}\n",
         mode, connections, bytes, (unsigned long long)answered, (unsigned long long)atomic_load(&posters->refused),
-        wall, (double)answered / wall, cpu / (double)answered * 1e6, cpu / wall, posters->child.cpu_s / wall,
-        delays_ms(&posters->delays, 0.5), delays_ms(&posters->delays, 0.99), rss_kb(pid));
+        wall, (double)answered / wall, answered ? cpu / (double)answered * 1e6 : 0, cpu / wall,
+        posters->child.cpu_s / wall, delays_ms(&posters->delays, 0.5), delays_ms(&posters->delays, 0.99), rss_kb(pid));
     source_end(s);
     http_server_free(server);
     close(wake_fd);

@@ -25,6 +25,7 @@ struct one {
     int fd;
     bool open; /* the answer to the upgrade is read */
     bool sampled;
+    int skip; /* frames to come that are no events */
     uint64_t bytes, frames;
     uint64_t left; /* of the payload of the frame that is being read */
     uint8_t head_n;
@@ -45,7 +46,7 @@ static void die(const char *what)
 
 static void connect_one(struct one *o, int number)
 {
-    char text[512], target[LISTENERS_TARGET + 16];
+    char text[LISTENERS_TARGET + 256], target[LISTENERS_TARGET + 16];
     o->fd = loopback_connect(l->o.port);
     o->open = !l->o.upgrade;
     if (o->open)
@@ -142,7 +143,22 @@ static void take_head_byte(struct one *o, unsigned char byte)
     o->kept_n = 0;
 }
 
-/* Goes over the bytes from frame to frame. Returns how many ended. */
+/* A frame, or a line of one, has ended. Returns how many events that are. */
+static uint64_t end_event(struct one *o)
+{
+    if (o->skip) {
+        if (--o->skip == 0)
+            atomic_fetch_add(&l->connected, 1);
+        o->kept_n = 0;
+        return 0;
+    }
+    if (o->sampled)
+        note_frame(o);
+    o->kept_n = 0;
+    return 1;
+}
+
+/* Goes over the bytes from frame to frame. Returns how many events ended. */
 static uint64_t take_frames(struct one *o, const char *at, size_t n)
 {
     uint64_t frames = 0;
@@ -152,7 +168,10 @@ static uint64_t take_frames(struct one *o, const char *at, size_t n)
             n--;
             continue;
         }
-        size_t part = o->left < n ? (size_t)o->left : n, keep = KEPT - o->kept_n < part ? KEPT - o->kept_n : part;
+        size_t part = o->left < n ? (size_t)o->left : n;
+        const char *line = l->o.lines ? memchr(at, '\n', part) : NULL;
+        part = line ? (size_t)(line + 1 - at) : part;
+        size_t keep = KEPT - o->kept_n < part ? KEPT - o->kept_n : part;
         if (o->sampled) {
             memcpy(o->kept + o->kept_n, at, keep);
             o->kept_n += keep;
@@ -160,8 +179,8 @@ static uint64_t take_frames(struct one *o, const char *at, size_t n)
         at += part;
         n -= part;
         o->left -= part;
-        if (o->left == 0 && ++frames && o->sampled)
-            note_frame(o);
+        if (o->left == 0 || line)
+            frames += end_event(o);
     }
     return frames;
 }
@@ -179,7 +198,8 @@ static uint64_t count_frames(struct one *o, size_t n)
 static void receive(struct one *o)
 {
     if (!o->open && read_head(o)) {
-        atomic_fetch_add(&l->connected, 1);
+        if (o->skip == 0)
+            atomic_fetch_add(&l->connected, 1);
         return;
     }
     long n = l->o.reads ? recv(o->fd, buffer, sizeof buffer, MSG_DONTWAIT)
@@ -218,6 +238,7 @@ static void run(void *shared)
     for (int i = 0; i < count; i++) {
         connect_one(&all[i], i);
         all[i].sampled = i % sampled == 0;
+        all[i].skip = l->o.skip;
         epoll_ctl(ep, EPOLL_CTL_ADD, all[i].fd, &(struct epoll_event){ .events = EPOLLIN, .data.u32 = (uint32_t)i });
         if (!l->o.upgrade)
             atomic_fetch_add(&l->connected, 1);

@@ -7,7 +7,7 @@
 #include "child.h"
 #include "meter.h"
 
-enum { LISTENERS_TIMES = 1 << 16, LISTENERS_SAMPLED = 64, LISTENERS_TARGET = 64 };
+enum { LISTENERS_TIMES = 1 << 16, LISTENERS_SAMPLED = 64, LISTENERS_TARGET = 512 };
 
 struct listeners_options {
     int count, port;
@@ -16,6 +16,8 @@ struct listeners_options {
     int subjects;       /* 0: every listener gets every frame */
     uint64_t frame_bytes;
     bool reads; /* the bytes, all of them */
+    int skip;   /* frames that come before the first event; a listener is there when it has them */
+    bool lines; /* a frame may hold several events, each on a line of its own */
 };
 
 struct listeners {

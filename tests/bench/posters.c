@@ -76,7 +76,7 @@ static void receive(struct posters *p, struct one *o)
     if (!is_whole(o))
         return;
     delays_add(&p->delays, clock_mono_us() - o->sent_us);
-    bool good = memcmp(o->answer, "HTTP/1.1 202", 12) == 0;
+    bool good = memcmp(o->answer, "HTTP/1.1 202", 12) == 0 || memcmp(o->answer, "HTTP/1.1 200", 12) == 0;
     atomic_fetch_add_explicit(good ? &p->answered : &p->refused, 1, memory_order_relaxed);
     post(o);
 }
