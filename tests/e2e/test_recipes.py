@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import requests
 
+from aqueduct import unpacked
 from conftest import ROOT, TOKEN, Listener, certificate, event, free_port, wait_for
 
 TEXT = (ROOT / "connectors/recipes.md").read_text()
@@ -25,13 +26,13 @@ def nginx(folder, port, hooks, live):
     (folder / "nginx.conf").write_text(f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; events {{}}\n"
                                        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
                                        f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{server}}}\n")
-    return ["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "nginx.log"], "https"
+    return [unpacked("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "nginx.log"], "https"
 
 
 def caddy(folder, port, hooks, live):
     site = shown("caddy").replace("hooks.example.com", f"http://127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{hooks}").replace("127.0.0.1:8081", f"127.0.0.1:{live}")
     (folder / "Caddyfile").write_text("{\n    admin off\n    auto_https off\n}\n" + site)
-    return ["/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"], "http"
+    return [unpacked("caddy"), "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"], "http"
 
 
 class Elsewhere(requests.adapters.HTTPAdapter):

@@ -15,7 +15,7 @@ import urllib.request
 from conftest import ROOT, do
 
 sys.path.append(str(ROOT / "tests/support"))
-from aqueduct import Daemon, free_port, wait_for  # noqa: E402
+from aqueduct import Daemon, free_port, unpacked, wait_for  # noqa: E402
 
 DEPLOY = ROOT / "bridge/deploy"
 TOKEN = "a-token-of-some-length-0123"
@@ -27,8 +27,8 @@ EMPTY = {"aqueduct_source_refused_total", "aqueduct_broker_refused_total", "aque
 def test_alerts_are_right_and_call_when_they_should(tmp_path):
     for file in (*(DEPLOY / "prometheus").iterdir(), ROOT / "tests/package/alerts.test.yaml"):
         shutil.copy(file, tmp_path)
-    do("promtool", "check", "config", "prometheus.yaml", cwd=tmp_path)
-    do("promtool", "test", "rules", "alerts.test.yaml", cwd=tmp_path)
+    do(unpacked("promtool"), "check", "config", "prometheus.yaml", cwd=tmp_path)
+    do(unpacked("promtool"), "test", "rules", "alerts.test.yaml", cwd=tmp_path)
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -88,7 +88,7 @@ def test_each_query_of_the_board_has_an_answer(program, tmp_path):
         (tmp_path / "prometheus.yaml").write_text(base.replace("15s", "1s").replace("aqueduct:9464", f"127.0.0.1:{daemon.admin}"))
         shutil.copy(DEPLOY / "prometheus/alerts.yaml", tmp_path)
         with open(tmp_path / "prometheus.log", "wb") as log:
-            prometheus = subprocess.Popen(["prometheus", "--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb", f"--web.listen-address=127.0.0.1:{port}"],
+            prometheus = subprocess.Popen([unpacked("prometheus"), "--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb", f"--web.listen-address=127.0.0.1:{port}"],
                                           cwd=tmp_path, stdout=log, stderr=log)
         try:
             def ask(query):

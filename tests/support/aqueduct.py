@@ -11,12 +11,14 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPLAINT = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|FATAL: ThreadSanitizer|runtime error:|CHECK failed).*")
 
 
@@ -46,6 +48,14 @@ def wait_for(what, seconds, why="", pause=0.01):
             return found
         time.sleep(pause)
     raise AssertionError("it did not happen in time: " + str(why() if callable(why) else why))
+
+
+def unpacked(program):
+    """The path of a program of a package that is unpacked and not installed (.ci/packages); or the machine's own."""
+    there = ROOT / "build/unpacked/usr"
+    path = shutil.which(program, path=f"{there}/sbin:{there}/bin:/usr/sbin:/usr/bin")
+    assert path, f"there is no {program}: .ci/install test package"
+    return path
 
 
 def environment(**switches):
