@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """What the suite `package` shares: a release that is built from a clean clone, and minimal Debians to put it into (root is needed). All of it lies in
 build/package; systems are made once and copied for each test."""
+import json
 import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/support"))
 WORK = ROOT / "build/package"
 
 
@@ -71,18 +74,19 @@ class System:
 
 
 def debian(suite, *packages):
-    """A minimal one with these packages, made once."""
-    folder = WORK / f"debian-{suite}"
-    if not (folder / "made").exists():
+    """A minimal one, or one with these packages besides, made once."""
+    folder = WORK / "-".join(["debian", suite, *packages[:1]])
+    made = folder / "made"
+    if not made.exists() or made.read_text().split() != list(packages):
         shutil.rmtree(folder, ignore_errors=True)
-        do("debootstrap", "--variant=minbase", suite, folder)
-        (folder / "made").touch()
-    system = System(folder)
-    missing = [p for p in packages if system.run("dpkg-query", "-W", "-f=${db:Status-Status}", p, check=False).stdout != "installed"]
-    if missing:
-        system.run("apt-get", "update", "-q")
-        system.install(*missing)
-    return system
+        if packages:
+            do("cp", "-a", debian(suite).folder, folder)
+            System(folder).run("apt-get", "update", "-q")
+            System(folder).install(*packages)
+        else:
+            do("debootstrap", "--variant=minbase", suite, folder)
+        made.write_text(" ".join(packages))
+    return System(folder)
 
 
 @pytest.fixture
@@ -92,7 +96,7 @@ def fresh():
 
     def make(suite, *packages):
         base = debian(suite, *packages)
-        folder = WORK / f"system-{len(made)}"
+        folder = WORK / f"system-{os.getpid()}-{len(made)}"
         shutil.rmtree(folder, ignore_errors=True)
         do("cp", "-a", base.folder, folder)
         made.append(folder)
@@ -106,3 +110,21 @@ def fresh():
 def program(release):
     """The program of the release, as it was linked."""
     return release.parent / "aqueduct"
+
+
+STORE = ["buildah", "--root", WORK / "containers", "--runroot", WORK / "containers-run", "--storage-driver", "vfs"]
+
+
+@pytest.fixture(scope="session")
+def image():
+    """What `docker build -t aqueduct .` makes, without a Docker: (its root, its configuration). Its base is a Debian made here, in the place of debian:12-slim."""
+    made = do(*STORE, "from", "scratch").stdout.strip()
+    do(*STORE, "add", made, debian("bookworm").folder, "/")
+    do(*STORE, "commit", "-q", made, "docker.io/library/debian:12-slim")
+    do(*STORE, "rm", made)
+    do(*STORE, "bud", "--isolation", "chroot", "--pull-never", "--format", "docker", "-t", "aqueduct", clone(WORK / "image"), seconds=3600)
+    container = do(*STORE, "from", "--pull-never", "localhost/aqueduct").stdout.strip()
+    root = do(*STORE, "mount", container).stdout.strip()
+    yield root, json.loads(do(*STORE, "inspect", "--type", "image", "localhost/aqueduct").stdout)["Docker"]["config"]
+    do(*STORE, "rm", "-a")
+    do(*STORE, "rmi", "-a", "-f")
