@@ -93,3 +93,11 @@ def test_the_configurations_of_package_and_manifests_pass_the_check(aqueduct, tm
     (tmp_path / "kubernetes.yaml").write_text(config.replace("/run/secrets/aqueduct", str(tmp_path)).replace("/var/lib/aqueduct", str(tmp_path)))
     done = check(aqueduct, tmp_path, {"POD_NAME": "aqueduct-0"}, "-c", "kubernetes.yaml")
     assert done.returncode == 0, done.stderr
+
+
+def test_an_image_is_built_of_all_that_is_installed():
+    """A build in Docker has only what .dockerignore lets through."""
+    passed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    installed = re.findall(r"^install\((?:FILES|DIRECTORY) ([^$]*?) (?:DESTINATION|RENAME)", (DEPLOY / "package.cmake").read_text(), re.M)
+    names = {name.split("/")[0] for group in installed for name in group.split()}
+    assert {"LICENSE", "README.zh.md", "CHANGELOG.md", "schemas"} <= names and names <= passed, names - passed
