@@ -157,16 +157,22 @@ struct look_options {
     int64_t since_ms;  /* none that were stored before; 0: all */
     int64_t most;      /* about so many, the newest, of those there are at the first call; 0: all */
     bool may_lack;     /* a topic that is not there is an empty one */
+    /* Partitions are merged by when their records were stored: of those that are next, the oldest comes first. In memory is
+     * one record of each, and what is read ahead (bounded over all of them). Else one partition may come after the other. */
+    bool by_time;
     /* Called once for each partition, whose kept records go from start to before end: with which to begin. NULL: with the
      * first that the others leave. */
     int64_t (*begin)(void *ctx, const struct topic_partition *p, int64_t start, int64_t end);
+    /* What was wanted from `from` to before `to` will not come: it was removed before it was handed out. NULL: nobody wants to
+     * know. (kafka: offsets, of which those of a transaction's marks are no records.) */
+    void (*gone)(void *ctx, const struct topic_partition *p, int64_t from, int64_t to);
     void *ctx;
 };
 /* A look at one topic from outside, beside a daemon that runs or none: no group, no position, nothing is made or changed.
  * The options are borrowed for the call. NULL with *e: there is no such log. */
 struct look *look_open(const struct broker_config *config, const struct look_options *o, struct err *e);
 /* Hands out every record that is there by now and was not handed out before, per partition in order, until each() returns
- * false; waits for none. False with *e, also when there is no such topic. */
+ * false; waits for none. What is stored meanwhile may have to wait for the next call. False with *e, also when there is no such topic. */
 bool look_on(struct look *l, bool (*each)(void *ctx, const struct record *r), void *ctx, struct err *e);
 void look_close(struct look *l); /* accepts NULL */
 /* One look: open, on, close. */

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/conditions.h"
 #include "bridge/cli/replay_work.h"
@@ -49,11 +50,12 @@ static const struct flag replay_flags[] = {
 
 static json_t *replay_json(const struct replay *r, const char *result)
 {
-    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I}", "result", result, "name",
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:I}", "result", result, "name",
                      json_of_text(str_of(r->name)), "topic", json_of_text(str_of(r->topic)), "to",
                      json_of_text(str_of(r->to)), "from", json_of_moment(r->from_ms), "until",
                      json_of_moment(r->until_ms), "read", (json_int_t)r->read, "replayed", (json_int_t)r->replayed,
-                     "refused", (json_int_t)r->refused, "no_events", (json_int_t)r->no_events);
+                     "refused", (json_int_t)r->refused, "no_events", (json_int_t)r->no_events, "gone",
+                     (json_int_t)r->gone);
 }
 
 static void replay_print_json(json_t *j)
@@ -93,9 +95,17 @@ static void replay_print(const struct replay_work *w)
            r->replayed, r->read, r->topic, r->to);
     if (r->refused)
         printf(", left out %" PRId64 " that cannot be stored", r->refused);
+    if (r->gone)
+        printf(", and %" PRId64 " were removed by retention before", r->gone);
     if (r->no_events)
         printf("; %" PRId64 " are no events", r->no_events);
     putchar('\n');
+}
+
+static const char *replay_state(const struct replay *r)
+{
+    bool runs = r->run.id && replay_run_lives(&r->run) == REPLAY_RUNS;
+    return runs ? "running" : r->finished ? "finished" : "begun";
 }
 
 static int replay_list(const struct replay_flags *flags, const struct replays *list)
@@ -105,7 +115,9 @@ static int replay_list(const struct replay_flags *flags, const struct replays *l
         char at[CLOCK_TEXT];
         clock_text(r->at_ms, at);
         if (flags->json) {
-            json_t *j = replay_json(r, r->finished ? "finished" : "begun");
+            json_t *j = replay_json(r, replay_state(r));
+            if (r->run.id)
+                json_object_set_new(j, "run", replay_run_json(&r->run));
             json_object_set_new(j, "at", json_of_moment(r->at_ms));
             replay_print_json(j);
             continue;
@@ -113,8 +125,7 @@ static int replay_list(const struct replay_flags *flags, const struct replays *l
         char *shown = str_join(r->topic, " to ", r->to), *name = str_dup(str_of(r->name));
         str_make_shown(shown);
         str_make_shown(name);
-        printf("%-32s %-9s %12" PRId64 " replayed  %s  %s\n", name, r->finished ? "finished" : "begun", r->replayed, at,
-               shown);
+        printf("%-32s %-9s %12" PRId64 " replayed  %s  %s\n", name, replay_state(r), r->replayed, at, shown);
         free(name);
         free(shown);
     }
@@ -225,7 +236,7 @@ static int replay_do(struct replay_work *w)
     if (!w->of->finished && !w->dry_run && w->begun)
         replay_say_resume(w->of);
     json_decref(w->types);
-    return w->interrupted || w->of->refused ? COMMAND_FAILED : code;
+    return w->interrupted || w->of->refused || w->of->gone ? COMMAND_FAILED : code;
 }
 
 static int replay_new(struct replay_work *w, const struct replays *list)
@@ -242,9 +253,9 @@ static int replay_new(struct replay_work *w, const struct replays *list)
     } else {
         const struct replay *other = w->dry_run ? NULL : replays_named(list, str_of(r.name));
         if (other && !other->finished) {
-            err_set(&e,
-                    "a replay %s was begun and is not finished: go on with it (--resume %s), or choose another --name",
-                    r.name, r.name);
+            err_set(&e, "a replay %s %s: go on with it (--resume %s), or choose another --name", r.name,
+                    strcmp(replay_state(other), "running") == 0 ? "is running" : "was begun and is not finished",
+                    r.name);
             code = usage_failed("replay", &e);
         } else {
             code = replay_do(w);
@@ -261,7 +272,7 @@ static int replay_resume(struct replay_work *w, const struct replays *list)
     struct err e = { "" };
     w->of = replays_named(list, flags->resume);
     if (w->of && !w->of->finished)
-        return replay_do(w);
+        return w->dry_run || replay_claim(w, &e) ? replay_do(w) : usage_failed("replay", &e);
     err_set(&e, w->of ? "%.*s is finished" : "no replay %.*s was begun; --list shows them", STR_ARG(flags->resume));
     return usage_failed("replay", &e);
 }
@@ -295,11 +306,13 @@ static const char replay_notes[] =
     "Gives events of a topic's past once more to the sink, or the one of its endpoints, whether that\n"
     "had them before or not, whatever its topics and filter are: with the same ids, keys and headers,\n"
     "signed afresh, as aqueduct resend does with one. What fails again is tried again, and may become a\n"
-    "dead letter. Events of one partition go in their order; among the others of a sink with order: key\n"
-    "they have no place. What is stored after the replay began is not for it.\n"
+    "dead letter. They go as they were stored, also those of several partitions; among the others of a\n"
+    "sink with order: key they have no place. What is stored after the replay began is not for it, and\n"
+    "what retention removes before it gets there is told: how many, and which.\n"
     "\n"
     "It goes on after any end: Ctrl-C ends it behind the events that are under way, --resume goes on\n"
-    "there; after kill -9 at most 256 events are repeated. What was begun is known as long as the topic\n"
+    "there; after kill -9 at most 256 events are repeated. While one runs it, here or on another\n"
+    "machine, a second --resume is refused. What was begun is known as long as the topic\n"
     "<prefix>replays keeps it (7 days; on Kafka as the cluster says).\n"
     "\n"
     "The place must have run with this broker. The daemon may run or not: what is replayed while none\n"
@@ -312,11 +325,11 @@ static const char replay_notes[] =
     "                  --to partners/billing --type 'chat.*' --rate 50 --name billing-gap\n"
     "  aqueduct replay --resume billing-gap --rate 200\n"
     "\n"
-    "Keys of --json: result (replayed, would replay, interrupted; of --list begun, finished), name,\n"
-    "topic, to, from, until, read, replayed, refused, no_events (of all its runs), types (of this run),\n"
-    "interrupted; of --list at.\n"
-    "Exit codes: 0 done; 1 interrupted, not stored, some left out, or no such topic or name; 2 wrong\n"
-    "usage, or no such place.\n";
+    "Keys of --json: result (replayed, would replay, interrupted; of --list begun, running, finished),\n"
+    "name, topic, to, from, until, read, replayed, refused, no_events, gone (of all its runs), types (of\n"
+    "this run), interrupted; of --list at, run (process, host).\n"
+    "Exit codes: 0 done; 1 interrupted, not stored, some left out or gone, somebody else runs it, or no\n"
+    "such topic or name; 2 wrong usage, or no such place.\n";
 
 const struct command command_replay = {
     .name = "replay",

@@ -8,19 +8,31 @@
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
+static const char *const replay_steps[] = {
+    [REPLAY_BEGINS] = "begins",
+    [REPLAY_CLAIMS] = "claims",
+    [REPLAY_ENDS] = "ends",
+};
+
 void replay_kept_write(const struct replay *r, struct buf *out)
 {
     json_t *parts = json_array();
     for (size_t i = 0; i < r->part_count; i++)
         json_array_append_new(parts, json_pack("[i,I,I]", (int)r->parts[i].partition, (json_int_t)r->parts[i].next,
                                                (json_int_t)r->parts[i].end));
-    json_t *j = json_pack("{s:s,s:s,s:s,s:O,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:b}", "name", r->name, "topic",
+    json_t *j = json_pack("{s:s,s:s,s:s,s:O,s:I,s:I,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:I,s:b}", "name", r->name, "topic",
                           r->topic, "to", r->to, "filter", r->filter, "from", (json_int_t)r->from_ms, "until",
                           (json_int_t)r->until_ms, "began", (json_int_t)r->began_ms, "at", (json_int_t)r->at_ms,
                           "partitions", parts, "read", (json_int_t)r->read, "replayed", (json_int_t)r->replayed,
-                          "refused", (json_int_t)r->refused, "no_events", (json_int_t)r->no_events, "finished",
-                          (int)r->finished);
+                          "refused", (json_int_t)r->refused, "no_events", (json_int_t)r->no_events, "gone",
+                          (json_int_t)r->gone, "finished", (int)r->finished);
     CHECK(j);
+    if (r->run.id)
+        json_object_set_new(j, "run", replay_run_json(&r->run));
+    if (replay_steps[r->step])
+        json_object_set_new(j, "step", json_string(replay_steps[r->step]));
+    if (r->over)
+        json_object_set_new(j, "over", json_string(r->over));
     char *text = json_dumps(j, JSON_COMPACT);
     CHECK(text);
     buf_add_c(out, text);
@@ -38,6 +50,15 @@ static int64_t replay_kept_number(const json_t *j, const char *key)
 {
     json_int_t n = json_integer_value(json_object_get(j, key));
     return n > 0 ? n : 0;
+}
+
+static enum replay_step replay_kept_step(const json_t *j)
+{
+    const char *text = json_string_value(json_object_get(j, "step"));
+    for (size_t i = 0; text && i < sizeof replay_steps / sizeof *replay_steps; i++)
+        if (replay_steps[i] && strcmp(replay_steps[i], text) == 0)
+            return (enum replay_step)i;
+    return REPLAY_GOES_ON;
 }
 
 static bool replay_kept_parts(const json_t *list, struct replay *out)
@@ -76,6 +97,10 @@ bool replay_kept_read(struct str text, struct replay *out)
                             .replayed = replay_kept_number(j, "replayed"),
                             .refused = replay_kept_number(j, "refused"),
                             .no_events = replay_kept_number(j, "no_events"),
+                            .gone = replay_kept_number(j, "gone"),
+                            .run = replay_run_of(json_object_get(j, "run")),
+                            .step = replay_kept_step(j),
+                            .over = replay_kept_text(j, "over"),
                             .finished = json_is_true(json_object_get(j, "finished")) };
     bool ok = out->name && out->topic && out->to && json_is_array(out->filter) && out->until_ms
               && replay_kept_parts(json_object_get(j, "partitions"), out);
@@ -90,6 +115,8 @@ void replay_free(struct replay *r)
     free(r->to);
     json_decref(r->filter);
     free(r->parts);
+    free(r->over);
+    replay_run_free(&r->run);
     *r = (struct replay){ 0 };
 }
 
@@ -114,6 +141,30 @@ struct replay *replays_named(const struct replays *list, struct str name)
     return NULL;
 }
 
+/* Has the run of `now` a right to it? */
+static bool replays_counts(const struct replay *before, const struct replay *now)
+{
+    const char *mine = now->run.id, *other = before->run.id;
+    return !mine || !other || strcmp(mine, other) == 0 || (now->over && strcmp(now->over, other) == 0);
+}
+
+/* What is known then; `now` is given away. */
+static void replays_apply(struct replay *before, struct replay *now)
+{
+    if (now->step == REPLAY_CLAIMS && before->name) {
+        struct replay_run run = before->run;
+        before->run = now->run;
+        before->at_ms = now->at_ms;
+        now->run = run;
+        replay_free(now);
+        return;
+    }
+    replay_free(before);
+    *before = *now;
+    if (before->step == REPLAY_ENDS)
+        replay_run_free(&before->run);
+}
+
 static bool replays_take(void *ctx, const struct record *r)
 {
     struct replays *list = ctx;
@@ -128,8 +179,10 @@ static bool replays_take(void *ctx, const struct record *r)
         before = &list->at[list->count++];
         *before = (struct replay){ 0 };
     }
-    replay_free(before);
-    *before = one;
+    if (replays_counts(before, &one))
+        replays_apply(before, &one);
+    else
+        replay_free(&one);
     return true;
 }
 

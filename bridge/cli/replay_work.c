@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "bridge/broker/broker.h"
 #include "bridge/cli/publish.h"
+#include "bridge/cli/replay_claim.h"
 #include "bridge/delivery/resend.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
@@ -18,6 +19,7 @@ enum {
     REPLAY_KEPT_BYTES = 8 << 20, /* of what is kept of a replay */
     REPLAY_BATCHES = 4,          /* a second, with a rate */
     REPLAY_REST_MS = 200,        /* who waits longer leaves the log to a daemon that may start */
+    REPLAY_DOUBT_MS = 10000,     /* who has kept nothing for so long looks whether another one has taken over */
 };
 
 /* ---- progress ---- */
@@ -39,9 +41,10 @@ static void replay_say(struct replay_work *w)
 
 /* ---- what is kept ---- */
 
-static bool replay_keep(struct replay_work *w)
+static bool replay_keep(struct replay_work *w, enum replay_step step)
 {
     struct replay *r = w->of;
+    r->step = step;
     struct buf text = buf_new(REPLAY_KEPT_BYTES);
     char *topic = topic_name(w->call->prefix, TOPIC_REPLAYS, NULL);
     r->at_ms = clock_wall_ms();
@@ -51,19 +54,46 @@ static bool replay_keep(struct replay_work *w)
     };
     bool ok = text.failed ? err_set(w->e, "how far it is cannot be kept: the topic has too many partitions")
                           : w->call->publish(w->call, &record, 1, w->e) == OUTCOME_STORED;
+    w->kept_ms = clock_mono_ms();
     buf_free(&text);
     free(topic);
     return ok;
 }
 
-/* Before the first event: it can be gone on with from here on. */
+/* Before the first event: it is ours, and can be gone on with from here on. */
 static bool replay_keep_first(struct replay_work *w)
 {
     char *topic = topic_name(w->call->prefix, TOPIC_REPLAYS, NULL);
     struct topic_config t = { .name = topic, .partitions = 1, .retention = { RETENTION_UNSAID } };
-    bool ok = publisher_topic(w->call->publisher, &t, w->e) && replay_keep(w);
+    w->of->run = replay_run_new();
+    bool ok = publisher_topic(w->call->publisher, &t, w->e) && replay_keep(w, REPLAY_BEGINS)
+              && replay_claim_is_ours(w->call->config, w->of->name, &w->of->run, NULL, w->e);
     free(topic);
     return ok;
+}
+
+bool replay_claim(struct replay_work *w, struct err *e)
+{
+    struct replay now, *r = w->of;
+    w->e = e;
+    if (!replay_claim_is_free(w->call->config, r, e))
+        return false;
+    r->over = r->run.id;
+    r->run.id = NULL;
+    replay_run_free(&r->run);
+    r->run = replay_run_new();
+    if (!replay_keep(w, REPLAY_CLAIMS) || !replay_claim_is_ours(w->call->config, r->name, &r->run, &now, e))
+        return false;
+    replay_free(r); /* which somebody else may have gone on with since it was read */
+    *r = now;
+    w->begun = true;
+    return !r->finished || (replay_keep(w, REPLAY_ENDS) && err_set(e, "%s is finished", r->name));
+}
+
+static bool replay_is_ours(struct replay_work *w)
+{
+    return w->dry_run || clock_mono_ms() - w->kept_ms < REPLAY_DOUBT_MS
+           || replay_claim_is_ours(w->call->config, w->of->name, &w->of->run, NULL, w->e);
 }
 
 /* ---- a batch ---- */
@@ -143,15 +173,16 @@ static void replay_drop(struct replay_work *w)
 static bool replay_flush(struct replay_work *w)
 {
     struct replay *r = w->of;
-    bool ok = w->count == 0 || replay_store(w);
+    bool ok = replay_is_ours(w) && (w->count == 0 || replay_store(w));
     if (ok) {
         for (size_t i = 0; i < r->part_count; i++)
             r->parts[i].next = r->parts[i].reading;
         r->read += w->batch_read;
         r->no_events += w->batch_no_events;
-        w->batch_read = w->batch_no_events = 0;
+        r->gone += w->batch_gone;
+        w->batch_read = w->batch_no_events = w->batch_gone = 0;
         crash_point("command-replay-after-events");
-        ok = w->dry_run || replay_keep(w);
+        ok = w->dry_run || replay_keep(w, REPLAY_GOES_ON);
     }
     int64_t now = clock_mono_ms();
     if (w->rate && !w->dry_run)
@@ -180,13 +211,26 @@ static int64_t replay_begin(void *ctx, const struct topic_partition *p, int64_t 
     struct replay_part *part = replay_part(w->of, p->partition, &made);
     if (made)
         *part = (struct replay_part){ p->partition, start, w->begun ? start : end, start }; /* else it is of later */
-    if (part->reading < start && part->reading < part->end) {
-        progress_clear(&w->progress);
-        fprintf(stderr, "aqueduct replay: %s/%" PRId32 ": %" PRId64 " records before offset %" PRId64 " are gone\n",
-                w->of->topic, p->partition, (part->end < start ? part->end : start) - part->reading, start);
-    }
-    part->reading = part->reading < start ? start : part->reading > end ? end : part->reading;
+    part->reading = part->reading > end ? end : part->reading;
     return part->reading;
+}
+
+/* Retention was there first. */
+static void replay_gone(void *ctx, const struct topic_partition *p, int64_t from, int64_t to)
+{
+    struct replay_work *w = ctx;
+    bool made;
+    struct replay_part *part = replay_part(w->of, p->partition, &made);
+    to = to < part->end ? to : part->end;
+    if (from >= to)
+        return;
+    part->reading = to;
+    w->batch_gone += to - from;
+    progress_clear(&w->progress);
+    fprintf(stderr,
+            "aqueduct replay: %s/%" PRId32 ": the %" PRId64 " records at offsets %" PRId64 " to %" PRId64
+            " are gone: retention removed them before they were replayed\n",
+            w->of->topic, p->partition, to - from, from, to - 1);
 }
 
 static size_t replay_room(const struct replay_work *w)
@@ -240,10 +284,12 @@ bool replay_work(struct replay_work *w, struct err *e)
     w->e = e;
     w->types = json_object();
     progress_begin(&w->progress, r->read);
-    const struct look_options o = { .topic = r->topic, .since_ms = r->from_ms, .begin = replay_begin, .ctx = w };
+    const struct look_options o = {
+        .topic = r->topic, .since_ms = r->from_ms, .by_time = true, .begin = replay_begin, .gone = replay_gone, .ctx = w
+    };
     struct look *look = look_open(&w->call->config->broker, &o, e);
     interrupt_watch();
-    bool ok = look && replay_read(w, look);
+    bool ok = look && replay_read(w, look) && (w->dry_run || replay_keep(w, REPLAY_ENDS));
     replay_drop(w);
     progress_clear(&w->progress);
     if (look)

@@ -386,113 +386,6 @@ TEST(tail_goes_back_to_a_moment)
     assert_int_equal(p.count, 0);
 }
 
-/* ---- a look from outside ---- */
-
-static bool see(void *ctx, const struct record *r)
-{
-    int *seen = ctx;
-    assert_int_equal(number_of(r), *seen);
-    ++*seen;
-    return *seen % 100 != 99;
-}
-
-TEST(a_look_from_outside_goes_on_where_it_was)
-{
-    const char *t = topic(0, 1);
-    struct err e = { "" };
-    int seen = 0;
-    put_numbers(t, 0, 0, 300);
-    struct look *l = look_at(&(struct look_options){ .topic = t }, &e);
-    if (!survives) {
-        assert_null(l);
-        assert_non_null(strstr(e.text, ":memory:"));
-        return;
-    }
-    for (int until = 99; until < 300; until += 100) { /* it is told to stop now and then */
-        if (!l || !look_on(l, see, &seen, &e))
-            fail_msg("%s", e.text);
-        assert_int_equal(seen, until);
-    }
-    assert_true(look_on(l, see, &seen, &e));
-    assert_int_equal(seen, 300);
-    put_numbers(t, 0, 300, 7);
-    assert_true(look_on(l, see, &seen, &e));
-    assert_true(look_on(l, see, &seen, &e));
-    assert_int_equal(seen, 307);
-    look_close(l);
-}
-
-struct looked {
-    int numbers[64];
-    size_t count;
-};
-
-static bool note_number(void *ctx, const struct record *r)
-{
-    struct looked *l = ctx;
-    assert_true(l->count < 64);
-    l->numbers[l->count++] = number_of(r);
-    return true;
-}
-
-static void look_sees(struct look_options o, size_t count, const int *numbers)
-{
-    struct err e = { "" };
-    struct looked seen = { .count = 0 };
-    struct look *l = look_at(&o, &e);
-    if (!survives)
-        return;
-    if (!l || !look_on(l, note_number, &seen, &e))
-        fail_msg("%s", e.text);
-    assert_int_equal(seen.count, count);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(seen.numbers[i], numbers[i]);
-    look_close(l);
-}
-
-TEST(a_look_at_what_a_group_has_not_finished)
-{
-    const char *t = topic(0, 1), *group = fresh(1);
-    struct ranges beyond = { 0 };
-    put_numbers(t, 0, 0, 12);
-    look_sees((struct look_options){ .topic = t, .group = group, .most = 2 }, 3, (const int[]){ 9, 10, 11 });
-    struct reader *in = read_all(group, t);
-    reader_wait(in, 12);
-    ranges_add(&beyond, 8, 11);
-    consumer_commit(in->c, (struct topic_partition){ t, 0 }, 7, &beyond);
-    ranges_free(&beyond);
-    reader_close(in);
-    look_sees((struct look_options){ .topic = t, .group = group }, 2, (const int[]){ 7, 11 });
-    look_sees((struct look_options){ .topic = t, .group = group, .most = 2 }, 1, (const int[]){ 11 });
-    look_sees((struct look_options){ .topic = fresh(2), .group = group, .may_lack = true }, 0, NULL);
-}
-
-TEST(a_look_at_what_was_stored_since)
-{
-    const char *t = topic(0, 1);
-    put_numbers(t, 0, 0, 5);
-    int64_t since = clock_wall_ms();
-    while (clock_wall_ms() < since + 300) /* as exact as the log's clock */
-        poll(NULL, 0, 10);
-    since = clock_wall_ms() - 100;
-    put_numbers(t, 0, 5, 2);
-    look_sees((struct look_options){ .topic = t, .since_ms = since }, 2, (const int[]){ 5, 6 });
-    look_sees((struct look_options){ .topic = t, .since_ms = clock_wall_ms() + 3600000 }, 0, NULL);
-}
-
-TEST(a_look_makes_no_topic)
-{
-    struct err e = { "" };
-    int seen = 0;
-    const char *t = fresh(0);
-    for (int i = 0; i < 2; i++) {
-        struct look *l = look_at(&(struct look_options){ .topic = t }, &e);
-        assert_false(l && look_on(l, see, &seen, &e));
-        assert_non_null(strstr(e.text, survives ? t : ":memory:"));
-        look_close(l);
-    }
-}
-
 TEST(flush_waits_for_all)
 {
     struct outcomes *o = outcomes_new();
@@ -537,10 +430,6 @@ int main(void)
         BROKER_TEST(the_last_of_two_changes_counts),
         BROKER_TEST(tail_shares_evenly_what_it_gives),
         BROKER_TEST(tail_goes_back_to_a_moment),
-        BROKER_TEST(a_look_from_outside_goes_on_where_it_was),
-        BROKER_TEST(a_look_at_what_a_group_has_not_finished),
-        BROKER_TEST(a_look_at_what_was_stored_since),
-        BROKER_TEST(a_look_makes_no_topic),
         BROKER_TEST(flush_waits_for_all),
         BROKER_TEST(a_healthy_broker_says_so),
     };

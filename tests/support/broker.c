@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "bridge/broker/copy.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
@@ -90,6 +91,47 @@ void put_numbers(const char *t, int32_t partition, int from, int count)
     outcomes_wait(o, count);
     assert_int_equal(o->stored, count);
     outcomes_free(o);
+}
+
+struct start_of { /* a partition */
+    int32_t partition;
+    int64_t *out;
+};
+
+static void note_start(void *ctx, const struct standing *s)
+{
+    const struct start_of *at = ctx;
+    if (s->partition == at->partition)
+        *at->out = s->start;
+}
+
+/* Kafka is asked to; of the local log goes what the group has finished that the topic is for. */
+void remove_before(const char *t, int32_t partition, int64_t offset)
+{
+    struct err e = { "" };
+    const struct topic_partition p = { t, partition };
+    const struct copy_ops *ops = broker_copy_ops(&config);
+    struct copy *c = ops ? ops->open(&config, &e) : NULL;
+    if (ops && (!c || !ops->cut(c, p, offset, &e)))
+        fail_msg("%s", e.text);
+    if (ops) {
+        ops->close(c);
+        return;
+    }
+    int64_t start = 0;
+    const char *group = fresh(7);
+    struct topic_config consumed = { .name = (char *)(uintptr_t)t, .consumed_by = group };
+    struct reader *in = read_all(group, t);
+    reader_wait(in, 1);
+    consumer_commit(in->c, p, offset, NULL);
+    assert_true(broker_topic(broker, &consumed, &e));
+    broker_retain(broker);
+    for (int tries = 0; start < offset && tries < PATIENCE_MS / 10; tries++) {
+        poll(NULL, 0, 10);
+        assert_true(broker_standing(&config, group, t, note_start, &(struct start_of){ partition, &start }, &e));
+    }
+    assert_int_equal(start, offset);
+    reader_close(in);
 }
 
 /* ---- consuming ---- */

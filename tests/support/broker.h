@@ -40,6 +40,9 @@ void put(const char *t, int32_t partition, const char *key, const char *value);
 /* Publishes `count` records with the values from, from + 1 ... in order, without waiting for one before the next. */
 void put_numbers(const char *t, int32_t partition, int from, int count);
 
+/* What is before that offset goes, as retention takes it. */
+void remove_before(const char *t, int32_t partition, int64_t offset);
+
 /* ---- consuming ---- */
 
 struct reader {

@@ -27,7 +27,8 @@
  *   consumer.c      consumers: groups and broadcast
  *   replay.c        the log from any position, for a broadcast sink
  *   read.c          reading back: a source's state, the tail of a topic
- *   peek.c          a cluster looked at from outside: groups, where one stands, records
+ *   peek.c          a cluster looked at from outside: partitions, groups, where one stands
+ *   look.c          the records of a topic from outside: as they come, or merged by time
  *   remove.c        topics and groups of a throwaway run go
  *   copy.c          what another broker held comes here, with its offsets
  *   kafka.c         open, ready, close; the table of the broker
@@ -638,11 +639,22 @@ void kafka_peek_close(struct kafka *b, rd_kafka_t *rk); /* and ends the client, 
 rd_kafka_topic_partition_list_t *kafka_peek_partitions(struct kafka *b, rd_kafka_t *rk, const char *topic,
                                                        struct err *e);
 
+/* Of a client from outside: hears what became of its connections (access.c); why a call failed, always false. */
+void kafka_peek_hear(rd_kafka_t *rk);
+bool kafka_peek_fail(struct kafka *b, rd_kafka_t *rk, rd_kafka_resp_err_t code, const char *topic, const char *group,
+                     struct err *e);
+/* Where the group stands in these partitions. */
+bool kafka_peek_stands(struct kafka *b, rd_kafka_t *rk, const char *group, const rd_kafka_topic_partition_list_t *list,
+                       void (*each)(void *, const struct standing *), void *ctx, struct err *e);
+
 bool kafka_groups_outside(const struct broker_config *config, const char *prefix, const struct group_seen *seen,
                           struct err *e);
 bool kafka_can_make(const struct broker_config *config, const char *topic, struct err *e);
 bool kafka_standing(const struct broker_config *config, const char *group, const char *topic,
                     void (*each)(void *, const struct standing *), void *ctx, struct err *e);
+
+/* ---- look.c ---- */
+
 struct look *kafka_look(const struct broker_config *config, const struct look_options *o, struct err *e);
 bool kafka_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e);
 void kafka_look_close(struct look *base);

@@ -5,22 +5,25 @@
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/mem.h"
 
-enum { LOOK_WAIT_MS = 5000, LOOK_BATCH = 256 };
+enum { LOOK_WAIT_MS = 5000, LOOK_BATCH = 256, LOOK_BYTES = 8 << 20 /* of a batch, more than one record */ };
 
 struct local_seen { /* a partition, and the first offset that was not handed out */
     int64_t id, next;
     int32_t number;
-    bool begun;
-    int64_t end;            /* when it was begun */
+    bool begun, read;       /* read: to its end, for now */
+    int64_t end, last;      /* one past the last record: when it was begun, and as of this call */
     struct ranges finished; /* by the group, beyond where it stood */
+    struct record **held;   /* read, and not handed out, from `at` on; room for a share of LOOK_BATCH */
+    int at, count;
 };
 
 struct local_look {
     struct look base;
     char *folder, *topic, *group; /* group NULL: everything is handed out */
     int64_t since_ms, most;
-    bool may_lack, enough;
+    bool may_lack, by_time, enough;
     int64_t (*begin)(void *ctx, const struct topic_partition *p, int64_t start, int64_t end); /* NULL: see most */
+    void (*gone)(void *ctx, const struct topic_partition *p, int64_t from, int64_t to);       /* NULL: never mind */
     void *ctx;
     struct local_seen *seen;
     size_t seen_count;
@@ -38,7 +41,9 @@ struct look *local_look(const struct broker_config *config, const struct look_op
                               .since_ms = o->since_ms,
                               .most = o->most,
                               .may_lack = o->may_lack,
+                              .by_time = o->by_time,
                               .begin = o->begin,
+                              .gone = o->gone,
                               .ctx = o->ctx };
     return &l->base;
 }
@@ -69,30 +74,43 @@ static bool look_partitions(struct local_look *l, sqlite3 *db, struct err *e)
     return rc == SQLITE_OK || err_set(e, "%s: %s", l->folder, sqlite3_errmsg(db));
 }
 
-static int64_t look_between(int64_t n, int64_t least, int64_t most)
+/* Retention has removed what is before. */
+static void look_pass(const struct local_look *l, struct local_seen *seen, int64_t start)
 {
-    return n < least ? least : n > most ? most : n;
+    if (start <= seen->next)
+        return;
+    if (l->gone)
+        l->gone(l->ctx, &(struct topic_partition){ l->topic, seen->number }, seen->next, start);
+    seen->next = start;
 }
 
 /* Where the group stands, or the newest records begin. */
-static void look_begin(void *ctx, const struct standing *s)
+static void look_begin(struct local_look *l, struct local_seen *seen, const struct standing *s)
 {
     static const struct ranges nothing;
+    int64_t share = l->most ? l->most / (int64_t)l->seen_count + 1 : INT64_MAX;
+    seen->begun = true;
+    seen->end = s->end;
+    seen->next = s->end - s->start > share ? s->end - share : s->start;
+    if (l->begin)
+        seen->next = l->begin(l->ctx, &(struct topic_partition){ s->topic, s->partition }, s->start, s->end);
+    seen->next = seen->next < s->end ? seen->next : s->end;
+    seen->next = s->position > seen->next ? s->position : seen->next;
+    seen->finished = ranges_union(s->beyond, &nothing);
+}
+
+static void look_stands(void *ctx, const struct standing *s)
+{
     struct local_look *l = ctx;
     for (size_t i = 0; i < l->seen_count; i++) {
         struct local_seen *seen = &l->seen[i];
-        if (seen->number != s->partition || seen->begun)
+        if (seen->number != s->partition)
             continue;
-        int64_t share = l->most ? l->most / (int64_t)l->seen_count + 1 : INT64_MAX;
-        seen->begun = true;
-        seen->end = s->end;
-        seen->next = s->end - s->start > share ? s->end - share : s->start;
-        if (l->begin)
-            seen->next = look_between(l->begin(l->ctx, &(struct topic_partition){ s->topic, s->partition }, s->start,
-                                               s->end),
-                                      s->start, s->end);
-        seen->next = s->position > seen->next ? s->position : seen->next;
-        seen->finished = ranges_union(s->beyond, &nothing);
+        if (!seen->begun)
+            look_begin(l, seen, s);
+        look_pass(l, seen, s->start);
+        seen->last = s->end;
+        seen->read = false;
     }
 }
 
@@ -138,7 +156,7 @@ static bool look_plan(struct local_look *l, sqlite3 *db, struct err *e)
         return false;
     if (l->seen_count == 0)
         return l->may_lack || err_set(e, "there is no topic %s yet", l->topic);
-    if (local_standing_rows(db, l->group, l->topic, look_begin, l) != SQLITE_OK)
+    if (local_standing_rows(db, l->group, l->topic, look_stands, l) != SQLITE_OK)
         return err_set(e, "%s: %s", l->folder, sqlite3_errmsg(db));
     for (size_t i = 0; i < l->seen_count; i++)
         look_skip(l, db, &l->seen[i]);
@@ -180,35 +198,76 @@ int local_look_rows(sqlite3 *db, const struct local_rows *w, struct record **out
     return -1;
 }
 
-/* Reads the next records, at most LOOK_BATCH; how many, or -1 with *e. */
-static int look_batch(const struct local_look *l, sqlite3 *db, const struct local_seen *seen, struct record **out,
-                      struct err *e)
+/* How many records of a partition are read at once: all have a share when they are merged. */
+static int look_share(const struct local_look *l)
 {
-    return local_look_rows(db,
-                           &(struct local_rows){ .topic = l->topic,
-                                                 .number = seen->number,
-                                                 .id = seen->id,
-                                                 .from = seen->next,
-                                                 .most = LOOK_BATCH,
-                                                 .bytes = SIZE_MAX },
-                           out, e);
+    int share = l->by_time ? LOOK_BATCH / (int)l->seen_count : LOOK_BATCH;
+    return share > 0 ? share : 1;
 }
 
-/* No statement is open while records are handed out, however long that takes: the owner's write-ahead log would grow. */
-static bool look_partition(struct local_look *l, sqlite3 *db, struct local_seen *seen,
-                           bool (*each)(void *, const struct record *), void *ctx, struct err *e)
+/* Has it a record to hand out? Reads the next ones when none is left. No statement is open while they are handed out, however
+ * long that takes: the owner's write-ahead log would grow. False with *e. */
+static bool look_fill(const struct local_look *l, sqlite3 *db, struct local_seen *seen, struct err *e)
 {
-    struct record *records[LOOK_BATCH];
-    int n = 0;
-    while (!l->enough && (n = look_batch(l, db, seen, records, e)) > 0)
-        for (int i = 0; i < n; i++) {
-            int64_t offset = records[i]->offset;
-            seen->next = l->enough ? seen->next : offset + 1;
-            if (!l->enough && ranges_skip(&seen->finished, offset) == offset)
-                l->enough = !each(ctx, records[i]);
-            record_free(records[i]);
-        }
-    return n >= 0;
+    int share = look_share(l);
+    if (seen->read || seen->at < seen->count)
+        return true;
+    seen->held = seen->held ? seen->held : mem_alloc((size_t)share * sizeof *seen->held);
+    seen->at = 0;
+    seen->count = local_look_rows(db,
+                                  &(struct local_rows){ .topic = l->topic,
+                                                        .number = seen->number,
+                                                        .id = seen->id,
+                                                        .from = seen->next,
+                                                        .most = share,
+                                                        .bytes = (size_t)(LOOK_BYTES / LOOK_BATCH * share) },
+                                  seen->held, e);
+    if (seen->count > 0)
+        look_pass(l, seen, seen->held[0]->offset); /* removed since its start was asked for */
+    else if (seen->count == 0)
+        look_pass(l, seen, seen->last);
+    seen->read = seen->count <= 0;
+    return seen->count >= 0;
+}
+
+/* Whose record is next; NULL: there is none, or with *ok false and *e it cannot be read. */
+static struct local_seen *look_next(const struct local_look *l, sqlite3 *db, bool *ok, struct err *e)
+{
+    struct local_seen *next = NULL;
+    for (size_t i = 0; i < l->seen_count && *ok && (l->by_time || !next); i++) {
+        struct local_seen *seen = &l->seen[i];
+        *ok = look_fill(l, db, seen, e);
+        if (*ok && !seen->read && (!next || seen->held[seen->at]->stored_ms < next->held[next->at]->stored_ms))
+            next = seen;
+    }
+    return *ok ? next : NULL;
+}
+
+static void look_drop(const struct local_look *l)
+{
+    for (size_t i = 0; i < l->seen_count; i++) {
+        struct local_seen *seen = &l->seen[i];
+        while (seen->at < seen->count)
+            record_free(seen->held[seen->at++]);
+        free(seen->held);
+        seen->held = NULL;
+        seen->at = seen->count = 0;
+    }
+}
+
+static bool look_read(struct local_look *l, sqlite3 *db, bool (*each)(void *, const struct record *), void *ctx,
+                      struct err *e)
+{
+    bool ok = true;
+    for (struct local_seen *seen; !l->enough && (seen = look_next(l, db, &ok, e));) {
+        struct record *r = seen->held[seen->at++];
+        seen->next = r->offset + 1;
+        if (ranges_skip(&seen->finished, r->offset) == r->offset)
+            l->enough = !each(ctx, r);
+        record_free(r);
+    }
+    look_drop(l);
+    return ok;
 }
 
 bool local_look_on(struct look *base, bool (*each)(void *, const struct record *), void *ctx, struct err *e)
@@ -219,9 +278,7 @@ bool local_look_on(struct look *base, bool (*each)(void *, const struct record *
         return err_set(e, "%s: the log cannot be read", l->folder);
     sqlite3_busy_timeout(db, LOOK_WAIT_MS);
     l->enough = false;
-    bool ok = look_plan(l, db, e);
-    for (size_t i = 0; i < l->seen_count && ok; i++)
-        ok = look_partition(l, db, &l->seen[i], each, ctx, e);
+    bool ok = look_plan(l, db, e) && look_read(l, db, each, ctx, e);
     sqlite3_close(db);
     return ok;
 }
