@@ -18,7 +18,8 @@ METRIC_COUNTER(
     aqueduct_kafka_topics_anew_total,
     "Partitions of topics that were deleted and made anew while they were read; they are read from their start.", NULL);
 
-enum { ASK_MS = 2000, LOOK_MS = 30000, LOOK_SOON_MS = 1000 };
+/* While a question waits for a node that is down, what the others lead is not delivered: so it begins short. */
+enum { ASK_MS = 2000, ASK_SHORT_MS = 500, LOOK_MS = 30000, LOOK_SOON_MS = 1000 };
 
 /* ---- the list ---- */
 
@@ -40,7 +41,9 @@ struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *
 {
     c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof *c->assigned);
     struct kafka_assigned *assigned = &c->assigned[c->assigned_count++];
-    *assigned = (struct kafka_assigned){ .which = { str_dup(str_of(topic)), partition }, .next = -1 };
+    *assigned = (struct kafka_assigned){ .which = { str_dup(str_of(topic)), partition },
+                                         .next = -1,
+                                         .ask_ms = ASK_SHORT_MS };
     kafka_doubt_recall(c, assigned);
     assigned->queue = rd_kafka_queue_get_partition(c->rk, topic, partition);
     CHECK(assigned->queue);
@@ -62,6 +65,14 @@ void kafka_assigned_drop(struct kafka_consumer *c)
     c->assigned_count = 0;
 }
 
+int64_t kafka_assigned_known(const struct kafka_assigned *assigned)
+{
+    int64_t last = assigned->last.offset, past = assigned->past.offset, next = assigned->next;
+    if (last >= 0 && (next < 0 || last < next)) /* it is not when `next` was sought */
+        return last;
+    return past >= 0 && past < next && next - past <= 2 ? past : next;
+}
+
 /* ---- where they begin ---- */
 
 rd_kafka_topic_partition_list_t *kafka_assignment_all(struct kafka_consumer *c)
@@ -75,10 +86,10 @@ rd_kafka_topic_partition_list_t *kafka_assignment_all(struct kafka_consumer *c)
     return list;
 }
 
-static bool assignment_ends(struct kafka_consumer *c, const char *topic, int32_t partition, int64_t *low, int64_t *high,
-                            struct err *e)
+static bool assignment_ends(struct kafka_consumer *c, const char *topic, int32_t partition, int wait_ms, int64_t *low,
+                            int64_t *high, struct err *e)
 {
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(c->rk, topic, partition, low, high, ASK_MS);
+    rd_kafka_resp_err_t code = kafka_watermarks(c->rk, topic, partition, low, high, wait_ms);
     return !code || kafka_access_fail(c->b, code, topic, c->group, e)
            || err_prefix(e, "topic %s, partition %d: cannot ask for its offsets", topic, partition);
 }
@@ -120,7 +131,7 @@ bool kafka_assignment_pin(struct kafka_consumer *c, struct err *e)
         int64_t low = 0, high = 0;
         if (list->elems[i].offset >= 0)
             continue;
-        fine = assignment_ends(c, list->elems[i].topic, list->elems[i].partition, &low, &high, e);
+        fine = assignment_ends(c, list->elems[i].topic, list->elems[i].partition, ASK_MS, &low, &high, e);
         rd_kafka_topic_partition_list_add(fresh, list->elems[i].topic, list->elems[i].partition)
             ->offset = assignment_began(list, list->elems[i].topic) ? low : high;
     }
@@ -147,7 +158,7 @@ void kafka_assignment_look(struct kafka_consumer *c)
             const rd_kafka_topic_partition_t *p = &list->elems[i];
             if (assignment_has(mine, p))
                 continue;
-            fine = fine && assignment_ends(c, p->topic, p->partition, &low, &high, NULL);
+            fine = fine && assignment_ends(c, p->topic, p->partition, ASK_MS, &low, &high, NULL);
             rd_kafka_topic_partition_list_add(fresh, p->topic, p->partition)->offset = c->pinned ? low : high;
         }
         for (int i = 0; i < fresh->cnt && fine; i++)
@@ -173,7 +184,7 @@ static bool assignment_committed(struct kafka_consumer *c, struct kafka_assigned
         return true;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition);
-    rd_kafka_resp_err_t code = rd_kafka_committed(c->rk, list, ASK_MS);
+    rd_kafka_resp_err_t code = rd_kafka_committed(c->rk, list, assigned->ask_ms);
     if (!code)
         *offset = kafka_position_restore(c, assigned, &list->elems[0]);
     rd_kafka_topic_partition_list_destroy(list);
@@ -235,25 +246,41 @@ static bool assignment_anew(struct kafka_consumer *c, struct kafka_assigned *ass
     return true;
 }
 
-bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
+/* Asks the cluster where it stands, and where the partition begins and ends. */
+static bool assignment_ask(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t *stood, int64_t *low,
+                           int64_t *high, struct err *e)
 {
-    int64_t low = 0, high = 0, stood = assigned->next;
     if (c->group && !kafka_adopt(c, e))
         return false;
     if (c->group && !c->from_start && !c->pinned && !kafka_assignment_pin(c, e))
         return false;
-    if (stood < 0 && !assignment_committed(c, assigned, &stood, e))
+    if (*stood < 0 && !assignment_committed(c, assigned, stood, e))
         return false;
-    if (!assignment_ends(c, assigned->which.topic, assigned->which.partition, &low, &high, e))
+    return assignment_ends(c, assigned->which.topic, assigned->which.partition, assigned->ask_ms, low, high, e);
+}
+
+bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
+{
+    int64_t low = 0, high = 0, stood = assigned->next;
+    if (!assignment_ask(c, assigned, &stood, &low, &high, e)) {
+        if (assigned->ask_ms < ASK_MS && kafka_access_ready(c->b, NULL))
+            e->text[0] = '\0'; /* no failure yet */
+        assigned->ask_ms = assigned->ask_ms * 2 < ASK_MS ? assigned->ask_ms * 2 : ASK_MS;
         return false;
+    }
+    assigned->ask_ms = ASK_SHORT_MS;
     if (!assigned->anew && stood <= high) {
         assignment_believe(assigned, high);
         assigned->next = assignment_choose(c, assigned, stood, low);
     } else if (!assignment_anew(c, assigned, stood, low, e)) {
         return false;
     }
+    if (stood < 0 && !assigned->has_committed)
+        assigned->owed = high;
     if (assigned->last.offset < low)
         assigned->last.offset = -1;
+    if (assigned->past.offset < low)
+        assigned->past.offset = -1;
     assigned->adrift = assigned->damaged = assigned->doubted = false;
     return true;
 }
@@ -270,12 +297,9 @@ void kafka_assignment_resume(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)c->assigned_count);
     for (size_t i = 0; i < c->assigned_count; i++) {
-        const struct kafka_assigned *assigned = &c->assigned[i];
-        int64_t last = assigned->last.offset, next = assigned->next; /* next is before last when it was sought */
-        rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)
-            ->offset = last >= 0 && (next < 0 || last < next) ? last
-                       : next >= 0                            ? next
-                                                              : RD_KAFKA_OFFSET_INVALID;
+        int64_t offset = kafka_assigned_known(&c->assigned[i]);
+        rd_kafka_topic_partition_list_add(list, c->assigned[i].which.topic, c->assigned[i].which.partition)
+            ->offset = offset < 0 ? RD_KAFKA_OFFSET_INVALID : offset;
     }
     kafka_assignment_set(c, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -291,22 +315,28 @@ static int64_t assignment_without(struct kafka_consumer *c, struct kafka_assigne
 
 /* Where one begins, and what it passes over; `p` holds the committed position and its metadata. It begins before the
  * position, so that there is a record to know the topic by (doubt.c), also where the mark of a transaction follows it; it is
- * not handed out. When it is gone, the partition is adrift and located. */
-static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partition_t *p)
+ * not handed out. When it is gone, or nobody says by then what is asked of it, the partition is adrift and located. */
+static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partition_t *p, int64_t until)
 {
-    int64_t low = 0, high = 0;
+    int64_t low = 0, high = 0, left = until - clock_mono_ms();
     struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
     CHECK(assigned);
     int64_t stands = kafka_position_restore(c, assigned, p);
     p->offset = stands < 0 ? p->offset : stands;
-    bool asks = p->offset < 0 || assigned->restored.count;
-    bool knows = asks && assignment_ends(c, p->topic, p->partition, &low, &high, NULL);
-    if (knows && !assigned->has_committed)
-        assigned->owed = high;
-    if (knows && p->offset < 0)
-        assigned->wanted = p->offset = assignment_without(c, assigned, low);
-    else if (knows)
-        assignment_believe(assigned, high);
+    if (p->offset < 0 || assigned->restored.count) {
+        if (left <= 0
+            || !assignment_ends(c, p->topic, p->partition, left < ASK_SHORT_MS ? (int)left : ASK_SHORT_MS, &low, &high,
+                                NULL)) {
+            assigned->adrift = true;
+            return;
+        }
+        if (!assigned->has_committed)
+            assigned->owed = high;
+        if (p->offset < 0)
+            assigned->wanted = p->offset = assignment_without(c, assigned, low);
+        else
+            assignment_believe(assigned, high);
+    }
     if (p->offset <= low)
         return;
     assigned->next = p->offset;
@@ -323,6 +353,7 @@ void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_l
             c->assigned[i].adrift = true;
         return;
     }
+    int64_t until = clock_mono_ms() + ASK_MS;
     for (int i = 0; i < list->cnt; i++)
-        assignment_begin_one(c, &list->elems[i]);
+        assignment_begin_one(c, &list->elems[i], until);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
@@ -141,6 +142,51 @@ static void *client_consumer_end(void *arg)
     rd_kafka_consumer_close(arg);
     rd_kafka_destroy(arg);
     return NULL;
+}
+
+static rd_kafka_resp_err_t client_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low,
+                                             int64_t *high, int64_t until_ms)
+{
+    static const int64_t wanted[] = { RD_KAFKA_OFFSET_BEGINNING, RD_KAFKA_OFFSET_END };
+    int64_t *const out[] = { low, high };
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int i = 0; i < 2 && !code; i++) {
+        int64_t left = until_ms - clock_mono_ms();
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(list, topic, partition);
+        p->offset = wanted[i];
+        code = rd_kafka_offsets_for_times(rk, list, left > 0 ? (int)left : 0);
+        code = code ? code : p->err ? p->err : p->offset < 0 ? RD_KAFKA_RESP_ERR__BAD_MSG : code;
+        *out[i] = p->offset;
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+    return code;
+}
+
+/* Asks who leads the topic's partitions: what the client remembers may be a quarter of an hour old. */
+static void client_refresh(rd_kafka_t *rk, const char *topic, int64_t until_ms)
+{
+    int64_t left = until_ms - clock_mono_ms();
+    const struct rd_kafka_metadata *md = NULL;
+    rd_kafka_topic_t *rkt = left > 0 ? rd_kafka_topic_new(rk, topic, NULL) : NULL;
+    if (rkt && rd_kafka_metadata(rk, 0, rkt, &md, (int)left) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(md);
+    if (rkt)
+        rd_kafka_topic_destroy(rkt);
+}
+
+rd_kafka_resp_err_t kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high,
+                                     int wait_ms)
+{
+    enum { TRY_MS = 500 };
+    int64_t begin = clock_mono_ms(), end = begin + wait_ms;
+    rd_kafka_resp_err_t code = client_watermarks(rk, topic, partition, low, high,
+                                                 begin + (wait_ms < 2 * TRY_MS ? wait_ms / 2 : TRY_MS));
+    if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT
+        && code != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION)
+        return code;
+    client_refresh(rk, topic, end);
+    return client_watermarks(rk, topic, partition, low, high, end);
 }
 
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit)

@@ -407,57 +407,72 @@ static bool consumer_in_trouble(const struct kafka_assigned *assigned)
     return assigned->adrift || assigned->damaged || assigned->anew || assigned->doubted;
 }
 
-/* Goes to where the reader wants. Not by assigning again, as consumer_mend does: often and soon one after the other, that
- * ends in an assertion of librdkafka. What it refuses now (a partition that is not fetched yet) is tried again. */
-static void consumer_seek_sought(struct kafka_consumer *c)
+/* Before 2.1 librdkafka takes it for microseconds, in which it has hardly an answer. */
+static int consumer_seek_ms(void)
+{
+    return rd_kafka_version() < 0x02010000 ? SEEK_MS * 1000 : SEEK_MS;
+}
+
+/* Where a partition has to go by itself, the others undisturbed: where the reader wants, or to the record by which its topic is
+ * known; -1: nowhere. */
+static int64_t consumer_target(struct kafka_assigned *assigned)
+{
+    if (assigned->adrift || assigned->damaged || assigned->anew)
+        return -1;
+    int64_t target = assigned->doubted ? kafka_assigned_known(assigned) : assigned->sought ? assigned->next : -1;
+    if (target < 0)
+        assigned->doubted = false; /* it was nowhere yet */
+    return target;
+}
+
+/* Not by assigning again, as consumer_mend does: that ends the fetches of all partitions, and begins none before the commits
+ * under way are answered, by a coordinator that may be down; and often and soon one after the other it ends in an assertion of
+ * librdkafka. What it refuses now (a partition that is not fetched yet) is tried again; one in doubt may be at a position that is
+ * gone, and what librdkafka said of that went with the records in doubt. */
+static void consumer_go(struct kafka_consumer *c)
 {
     rd_kafka_topic_partition_list_t *list = NULL;
     int64_t now = clock_mono_ms();
     for (size_t i = 0; i < c->assigned_count; i++) {
         struct kafka_assigned *assigned = &c->assigned[i];
-        if (!assigned->sought || assigned->seek_ms > now)
+        int64_t target = assigned->seek_ms > now ? -1 : consumer_target(assigned);
+        if (target < 0)
             continue;
         list = list ? list : rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)->offset = assigned
-                                                                                                                ->next;
+        rd_kafka_topic_partition_list_add(list, assigned->which.topic, assigned->which.partition)->offset = target;
         assigned->seek_ms = now + SEEK_AGAIN_MS;
     }
     if (!list)
         return;
-    rd_kafka_error_destroy(rd_kafka_seek_partitions(c->rk, list, SEEK_MS));
+    rd_kafka_error_destroy(rd_kafka_seek_partitions(c->rk, list, consumer_seek_ms()));
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *p = &list->elems[i];
+        struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });
         if (p->err == RD_KAFKA_RESP_ERR_NO_ERROR)
-            kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition })->sought = false;
+            assigned->sought = assigned->doubted = false;
+        else if (p->err == RD_KAFKA_RESP_ERR__STATE && assigned->doubted)
+            assigned->adrift = true;
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Finds a position for what librdkafka cannot go on with. What is only in doubt keeps its own. */
-static bool consumer_mend_one(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e)
-{
-    if (assigned->adrift || assigned->damaged || assigned->anew || assigned->last.offset < 0)
-        return kafka_assignment_locate(c, assigned, e);
-    assigned->doubted = false;
-    return true;
-}
-
+/* Finds a position for what librdkafka cannot go on with. Of those whose position cannot be asked for now one is asked about
+ * at a time: the others are read in between. */
 static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 {
-    bool fine = true, found = false;
-    for (size_t i = 0; i < c->assigned_count; i++) {
+    struct err why = { "" };
+    bool asked = true, found = false;
+    for (size_t i = 0; i < c->assigned_count && asked; i++) {
         struct kafka_assigned *assigned = &c->assigned[i];
-        if (!consumer_in_trouble(assigned) || clock_mono_ms() < assigned->retry_ms)
+        if (!(assigned->adrift || assigned->damaged || assigned->anew) || clock_mono_ms() < assigned->retry_ms)
             continue;
         assigned->retry_ms = clock_mono_ms() + RETRY_MS;
-        if (consumer_mend_one(c, assigned, e))
-            found = true;
-        else
-            fine = false;
+        asked = kafka_assignment_locate(c, assigned, &why);
+        found = found || asked;
     }
     if (found)
         kafka_assignment_resume(c);
-    return fine;
+    return asked || !why.text[0] || err_set(e, "%s", why.text);
 }
 
 static bool consumer_may_take(struct kafka_consumer *c, const struct kafka_assigned *assigned)
@@ -516,7 +531,7 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     if (!c->group && clock_mono_ms() >= c->look_ms)
         kafka_assignment_look(c);
     fine = consumer_mend(c, e) && fine;
-    consumer_seek_sought(c);
+    consumer_go(c);
     kafka_positions_serve(c);
     kafka_consumed_serve(c);
     size_t n = 0;
@@ -530,8 +545,10 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     }
     c->turn++;
     kafka_doubt_serve(c);
-    if (n == 0)
-        fine = consumer_mend(c, e) && fine; /* what came to light just now */
+    if (n == 0) { /* what came to light just now */
+        fine = consumer_mend(c, e) && fine;
+        consumer_go(c);
+    }
     return n > 0 || fine ? (int)n : -1;
 }
 

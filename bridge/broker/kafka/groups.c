@@ -45,8 +45,7 @@ static int64_t groups_unread(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p
 {
     int64_t low = 0, high = 0;
     if (p->err || p->offset < 0
-        || rd_kafka_query_watermark_offsets(rk, p->topic, p->partition, &low, &high, ASK_MS)
-               != RD_KAFKA_RESP_ERR_NO_ERROR)
+        || kafka_watermarks(rk, p->topic, p->partition, &low, &high, ASK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
     struct ranges beyond = kafka_position_beyond(p);
     int64_t from = p->offset > low ? p->offset : low;

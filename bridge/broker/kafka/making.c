@@ -266,7 +266,7 @@ static bool making_have_leaders(struct kafka *b, struct kafka_client *client, co
 {
     for (int32_t p = 0; p < count; p++) {
         int64_t low, high;
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(client->rk, name, p, &low, &high, ASK_MS);
+        rd_kafka_resp_err_t code = kafka_watermarks(client->rk, name, p, &low, &high, ASK_MS);
         if (!code)
             continue;
         struct err e;

@@ -243,6 +243,10 @@ struct kafka_client *kafka_client_take(struct kafka *b); /* the client of now; g
 void kafka_client_give(struct kafka_client *client);
 /* Closes and destroys a client that reads; false: it did not end in time, and is left behind. */
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit);
+/* The partition's first offset and one past its last, as far as this client may see. Waits at most so long, which
+ * rd_kafka_query_watermark_offsets does not before 2.3: while the leader it knows is down, it waits until that is back. */
+rd_kafka_resp_err_t kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high,
+                                     int wait_ms);
 /* NULL when it is not a topic name. *created: asked for the first time. */
 rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str name, bool *created);
 
@@ -460,7 +464,8 @@ struct kafka_assigned { /* a partition that is ours now */
     bool damaged;               /* the record at `next` cannot be read */
     bool doubted;               /* to be fetched again from its last record */
     bool anew;                  /* another topic of the same name: positions in it mean nothing */
-    int64_t retry_ms;           /* any of them: not before (clock_mono_ms) */
+    int64_t retry_ms;           /* any of them: not before (clock_mono_ms), */
+    int ask_ms;                 /* and how long the answer is waited for */
     int64_t next;               /* the offset after the last one handed out; -1: none yet */
     int64_t void_from, void_to; /* a stretch without records before `next`: marks of transactions, or what they undid */
     struct kafka_last last, past; /* past: as it was when the partition was taken from us before */
@@ -525,6 +530,8 @@ void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wa
 struct kafka_assigned *kafka_assigned_find(struct kafka_consumer *c, struct topic_partition p); /* NULL: not ours */
 struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *topic, int32_t partition);
 void kafka_assigned_drop(struct kafka_consumer *c); /* all of them */
+/* The record by which its topic is known, or its `next` when there is none before that; -1: neither. */
+int64_t kafka_assigned_known(const struct kafka_assigned *assigned);
 /* Every partition of the consumer's topics, as far as known; free it. */
 rd_kafka_topic_partition_list_t *kafka_assignment_all(struct kafka_consumer *c);
 /* Commits these positions, and waits for the answer. */
@@ -541,7 +548,8 @@ void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_l
 void kafka_assignment_set(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t *list);
 /* Goes to the last record of every partition, or to its `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
 void kafka_assignment_resume(struct kafka_consumer *c);
-/* Finds the `next` of a partition that is adrift, damaged or made anew (whoever works on it is told that it is gone). */
+/* Finds the `next` of a partition that is adrift, damaged or made anew (whoever works on it is told that it is gone). False with
+ * *e, "" when it was not waited for long: it is the next time. */
 bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e);
 
 /* ---- doubt.c ---- */

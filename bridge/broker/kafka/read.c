@@ -29,7 +29,7 @@ rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partit
 {
     int64_t until = clock_mono_ms() + LEADER_MS;
     for (;;) {
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, low, high, ASK_MS);
+        rd_kafka_resp_err_t code = kafka_watermarks(rk, topic, partition, low, high, ASK_MS);
         bool leaderless = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
                           || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
         if (!leaderless || clock_mono_ms() > until)

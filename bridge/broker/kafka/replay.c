@@ -178,7 +178,7 @@ static bool replay_bounds_of(struct kafka_replay *r, struct replay_part *p, stru
     pthread_mutex_lock(&r->lock);
     int64_t live = p->live;
     pthread_mutex_unlock(&r->lock);
-    if (rd_kafka_query_watermark_offsets(r->rk, p->topic, p->number, &out->start, &out->end, ASK_MS))
+    if (kafka_watermarks(r->rk, p->topic, p->number, &out->start, &out->end, ASK_MS))
         return false;
     pthread_mutex_lock(&r->lock);
     p->bounds = *out;
