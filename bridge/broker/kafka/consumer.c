@@ -330,14 +330,23 @@ static bool consumer_denied(struct kafka_consumer *c, const rd_kafka_message_t *
     return kafka_access_ready(c->b, e);
 }
 
-/* Another member has our name, so the cluster has put us out of the group: joins again without one. What is under way
- * goes to whoever has the partitions now. */
-static bool consumer_go_nameless(struct kafka_consumer *c, const char *why, struct err *e)
+/* Another member has our name, so the cluster has put us out of the group: joins again. The other may be we ourselves: after the
+ * coordinator's death librdkafka may send for its old session what comes when the new one has begun. So it keeps its name the
+ * first time, and goes without when that is taken from it again at once. What is under way goes to whoever has the partitions
+ * now. */
+static bool consumer_join_again(struct kafka_consumer *c, const char *why, struct err *e)
 {
-    LOG(ERROR, "another daemon has the same broker.instance: this one goes on without, give each a name of its own",
-        LOG_C("group", c->group), LOG_C("instance", kafka_instance(c->b)), LOG_C("why", why));
-    metric_add(metric_get(&aqueduct_kafka_fenced_total, NULL), 1);
-    c->nameless = true;
+    enum { AT_ONCE_MS = 30000 };
+    int64_t now = clock_mono_ms();
+    c->nameless = c->fenced_ms && now - c->fenced_ms < AT_ONCE_MS;
+    c->fenced_ms = now;
+    if (c->nameless) {
+        metric_add(metric_get(&aqueduct_kafka_fenced_total, NULL), 1);
+        LOG(ERROR, "another daemon has the same broker.instance: this one goes on without, give each a name of its own",
+            LOG_C("group", c->group), LOG_C("instance", kafka_instance(c->b)), LOG_C("why", why));
+    } else {
+        LOG(INFO, "joining the group again, by the same name", LOG_C("group", c->group), LOG_C("why", why));
+    }
     consumer_revoke(c);
     kafka_queue_wake(c->queue, -1);
     kafka_queue_wake(c->positions, -1);
@@ -377,7 +386,7 @@ static bool consumer_serve(struct kafka_consumer *c, struct err *e)
     char text[KAFKA_ERRSTR];
     rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(c->rk, text, sizeof text);
     if (fatal && !c->nameless)
-        return consumer_go_nameless(c, text, e);
+        return consumer_join_again(c, text, e);
     return fatal ? err_set(e, "group %s: %s", c->group, text) : fine;
 }
 

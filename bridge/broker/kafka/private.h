@@ -496,10 +496,11 @@ struct kafka_consumer {
     char **topics, **formerly; /* formerly: earlier names of the group */
     size_t topic_count, formerly_count;
     bool from_start, closing;
-    bool adopted;  /* their positions are ours, where we had none */
-    bool nameless; /* it was fenced: another member had its name */
-    bool leaked;   /* an earlier client of it did not end, and may still log */
-    bool pinned;   /* every partition there was at the start has a committed position (broadcast: an assigned one) */
+    bool adopted;      /* their positions are ours, where we had none */
+    bool nameless;     /* it was fenced: another member had its name */
+    int64_t fenced_ms; /* when it was last; 0: never */
+    bool leaked;       /* an earlier client of it did not end, and may still log */
+    bool pinned; /* every partition there was at the start has a committed position (broadcast: an assigned one) */
     int wake_fd;
     void (*revoked)(void *ctx, const struct topic_partition *partitions, size_t count);
     void *ctx;
