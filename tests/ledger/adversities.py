@@ -11,6 +11,7 @@ MINUTE = 60
 MOST_PARTITIONS = 12
 UNREADY = 20                    # seconds within which /readyz tells that nothing can be stored,
 STORES_AGAIN = 60               # and after which everything is as before, by itself
+GOES_ON = 60                    # seconds after which a cluster of which a node died works on
 SESSION = 2                     # seconds of the daemon's sessions: after a cluster's trouble its members may join their groups once more
 
 
@@ -37,6 +38,21 @@ def stores_again(run):
         if time.monotonic() > end:
             raise Failure(f"nothing is stored, or it is not ready, {STORES_AGAIN} s after the cluster is whole again")
         run.live(0.05)
+
+
+def goes_on(run):
+    """While a node is away: what is posted from now on is stored and delivered, and every group has its partitions."""
+    end, since = time.monotonic() + GOES_ON, time.monotonic()
+    while True:
+        late, without = run.books.late(since), run.daemon.groups_without()
+        if not late and not without:
+            return
+        if time.monotonic() > end:
+            brokers, _, topics = run.kafka.metadata()
+            headless = [f"{topic}/{p}" for topic, partitions in topics.items() for p, (led, *_) in partitions.items() if led not in brokers]
+            raise Failure(f"{GOES_ON} s after a node died: {late}; groups without partitions: {', '.join(without) or 'none'}; "
+                          f"partitions without a leader: {', '.join(headless) or 'none'}")
+        run.live(0.2)
 
 
 def readyz(run):
@@ -68,13 +84,18 @@ def stores_nothing(run, because=""):
         raise Failure("it is ready although nothing can be stored")
 
 
+def without(run, node, draw):
+    """It dies, and comes back when all goes on without it."""
+    node.kill()
+    goes_on(run)
+    run.live(draw.uniform(0.5, 3))
+    node.start()
+
+
 def leader(run, moment, draw):
-    """The leader of a partition that is written to dies, and comes back."""
+    """The leader of a partition that is written to dies, and comes back when all goes on without it."""
     with trouble(run, moment):
-        node = run.kafka.leader("hooks.in", draw.randrange(TOPICS["hooks.in"]))
-        node.kill()
-        run.live(draw.uniform(1, 5))
-        node.start()
+        without(run, run.kafka.leader("hooks.in", draw.randrange(TOPICS["hooks.in"])), draw)
 
 
 def moved(run, moment, draw):
@@ -93,12 +114,9 @@ def moved(run, moment, draw):
 
 
 def controller(run, moment, draw):
-    """The leader of the quorum dies, and comes back."""
+    """The leader of the quorum dies, and comes back when all goes on without it."""
     with trouble(run, moment):
-        node = run.kafka.active_controller()
-        node.kill()
-        run.live(draw.uniform(1, 5))
-        node.start()
+        without(run, run.kafka.active_controller(), draw)
 
 
 def minority(run, moment, draw):

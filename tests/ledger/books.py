@@ -42,6 +42,8 @@ GUESTS = ("many/guest-0", "many/guest-1")       # endpoints that come and go
 ORDERED = ("ordered", "many/keyed")
 OWED = ("many/later", "many/hang")              # their receivers never take anything, so it waits for ever
 NEVER_FAIL = {"steady": _all, "traveller": _keyed}      # sinks whose receivers take these events at once, so none waits on the broker
+PROMPT = {"steady": _all, "many/fine": _ledger}     # sinks whose receivers take everything at once
+MANY = 100                      # events that show that all goes on
 ASIDE = 16                      # events that a receiver that hangs has in memory, about
 MOST_SHOWN = 12                 # of one kind of problem
 
@@ -52,7 +54,7 @@ class Item:
     def __init__(self, source, id, type, data, subject=None, sequence=None):
         self.pair = (source, id)
         self.type, self.data, self.subject, self.sequence = type, data, subject, sequence
-        self.acknowledged = False
+        self.acknowledged = None                # when it was, else None
         self.start = 0                          # of the daemon, when it was first posted
 
 
@@ -138,7 +140,7 @@ class Books:
         with self.lock:
             self.silence["acknowledged"].end()
             for item in items:
-                item.acknowledged = True
+                item.acknowledged = item.acknowledged or time.monotonic()
 
     def committed(self, line):
         with self.lock:
@@ -196,7 +198,7 @@ class Books:
 
     def figures(self):
         with self.lock:
-            return {"posted": len(self.items), "acknowledged": sum(i.acknowledged for i in self.items.values()), "commits": len(self.commits),
+            return {"posted": len(self.items), "acknowledged": sum(i.acknowledged is not None for i in self.items.values()), "commits": len(self.commits),
                     "rows": sum(s.row is not None for s in self.seen["steady"].values()),
                     "requests": self.requests, "delivered": sum(s.times > 0 for seen in self.seen.values() for s in seen.values()),
                     "repeats": {sink: sum(max(s.times - 1, 0) for s in seen.values()) for sink, seen in self.seen.items()},
@@ -206,6 +208,20 @@ class Books:
         """{pair: [moments]}: at which it had been delivered when it was delivered again."""
         with self.lock:
             return {pair: seen.moments[:-1] for pair, seen in self.seen[sink].items() if seen.times > 1}
+
+    def late(self, since):
+        """What is to be said against that all goes on which was acknowledged since then; "": nothing."""
+        with self.lock:
+            new = [i for i in self.items.values() if i.acknowledged and i.acknowledged >= since]
+            behind = [sink for sink, wants in PROMPT.items() if any(wants(i.pair[0], i.type, i.subject) and not self._delivered_or_dead(sink, i.pair) for i in new[:MANY])]
+        return f"{len(new)} events were acknowledged since" if len(new) < MANY else f"{', '.join(behind)} did not get the first {MANY} of them" if behind else ""
+
+    def delays(self, begin, end):
+        """{prompt sink: the longest time from an acknowledgement in that time to the first delivery}."""
+        with self.lock:
+            new = [i for i in self.items.values() if i.acknowledged and begin <= i.acknowledged <= end]
+            return {sink: max((min(self.seen[sink][i.pair].moments[0], end) - i.acknowledged for i in new if i.pair in self.seen[sink] and self.seen[sink][i.pair].moments), default=0)
+                    for sink in PROMPT}
 
     def what(self, sink, pair):
         """Type and subject."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import re
 import subprocess
 import time
 import urllib.error
@@ -158,10 +159,15 @@ class Daemon(aqueduct.Daemon):
         self.deaths.append((began, time.monotonic()))
 
     def complaints(self):
-        """What a sanitizer or a failed check wrote."""
-        return aqueduct.complaints(self.log())
+        """What a sanitizer or a failed check wrote, or that it takes itself for another daemon."""
+        return aqueduct.complaints(self.log()) + [line for line in self.log().splitlines() if "another daemon has the same broker.instance" in line]
 
     # ---- looks ----
+
+    def groups_without(self):
+        """Those whose partitions were taken and not given again, as far as its log of this start says."""
+        said = re.findall(r'msg="partitions (assigned|revoked)" group=(\S+)', self.log().rpartition("---- start ")[2])
+        return sorted(group for group, what in {group: what for what, group in said}.items() if what == "revoked")
 
     def metrics(self):
         """{name: {label value: sum}} of the source's and the sinks' counters."""
