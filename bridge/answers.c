@@ -52,8 +52,14 @@ bool answers_ready(void *ctx, struct err *why)
         return err_set(why, "%s", a->not_ready);
     if (a->missing.text[0])
         return err_set(why, "%s", a->missing.text);
-    return descriptors_ready(why) && broker_ready(a->broker, why) && answers_sources_ready(a, why)
-           && answers_sinks_ready(a, why);
+    struct err note = { "" };
+    if (!descriptors_ready(why))
+        return false;
+    bool able = broker_ready(a->broker, &note);
+    bool ready = able && answers_sources_ready(a, why) && answers_sinks_ready(a, why);
+    if (ready || !able)
+        *why = note;
+    return ready;
 }
 
 /* ---- the account ---- */

@@ -367,6 +367,10 @@ static void reload_commit(struct change_of *c)
     r->answers->config = c->after;
     admin_follow(r->admin, c->after);
     routing_change(r->routing, c->after);
+    if (plan_find(&c->plan, PLAN_BROKER, "broker")) { /* whose threads may look at it from here on to its end */
+        version_pin(c->version);
+        broker_follow(r->broker, &c->after->broker);
+    }
     log_setup(c->after->log.level, c->after->log.format);
     descriptors_reserve(engines_descriptors(c->after) - engines_descriptors(c->before));
     bool whole = !r->answers->missing.text[0] || reload_open(c, c->after, true, OPEN_MISSING, &e);
@@ -387,10 +391,31 @@ static void reload_commit(struct change_of *c)
     broker_retain(r->broker);
 }
 
+/* May it need other topics, or others of their settings? What does not is done also while the broker is away, such as another
+ * login, which may be why it is. */
+static bool reload_moves_topics(const struct change_of *c)
+{
+    for (size_t i = 0; i < c->plan.count; i++)
+        switch (c->plan.at[i].what) {
+        case PLAN_BROKER:
+        case PLAN_LOG:
+        case PLAN_SETTING: break;
+        case PLAN_ADMIN: /* its audit */
+        case PLAN_TOPIC:
+        case PLAN_SOURCE:
+        case PLAN_SINK:
+        case PLAN_ENDPOINT:
+        case PLAN_ROUTES:
+            if (c->plan.at[i].change != PLAN_KEEP)
+                return true;
+        }
+    return false;
+}
+
 static bool reload_apply(struct change_of *c, struct err *e)
 {
     struct err early = { "" };
-    bool ok = topics_open(c->after, c->r->broker, e);
+    bool ok = !reload_moves_topics(c) || topics_open(c->after, c->r->broker, e);
     if (ok) /* while nothing was stopped; what needs something that the old ones have is tried again */
         reload_open(c, c->after, true, OPEN_NEW, &early);
     listen_hold(true);

@@ -23,6 +23,6 @@ void version_restore(struct version *v, const void *connector); /* it is not ope
 bool version_has(const struct version *v, const void *connector);
 /* The connector's struct as it was filled, in any of the versions. */
 const void *version_filled(const struct version *newest, const void *connector);
-/* Endpoints of it are used beyond what its configuration says. */
+/* Endpoints of it, or its broker's section, are used beyond what its configuration says. */
 void version_pin(struct version *v);
 void version_unpin(void *version);

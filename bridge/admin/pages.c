@@ -42,7 +42,7 @@ void pages_ready(const struct pages *p, struct http_server *server, const struct
     struct err why = { "" };
     bool ready = p->ready(p->ctx, &why);
     char text[sizeof why.text + 16];
-    snprintf(text, sizeof text, "%s%s\n", ready ? "ready" : "not ready: ", ready ? "" : why.text);
+    snprintf(text, sizeof text, "%s%s\n", !ready ? "not ready: " : why.text[0] ? "ready; but " : "ready", why.text);
     pages_send(server, r, ready ? 200 : 503, "text/plain; charset=utf-8", str_of(text));
 }
 

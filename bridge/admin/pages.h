@@ -27,7 +27,7 @@ struct pages {
 
 /* The server's `request` callback; ctx: the pages. */
 void pages_answer(void *ctx, const struct http_request *r);
-/* GET /readyz: answers 200 "ready", or 503 "not ready: " and why; the control socket has it as well. */
+/* GET /readyz: answers 200 "ready", with "; but " and what ought to be mended, or 503 "not ready: " and why; the control socket has it as well. */
 void pages_ready(const struct pages *p, struct http_server *server, const struct http_request *r);
 /* GET /status[?events=N&id=ID]: answers with the account; the control socket has it as well. Query not decoded but for
  * %XX in the id. */

@@ -131,6 +131,12 @@ bool broker_flush(struct broker *b, struct duration limit)
 {
     return b->ops->flush(b, limit);
 }
+void broker_follow(struct broker *b, const struct broker_config *config)
+{
+    if (b->ops->follow)
+        b->ops->follow(b, config);
+}
+
 bool broker_ready(struct broker *b, struct err *why)
 {
     return b->ops->ready(b, why);

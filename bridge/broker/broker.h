@@ -229,7 +229,13 @@ bool broker_remove(const struct broker_config *config, struct err *e);
 void broker_publish(struct broker *b, const struct publication *p);
 /* Waits until everything published is done, at most `limit`; false when something is still open. */
 bool broker_flush(struct broker *b, struct duration limit);
-/* Is the broker able to store right now? *why says what is wrong (readiness, /readyz). Any thread. */
+/* Of this key of the section another value is taken while the broker is open (broker_follow). */
+bool broker_follows(const char *key);
+/* Goes on with another configuration, of which such keys alone differ, and which outlives it. What is not good of it is logged, and what
+ * held before stays. Main thread. */
+void broker_follow(struct broker *b, const struct broker_config *config);
+/* Is the broker able to store right now? *why says what is wrong (readiness, /readyz); when it is able, "" or what ought to be mended
+ * still. Any thread. */
 bool broker_ready(struct broker *b, struct err *why);
 /* Has it failed in a way that only a restart mends (an fsync failed)? Any thread. */
 bool broker_failed(struct broker *b);
@@ -326,6 +332,7 @@ struct broker_ops {
     bool (*standing)(const struct broker_config *, const char *, const char *,
                      void (*)(void *, const struct standing *), void *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);
+    void (*follow)(struct broker *, const struct broker_config *); /* NULL: nothing of it makes a difference */
     void (*declare)(struct broker *, const struct topic_config *); /* NULL: nothing to do */
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);

@@ -17,7 +17,7 @@ static const struct option brokers_tls_options[] = {
     OPTION(struct broker_tls, ca_file,
            .doc =
                "PEM file of the authorities that sign the servers' certificates; without it, the system's. Host names "
-               "are verified."),
+               "are verified. When this file or one of the next two changes, connections are made anew with it."),
     OPTION(struct broker_tls, cert_file,
            .doc = "PEM file of a certificate of our own, its chain behind it, for servers that ask for one (mTLS)."),
     OPTION(struct broker_tls, key_file, .doc = "PEM file of its key, if that is not in cert_file."),
@@ -38,7 +38,8 @@ static const struct option brokers_sasl_options[] = {
            .doc = "How to log in; others, as GSSAPI, by `properties`."),
     OPTION(struct broker_sasl, username, .doc = "PLAIN, SCRAM: who logs in."),
     OPTION(struct broker_sasl, password,
-           .doc = "PLAIN, SCRAM: the password. From a file: `${file:/run/secrets/kafka}`."),
+           .doc = "PLAIN, SCRAM: the password. From a file: `${file:/run/secrets/kafka}`; it is read again when it "
+                  "changes."),
     OPTION(
         struct broker_sasl, token_url,
         .doc =
@@ -130,6 +131,11 @@ struct broker_facts broker_facts(const struct broker_config *config)
 const struct copy_ops *broker_copy_ops(const struct broker_config *config)
 {
     return brokers_tables[config->type]->copy;
+}
+
+bool broker_follows(const char *key)
+{
+    return str_starts(str_of(key), STR("tls.")) || str_starts(str_of(key), STR("sasl."));
 }
 
 bool broker_remove(const struct broker_config *config, struct err *e)

@@ -221,12 +221,12 @@ static enum plan_what plan_section(const char *key)
     return strcmp(key, "unrouted") == 0 ? PLAN_ROUTES : PLAN_SETTING;
 }
 
-static bool plan_names(const struct plan_entry *en, const char *key)
+/* Can only a start of the daemon take it? */
+static bool plan_key_restarts(const struct plan_entry *en, const char *key)
 {
-    bool names = false;
-    for (size_t i = 0; i < en->key_count; i++)
-        names = names || strcmp(en->keys[i], key) == 0;
-    return names;
+    return (en->what == PLAN_BROKER && !broker_follows(key))
+           || (en->what == PLAN_ADMIN && (strcmp(key, "control") == 0 || strcmp(key, "key_file") == 0))
+           || (en->what == PLAN_SETTING && strcmp(en->name, "traces") == 0);
 }
 
 /* The sections whose rows say all of them. */
@@ -246,8 +246,8 @@ static void plan_sections(struct planner *p)
         else
             differ_rows(one, p->before, p->after, "", &d);
         struct plan_entry *en = plan_compare(p, what, row->key, d);
-        en->restart = ((what == PLAN_BROKER || strcmp(row->key, "traces") == 0) && d.count)
-                      || (what == PLAN_ADMIN && (plan_names(en, "control") || plan_names(en, "key_file")));
+        for (size_t k = 0; k < en->key_count; k++)
+            en->restart = en->restart || plan_key_restarts(en, en->keys[k]);
     }
     plan_compare(p, PLAN_ROUTES, "routes", routes);
 }
@@ -298,8 +298,7 @@ bool plan_is_possible(const struct plan *p, struct err *e)
     struct buf keys = buf_new(sizeof e->text / 2);
     for (size_t i = 0; i < p->count; i++)
         for (size_t k = 0; p->at[i].restart && k < p->at[i].key_count; k++)
-            if (p->at[i].what != PLAN_ADMIN || strcmp(p->at[i].keys[k], "control") == 0
-                || strcmp(p->at[i].keys[k], "key_file") == 0)
+            if (plan_key_restarts(&p->at[i], p->at[i].keys[k]))
                 buf_printf(&keys, "%s%s.%s", keys.n ? ", " : "", p->at[i].name, p->at[i].keys[k]);
     bool possible = keys.n == 0;
     if (!possible)

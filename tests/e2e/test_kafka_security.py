@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A Kafka that wants a login and gives rights: the whole job by each way to log in with the rights of the guide and no others, each right
 taken away and given again by the line that names it, secrets that change, and what check and doctor say."""
+import collections
+import contextlib
 import itertools
 import json
 import os
@@ -203,6 +205,148 @@ def test_tokens_are_renewed_with_the_secret_as_it_is_by_then(secured, receivers,
     wait_for(lambda: "later" in {r["id"] for r in receiver.good()}, why=daemon.log)
     daemon.stop()
     assert tokens.secret not in daemon.log() and tokens.asked[-1] == {"grant_type": "client_credentials", "scope": "kafka"}
+
+
+class Flow:
+    """Events into both sources, until some of both have come out; what was acknowledged is kept in mind."""
+
+    def __init__(self, daemon, db, receiver):
+        self.daemon, self.db, self.receiver, self.accepted, self.rows, self.pid = daemon, db, receiver, [], 0, daemon.process.pid
+
+    def put(self):
+        """A row; an event: was it acknowledged?"""
+        self.db.execute("INSERT INTO t (what) VALUES ('a row')")
+        self.db.commit()
+        self.rows += 1
+        name = f"e{self.rows}"
+        taken = post(self.daemon, event(name)).status_code == 202
+        self.accepted += [name] if taken else []
+        return taken
+
+    def counts(self):
+        good = self.receiver.good()
+        return collections.Counter(r["id"] for r in good if r["type"] != "t.created"), [r for r in good if r["type"] == "t.created"]
+
+    def all_through(self):
+        """Everything so far has been delivered, by the same process."""
+        def through():
+            events, rows = self.counts()
+            return set(self.accepted) <= set(events) and len({r["id"] for r in rows}) == self.rows
+        wait_for(through, 90, why=lambda: f"{self.accepted} {self.rows} {self.counts()}\n{self.daemon.log()}")
+        assert self.daemon.alive() and self.daemon.process.pid == self.pid
+
+    def once(self, times=3):
+        for _ in range(times):
+            wait_for(self.put, 90, why=self.daemon.log)
+        self.all_through()
+
+    def nothing_twice(self):
+        events, rows = self.counts()
+        assert [events[name] for name in self.accepted] == [1] * len(self.accepted) and len(rows) == self.rows, (events, rows)
+
+
+@contextlib.contextmanager
+def another_broker(kafka, *changes):
+    """It is started again with other settings: (before, after); and as it was afterwards."""
+    path = kafka.dir / "server.properties"
+    was = text = path.read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text)
+    kafka.restart()
+    try:
+        yield
+    finally:
+        path.write_text(was)
+        kafka.restart()
+
+
+def followed(daemon, times):
+    """So often was a login taken from its files."""
+    return wait_for(lambda: daemon.metric("aqueduct_reloads_total", what="login", result="taken") >= times, why=daemon.log)
+
+
+def test_a_password_is_rotated_while_events_flow(secured, receivers, secure_kafka, tmp_path):
+    """File first, and nobody notices; cluster first, and it says why it waits until the file is right."""
+    one, receiver, db = secured("PLAIN"), receivers(), application(tmp_path)
+    one.allow_all()
+    one.bridge.configure(configuration(tmp_path, receiver.url), admin=f"127.0.0.1:{free_port()}")
+    daemon = one.start().watching()
+    flow = Flow(daemon, db, receiver)
+    flow.once()
+    written(tmp_path / "password", "the next password")
+    followed(daemon, 1)
+    flow.once()
+    with another_broker(secure_kafka, (f'user_{secure.USER}="{secure.PASSWORD}"', f'user_{secure.USER}="the next password"')):
+        flow.once()
+        assert "refuses the login" not in daemon.log()
+    until_said(daemon, "refuses the login: SASL authentication error: Authentication failed: Invalid username or password")
+    flow.put()
+    written(tmp_path / "password", secure.PASSWORD)
+    flow.once()
+    daemon.ready()
+    flow.nothing_twice()
+    daemon.stop()
+    log = daemon.log()
+    assert "the next password" not in log and secure.PASSWORD not in log and "begins again with the login" not in log
+
+
+def test_certificates_and_authorities_are_replaced_while_events_flow(secured, receivers, secure_kafka, tmp_path):
+    """Half of a pair, all of it, another authority; the last of them by a reload of the configuration."""
+    one, receiver, db, other = secured("mtls"), receivers(), application(tmp_path), tmp_path / "other"
+    one.bridge.broker_more = one.bridge.broker_more.replace(str(secure_kafka.dir / "tls.pem"), str(tmp_path / "ca.pem"))
+    text = configuration(tmp_path, receiver.url).replace("poll: 50ms", "poll: 50ms, start: snapshot, delivery: exactly_once")
+    admin, control = f"127.0.0.1:{free_port()}", f"control: {tmp_path}/control"
+
+    def allow_all(principal):
+        one.principal = principal
+        one.allow_all()
+        secure_kafka.allow(principal, "transactional-id", f"{one.bridge.name}-own.", "write", pattern="prefixed")
+    allow_all("User:CN=bridge,O=Example")
+    shutil.copy(secure_kafka.dir / "tls.pem", tmp_path / "ca.pem")
+    one.bridge.configure(text, admin=admin, admin_more=control)
+    daemon = one.start().watching()
+    flow = Flow(daemon, db, receiver)
+    flow.once()
+
+    # Another certificate, whose key comes later.
+    shutil.copy(secure_kafka.dir / "next.pem", tmp_path / "client.pem")
+    note = wait_for(lambda: re.match("ready; but .*", daemon.page("/readyz").text), why=daemon.log)[0]
+    assert f"broker.tls.key_file: {tmp_path}/client-key.pem holds no key" in note, note
+    flow.once()
+    shutil.copy(secure_kafka.dir / "next-key.pem", tmp_path / "client-key.pem")
+    allow_all("User:CN=next,O=Example")
+    followed(daemon, 1)
+    secure_kafka.forbid("User:CN=bridge,O=Example")
+    flow.once()
+    daemon.ready()
+    assert daemon.page("/readyz").text == "ready\n" and daemon.metric("aqueduct_reloads_total", what="login", result="refused") == 1
+
+    # The servers get certificates of another authority, and take those of no other: ours follows later.
+    other.mkdir()
+    secure.authority(other, "tls.pem", "ca-key.pem", "/CN=the next CA of the tests")
+    secure.signed(other, "server", "/CN=127.0.0.1", "IP:127.0.0.1")
+    secure.signed(other, "client", "/O=Example/CN=bridge")
+    written(tmp_path / "ca.pem", (secure_kafka.dir / "tls.pem").read_text() + (other / "tls.pem").read_text())
+    followed(daemon, 2)
+    flow.once()
+    mtls = "listener.name.mtls.ssl."
+    with another_broker(secure_kafka, (f"{mtls}keystore.location={secure_kafka.dir}", f"{mtls}keystore.location={other}"),
+                        (f"{mtls}truststore.location={secure_kafka.dir}", f"{mtls}truststore.location={other}")):
+        until_said(daemon, "it does not take our certificate (tls.cert_file)")
+        flow.put()
+        for name in ("client.pem", "client-key.pem"):
+            one.bridge.broker_more = one.bridge.broker_more.replace(str(tmp_path / name), str(other / name))
+        one.bridge.configure(text, admin=admin, admin_more=control)
+        allow_all("User:CN=bridge,O=Example")
+        assert "~ broker: tls.cert_file, tls.key_file\n" in one.command("plan")
+        one.command("reload")
+        flow.once()
+        daemon.ready()
+        flow.nothing_twice()
+        daemon.stop()
+    secure_kafka.forbid("User:CN=next,O=Example")
 
 
 # ---- rights ----

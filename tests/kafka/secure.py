@@ -10,7 +10,7 @@
   expired      nobody: its certificate has ended                        -
   elsewhere    nobody: its certificate is for another host              -
 
-Files in the broker's folder: tls.pem (the CA), client.pem and client-key.pem, stranger.pem and stranger-key.pem (a certificate, also to
+Files in the broker's folder: tls.pem (the CA), client.pem and client-key.pem, next.pem and next-key.pem (User:CN=next,O=Example), stranger.pem and stranger-key.pem (a certificate, also to
 trust, that no one here knows), token-key.pem. All are made with openssl."""
 import base64
 import http.server
@@ -101,6 +101,7 @@ def files(folder):
     signed(folder, "expired", "/CN=127.0.0.1", "IP:127.0.0.1", 0)
     signed(folder, "elsewhere", "/CN=elsewhere.example", "DNS:elsewhere.example")
     signed(folder, "client", "/O=Example/CN=bridge")
+    signed(folder, "next", "/O=Example/CN=next")
     openssl(folder, "genrsa", "-out", "token-key.pem", "2048")
     modulus = openssl(folder, "rsa", "-in", "token-key.pem", "-noout", "-modulus", text=True).strip().partition("=")[2]
     key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "one", "e": "AQAB", "n": base64url(bytes.fromhex(modulus))}

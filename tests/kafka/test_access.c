@@ -7,7 +7,9 @@
 #include <unistd.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/file.h"
 #include "bridge/lib/mailbox.h"
+#include "bridge/lib/watch.h"
 #include "tests/support/metric.h"
 #include "tests/support/stderr.h"
 #include "tests/support/test.h"
@@ -125,15 +127,17 @@ static void wait_for_admin(rd_kafka_queue_t *q)
     rd_kafka_queue_destroy(q);
 }
 
+static const char *whose = "User:alice";
+
 static rd_kafka_AclBinding_t *acl(rd_kafka_ResourceType_t type, const char *name, rd_kafka_AclOperation_t op,
                                   bool filter)
 {
     char text[256];
     rd_kafka_ResourcePatternType_t literal = RD_KAFKA_RESOURCE_PATTERN_LITERAL;
-    rd_kafka_AclBinding_t *a = filter ? rd_kafka_AclBindingFilter_new(type, name, literal, "User:alice", "*", op,
+    rd_kafka_AclBinding_t *a = filter ? rd_kafka_AclBindingFilter_new(type, name, literal, whose, "*", op,
                                                                       RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text,
                                                                       sizeof text)
-                                      : rd_kafka_AclBinding_new(type, name, literal, "User:alice", "*", op,
+                                      : rd_kafka_AclBinding_new(type, name, literal, whose, "*", op,
                                                                 RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
     assert_non_null(a);
     return a;
@@ -707,6 +711,188 @@ TEST(state_that_may_not_be_read_is_named)
     broker_close(b);
 }
 
+/* ---- a login that changes ---- */
+
+static char here[64]; /* a folder of our own */
+
+static char *own_file(const char *name)
+{
+    static char paths[4][96];
+    static size_t next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", here, name);
+    return path;
+}
+
+static void put(const char *name, struct str content)
+{
+    struct err e = { "" };
+    if (!file_put(own_file(name), content, 0600, true, &e))
+        fail_msg("%s", e.text);
+}
+
+/* As one that renews certificates does: another file of that name. */
+static void put_copy(const char *name, const char *of)
+{
+    struct buf b = buf_new(1 << 16);
+    assert_true(file_read(rig_file(of), (1 << 16) - 1, &b));
+    put(name, buf_str(&b));
+    buf_free(&b);
+}
+
+static void until_version(struct broker *b, unsigned version)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (kafka_follow_version((struct kafka *)b) < version) {
+        assert_true(clock_mono_ms() < until);
+        poll(NULL, 0, 20);
+    }
+}
+
+/* Ready; and what it says beside that. */
+static void until_note(struct broker *b, const char *words)
+{
+    struct err why = { "" };
+    int64_t until = clock_mono_ms() + PATIENCE_MS;
+    while (!broker_ready(b, &why) || !(*words ? strstr(why.text, words) != NULL : !why.text[0])) {
+        if (clock_mono_ms() > until)
+            fail_msg("wanted \"%s\", last said: %s", words, why.text);
+        poll(NULL, 0, 20);
+    }
+}
+
+/* Takes and commits records until as many have come, each once and in order. */
+static void until_count(struct consumer *c, int64_t *count, int64_t wanted)
+{
+    struct record *out[8];
+    struct err e = { "" };
+    for (int64_t until = clock_mono_ms() + PATIENCE_MS; *count < wanted;) {
+        int n = consumer_poll(c, out, 8, &e);
+        for (int i = 0; i < n; i++) {
+            assert_int_equal(out[i]->offset, (*count)++);
+            consumer_commit(c, (struct topic_partition){ names[0], 0 }, *count, NULL);
+            record_free(out[i]);
+        }
+        if (clock_mono_ms() > until)
+            fail_msg("%lld of %lld came: %s", (long long)*count, (long long)wanted, e.text);
+        if (n <= 0)
+            poll(NULL, 0, 20);
+    }
+}
+
+/* The group that a consumer without one says. */
+static const char *without_group(void)
+{
+    static char name[96];
+    snprintf(name, sizeof name, "%sbroadcast", prefix);
+    return name;
+}
+
+static void allow_all(const char *principal, const char *topic, const char *group)
+{
+    whose = principal;
+    allow(TOPIC, topic, MAY(WRITE));
+    allow(TOPIC, topic, MAY(READ));
+    allow(GROUP, group, MAY(READ));
+    allow(GROUP, without_group(), MAY(READ));
+}
+
+/* What of `principal` was allowed goes: from here on only another one can. */
+static void forbid_all(const char *principal, const char *topic, const char *group)
+{
+    whose = principal;
+    forbid(TOPIC, topic, MAY(WRITE));
+    forbid(TOPIC, topic, MAY(READ));
+    forbid(GROUP, group, MAY(READ));
+    forbid(GROUP, without_group(), MAY(READ));
+    whose = "User:alice";
+}
+
+TEST(a_certificate_that_changes_is_taken_by_all_clients)
+{
+    static const char *const users[] = { "User:CN=bridge,O=Example", "User:CN=next,O=Example" };
+    int64_t count = 0, seen = 0, stored = 0;
+    login("AQUEDUCT_TEST_KAFKA_MTLS", SASL_NONE, NULL, "tls.pem");
+    put_copy("cert.pem", "client.pem");
+    put_copy("key.pem", "client-key.pem");
+    config.tls.cert_file = own_file("cert.pem");
+    config.tls.key_file = own_file("key.pem");
+    const char *topic = make_topic(0), *group = fresh(1);
+    allow_all(users[0], topic, group);
+    struct broker *b = open_broker();
+    topic_there(b, topic);
+    int64_t reborn = metric_value(((struct kafka *)b)->reborn);
+    struct consumer *c = join(b, group, topic), *live = join(b, NULL, topic);
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    until_count(live, &seen, stored);
+
+    stderr_catch();
+    put_copy("cert.pem", "next.pem"); /* the key is still the old one */
+    until_note(b, "broker.tls.key_file: ");
+    int64_t until = clock_mono_ms() + 3 * WATCH_LOOK_MS;
+    while (clock_mono_ms() < until) { /* all of it goes on, and nothing is said again */
+        until_stored(b, topic);
+        until_count(c, &count, ++stored);
+        until_count(live, &seen, stored);
+    }
+    assert_int_equal(count_of(stderr_caught(), "files that changed are not good"), 1);
+    assert_int_equal(kafka_follow_version((struct kafka *)b), 0);
+
+    allow_all(users[1], topic, group);
+    put_copy("key.pem", "next-key.pem");
+    until_version(b, 1);
+    forbid_all(users[0], topic, group);
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    until_count(live, &seen, stored);
+    until_note(b, "");
+    char user[KAFKA_USER + 8];
+    kafka_access_user((struct kafka *)b, user);
+    assert_string_equal(user, "user CN=next,O=Example");
+    assert_int_equal(metric_value(((struct kafka *)b)->reborn), reborn);
+    consumer_close(live);
+    consumer_close(c);
+    broker_close(b);
+    forbid_all(users[1], topic, group);
+}
+
+TEST(a_password_that_changes_is_taken_by_clients_as_they_are)
+{
+    int64_t count = 0, stored = 0;
+    char written[128];
+    put("password", STR("not the password\n"));
+    login("AQUEDUCT_TEST_KAFKA_SASL", SASL_PLAIN, "not the password", NULL);
+    property("connections.max.idle.ms", "1000"); /* so that they log in again and again */
+    snprintf(written, sizeof written, "${file:%s}", own_file("password"));
+    config.sasl.password.written = written;
+    const char *topic = make_topic(0), *group = fresh(1);
+    allow_all("User:alice", topic, group);
+    struct broker *b = open_broker();
+    struct consumer *c = join(b, group, topic);
+    struct kafka_client *client = ((struct kafka *)b)->client;
+    until_not_ready(b, "refuses the login: SASL authentication error");
+    put("password", STR("alice-secret\n"));
+    until_ready(b);
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    put("password", STR("")); /* is being written */
+    until_note(b, "broker.sasl.password: ");
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    put("password", STR("wrong again"));
+    until_not_ready(b, "refuses the login: SASL authentication error");
+    put("password", STR("alice-secret"));
+    until_ready(b);
+    until_note(b, "");
+    until_stored(b, topic);
+    until_count(c, &count, stored + 1);
+    assert_ptr_equal(((struct kafka *)b)->client, client);
+    consumer_close(c);
+    broker_close(b);
+    forbid_all("User:alice", topic, group);
+}
+
 int main(int argc, char **argv)
 {
     if (!getenv("AQUEDUCT_TEST_KAFKA_SASL")) {
@@ -717,6 +903,8 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     snprintf(prefix, sizeof prefix, "a%d.%lld.", (int)getpid(), (long long)clock_wall_ms());
     snprintf(ca, sizeof ca, "%s/tls.pem", getenv("AQUEDUCT_TEST_KAFKA_DIR"));
+    snprintf(here, sizeof here, "/tmp/aqueduct.access.XXXXXX");
+    assert_non_null(mkdtemp(here));
     char text[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "bootstrap.servers", getenv("AQUEDUCT_TEST_KAFKA"), text, sizeof text);
@@ -740,8 +928,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_group_is_denied_and_granted_again),
         cmocka_unit_test(what_is_denied_is_logged_once_a_minute),
         cmocka_unit_test(state_that_may_not_be_read_is_named),
+        cmocka_unit_test(a_certificate_that_changes_is_taken_by_all_clients),
+        cmocka_unit_test(a_password_that_changes_is_taken_by_clients_as_they_are),
     };
+    static const char *const own[] = { "cert.pem", "key.pem", "password" };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rd_kafka_destroy(admin);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        unlink(own_file(own[i]));
+    rmdir(here);
     return failed;
 }

@@ -205,7 +205,9 @@ bool kafka_access_is_denial(rd_kafka_resp_err_t code)
 
 static bool access_name(const struct kafka *b, char out[KAFKA_USER])
 {
-    return b->config->sasl.mechanism == SASL_OAUTHBEARER ? kafka_token_name(out) : kafka_login_name(b->config, out);
+    struct broker_config login = *b->config;
+    kafka_follow_fill(b, &login);
+    return login.sasl.mechanism == SASL_OAUTHBEARER ? kafka_token_name(out) : kafka_login_name(&login, out);
 }
 
 void kafka_access_user(const struct kafka *b, char out[KAFKA_USER + 8])

@@ -37,6 +37,15 @@ struct kafka_assigned *kafka_assigned_find(struct kafka_consumer *c, struct topi
     return NULL;
 }
 
+/* A queue of its own, before it is assigned, so that nothing goes to the common one. */
+static void assignment_queue(struct kafka_consumer *c, struct kafka_assigned *assigned)
+{
+    assigned->queue = rd_kafka_queue_get_partition(c->rk, assigned->which.topic, assigned->which.partition);
+    CHECK(assigned->queue);
+    rd_kafka_queue_forward(assigned->queue, NULL);
+    kafka_queue_wake(assigned->queue, c->wake_fd);
+}
+
 struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *topic, int32_t partition)
 {
     c->assigned = mem_grow(c->assigned, c->assigned_count + 1, sizeof *c->assigned);
@@ -45,19 +54,24 @@ struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *
                                          .next = -1,
                                          .ask_ms = ASK_SHORT_MS };
     kafka_doubt_recall(c, assigned);
-    assigned->queue = rd_kafka_queue_get_partition(c->rk, topic, partition);
-    CHECK(assigned->queue);
-    rd_kafka_queue_forward(assigned->queue, NULL); /* before it is assigned, so that nothing goes to the common queue */
-    kafka_queue_wake(assigned->queue, c->wake_fd);
+    assignment_queue(c, assigned);
     return assigned;
+}
+
+static void assignment_queue_end(struct kafka_assigned *assigned)
+{
+    if (!assigned->queue)
+        return;
+    kafka_queue_wake(assigned->queue, -1);
+    rd_kafka_queue_destroy(assigned->queue);
+    assigned->queue = NULL;
 }
 
 void kafka_assigned_drop(struct kafka_consumer *c)
 {
     for (size_t i = 0; i < c->assigned_count; i++) {
         kafka_doubt_remember(c, &c->assigned[i]);
-        kafka_queue_wake(c->assigned[i].queue, -1);
-        rd_kafka_queue_destroy(c->assigned[i].queue);
+        assignment_queue_end(&c->assigned[i]);
         ranges_free(&c->assigned[i].restored);
         ranges_free(&c->assigned[i].beyond);
         free((char *)(uintptr_t)c->assigned[i].which.topic);
@@ -303,6 +317,20 @@ void kafka_assignment_resume(struct kafka_consumer *c)
     }
     kafka_assignment_set(c, list);
     rd_kafka_topic_partition_list_destroy(list);
+}
+
+void kafka_assignment_pause(struct kafka_consumer *c)
+{
+    for (size_t i = 0; i < c->assigned_count; i++)
+        assignment_queue_end(&c->assigned[i]);
+}
+
+void kafka_assignment_again(struct kafka_consumer *c)
+{
+    for (size_t i = 0; i < c->assigned_count; i++)
+        assignment_queue(c, &c->assigned[i]);
+    if (c->assigned_count)
+        kafka_assignment_resume(c);
 }
 
 /* The group has no position here. If it had one, the cluster forgot it together with the topic. */

@@ -115,6 +115,12 @@ static void claim_note(struct kafka_claim *c, const rd_kafka_error_t *error, str
 
 enum claim_call { CALL_DONE = 1, CALL_ABORT, CALL_BROKEN };
 
+/* Is its login over? A new password is given to it. */
+static bool claim_is_old(const struct kafka_claim *c)
+{
+    return c->client && kafka_follow_is_old(c->b, c->client->rk, &c->client->login);
+}
+
 /* Calls until it is done, or there is no use in calling again. */
 static enum claim_call claim_call(struct kafka_claim *c, rd_kafka_t *rk, rd_kafka_error_t *(*call)(rd_kafka_t *, int),
                                   int64_t limit_ms, struct err *why)
@@ -129,7 +135,7 @@ static enum claim_call claim_call(struct kafka_claim *c, rd_kafka_t *rk, rd_kafk
         rd_kafka_error_destroy(error);
         if (undone)
             return CALL_ABORT;
-        if (!again || kafka_claim_ends(c) || clock_mono_ms() > until)
+        if (!again || kafka_claim_ends(c) || clock_mono_ms() > until || claim_is_old(c))
             return CALL_BROKEN;
         if (clock_mono_ms() - began < CLAIM_SLICE_MS / 2)
             nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
@@ -151,7 +157,8 @@ static void claim_drop(struct kafka_claim *c)
 /* A client that may publish: from here on no earlier one does. */
 static bool claim_client_open(struct kafka_claim *c, struct err *e)
 {
-    rd_kafka_conf_t *conf = kafka_conf(c->b->config, KAFKA_PRODUCER, NULL, e);
+    unsigned login = kafka_follow_version(c->b);
+    rd_kafka_conf_t *conf = kafka_conf_of(c->b, KAFKA_PRODUCER, NULL, e);
     if (!conf)
         return false;
     if (!kafka_conf_transactional(conf, c->b->config, c->id, e)) {
@@ -166,6 +173,7 @@ static bool claim_client_open(struct kafka_claim *c, struct err *e)
     if (!rk)
         return false;
     c->client = kafka_client_new(rk);
+    c->client->login = login;
     if (claim_call(c, rk, rd_kafka_init_transactions, CLAIM_BEGIN_MS, e) == CALL_DONE) {
         kafka_access_granted(c->b, KAFKA_TRANSACT, c->id);
         return true;
@@ -184,7 +192,7 @@ static void claim_flush(const struct kafka_claim *c)
     char text[KAFKA_ERRSTR];
     while (rd_kafka_flush(c->client->rk, CLAIM_SLICE_MS) == RD_KAFKA_RESP_ERR__TIMED_OUT && !kafka_claim_ends(c)
            && !rd_kafka_fatal_error(c->client->rk, text, sizeof text))
-        continue;
+        claim_is_old(c); /* when it is, nothing is stored that is not yet, and the commit finds it */
 }
 
 /* Sends all of it, begins with whose it is. */
@@ -384,6 +392,10 @@ static void *claim_run(void *arg)
         }
         if (c->client) /* errors of its connections */
             rd_kafka_poll(c->client->rk, 0);
+        if (!kafka_claim_ends(c) && claim_is_old(c)) { /* nothing of it is open */
+            claim_drop(c);
+            claim_recover(c, &c->number);
+        }
     }
     return NULL;
 }

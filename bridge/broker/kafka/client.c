@@ -52,7 +52,7 @@ rd_kafka_t *kafka_client_reader_of(const struct broker_config *config, struct ka
                                    struct err *e)
 {
     char *group = str_join(config->group_prefix, "reader", "");
-    rd_kafka_conf_t *conf = kafka_conf(config, KAFKA_READER, group, e);
+    rd_kafka_conf_t *conf = b ? kafka_conf_of(b, KAFKA_READER, group, e) : kafka_conf(config, KAFKA_READER, group, e);
     free(group);
     if (!conf)
         return NULL;

@@ -277,7 +277,9 @@ void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const 
     kafka_log(level, kind, text);
 }
 
-rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
+/* `login`: the configuration with the login as it is by now. */
+static rd_kafka_conf_t *conf_make(const struct broker_config *config, const struct broker_config *login,
+                                  enum kafka_role role, const char *group, struct err *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, kafka_conf_on_log);
@@ -291,7 +293,7 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
     for (size_t i = 0; i < config->properties.count; i++)
         if (!conf_set_user(conf, config, &config->properties.at[i], e))
             goto fail;
-    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !kafka_login_conf(conf, config, e)
+    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !kafka_login_conf(conf, login, e)
         || !kafka_token_conf(conf, config) || !conf_set_doubts(conf, config, role, e)
         || !conf_set_group(conf, config, group, e))
         goto fail;
@@ -299,6 +301,19 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
 fail:
     rd_kafka_conf_destroy(conf);
     return NULL;
+}
+
+rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e)
+{
+    return conf_make(config, config, role, group, e);
+}
+
+rd_kafka_conf_t *kafka_conf_of(struct kafka *b, enum kafka_role role, const char *group, struct err *e)
+{
+    const struct broker_config *config = b->config;
+    struct broker_config login = *config;
+    kafka_follow_fill(b, &login);
+    return conf_make(config, &login, role, group, e);
 }
 
 static bool conf_set_unless_said(rd_kafka_conf_t *conf, const struct broker_config *config, const char *key, int64_t n,

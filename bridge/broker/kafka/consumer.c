@@ -120,7 +120,8 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     char group[256];
     /* librdkafka wants a group even from who joins none; it is never seen by the cluster. */
     snprintf(group, sizeof group, "%sbroadcast", c->b->config->group_prefix);
-    rd_kafka_conf_t *conf = kafka_conf(c->b->config, KAFKA_MEMBER, c->group ? c->group : group, e);
+    c->login = kafka_follow_version(c->b);
+    rd_kafka_conf_t *conf = kafka_conf_of(c->b, KAFKA_MEMBER, c->group ? c->group : group, e);
     if (!conf)
         return NULL;
     const char *name = c->group && !c->nameless ? kafka_instance(c->b) : NULL;
@@ -218,6 +219,7 @@ static bool consumer_begin(struct kafka_consumer *c, struct err *e)
     if (!consumer_client_open(c, e))
         return false;
     if (!c->group) {
+        kafka_assignment_again(c);
         kafka_assignment_look(c);
         return true;
     }
@@ -330,6 +332,48 @@ static bool consumer_denied(struct kafka_consumer *c, const rd_kafka_message_t *
     return kafka_access_ready(c->b, e);
 }
 
+/* Ends its client, and begins with another. What was assigned to it is given up, but for a broadcast one's, which goes on where it
+ * stands. */
+static bool consumer_begin_again(struct kafka_consumer *c, struct err *e)
+{
+    kafka_queue_wake(c->queue, -1);
+    if (c->positions)
+        kafka_queue_wake(c->positions, -1);
+    if (c->group)
+        kafka_assigned_drop(c);
+    else
+        kafka_assignment_pause(c);
+    kafka_consumed_end(c);
+    rd_kafka_queue_destroy(c->queue);
+    if (c->positions)
+        rd_kafka_queue_destroy(c->positions);
+    c->committing = 0;
+    c->closing = true; /* the last callbacks of the client find nothing to do */
+    bool ended = kafka_client_end(c->rk, (struct duration){ CLOSE_MS });
+    if (!ended)
+        atomic_store(&c->b->outlived, true);
+    c->leaked = c->leaked || !ended;
+    c->closing = false;
+    c->rk = NULL;
+    c->queue = c->positions = NULL;
+    if (consumer_begin(c, e))
+        return true;
+    kafka_assigned_drop(c);
+    c->open_error = *e;
+    return false;
+}
+
+/* Its login is over: what is under way is finished and committed, as when a partition goes to another member. */
+static bool consumer_follow(struct kafka_consumer *c, struct err *e)
+{
+    LOG(INFO, "a consumer begins again with the login of now", LOG_C("group", c->group ? c->group : "(none)"));
+    if (c->group) {
+        consumer_revoke(c);
+        kafka_positions_flush(c);
+    }
+    return consumer_begin_again(c, e);
+}
+
 /* Another member has our name, so the cluster has put us out of the group: joins again. The other may be we ourselves: after the
  * coordinator's death librdkafka may send for its old session what comes when the new one has begun. So it keeps its name the
  * first time, and goes without when that is taken from it again at once. What is under way goes to whoever has the partitions
@@ -348,24 +392,7 @@ static bool consumer_join_again(struct kafka_consumer *c, const char *why, struc
         LOG(INFO, "joining the group again, by the same name", LOG_C("group", c->group), LOG_C("why", why));
     }
     consumer_revoke(c);
-    kafka_queue_wake(c->queue, -1);
-    kafka_queue_wake(c->positions, -1);
-    kafka_assigned_drop(c);
-    kafka_consumed_end(c);
-    rd_kafka_queue_destroy(c->queue);
-    rd_kafka_queue_destroy(c->positions);
-    c->committing = 0;
-    c->closing = true; /* the last callbacks of the client find nothing to do */
-    c->leaked = !kafka_client_end(c->rk, (struct duration){ CLOSE_MS });
-    if (c->leaked)
-        atomic_store(&c->b->outlived, true);
-    c->closing = false;
-    c->rk = NULL;
-    c->queue = c->positions = NULL;
-    if (consumer_begin(c, e))
-        return true;
-    c->open_error = *e;
-    return false;
+    return consumer_begin_again(c, e);
 }
 
 /* Rebalances and errors. False with *e when this consumer cannot go on. */
@@ -535,6 +562,8 @@ int kafka_poll(struct consumer *base, struct record **out, size_t room, struct e
     struct kafka_consumer *c = (struct kafka_consumer *)base;
     if (!consumer_is_open(c, e))
         return c->opening ? 0 : -1;
+    if (kafka_follow_is_old(c->b, c->rk, &c->login) && !consumer_follow(c, e))
+        return -1;
     bool fine = consumer_serve(c, e);
     kafka_doubt_serve(c);
     if (!c->group && clock_mono_ms() >= c->look_ms)

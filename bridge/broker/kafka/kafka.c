@@ -24,6 +24,7 @@ static void kafka_free(struct kafka *b)
     kafka_registry_free(b);
     kafka_instance_close(b);
     kafka_access_close(b);
+    kafka_follow_close(b->follow);
     descriptors_reserve(-KAFKA_DESCRIPTORS);
     pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
@@ -50,6 +51,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     struct kafka *b = mem_alloc(sizeof *b);
     *b = (struct kafka){ .base.ops = &broker_kafka, .config = config, .down = true };
     b->state_topic = topic_name(config->prefix, TOPIC_STATE, NULL);
+    b->follow = kafka_follow_open(config, e);
     kafka_access_open(b);
     kafka_instance_open(b);
     descriptors_reserve(KAFKA_DESCRIPTORS);
@@ -68,7 +70,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     b->reborn = metric_get(&aqueduct_kafka_producer_restarts_total, NULL);
     b->cut = metric_get(&aqueduct_broker_positions_cut_total, NULL);
     b->lost = metric_get(&aqueduct_records_lost_total, NULL);
-    if (!kafka_producer_start(b, e)) {
+    if (!b->follow || !kafka_producer_start(b, e)) {
         kafka_free(b);
         return NULL;
     }
@@ -82,8 +84,11 @@ static bool kafka_ready(struct broker *base, struct err *why)
     struct kafka *b = (struct kafka *)base;
     if (atomic_load(&b->down))
         return kafka_access_down(b, why);
-    return !kafka_topic_failed(b, why) && kafka_access_ready(b, why) && kafka_registry_ready(b, why)
-           && kafka_storing_ready(b, why);
+    bool ready = !kafka_topic_failed(b, why) && kafka_access_ready(b, why) && kafka_registry_ready(b, why)
+                 && kafka_storing_ready(b, why);
+    if (ready)
+        kafka_follow_note(b, why);
+    return ready;
 }
 
 /* A fatal error of librdkafka ends a producer, not the broker: it gets another. */
@@ -127,6 +132,7 @@ const struct broker_ops broker_kafka = {
     .look_on = kafka_look_on,
     .look_close = kafka_look_close,
     .open = kafka_open,
+    .follow = kafka_follow,
     .declare = kafka_topic_declare,
     .topic = kafka_topic,
     .topics = kafka_topics,

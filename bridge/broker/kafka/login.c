@@ -32,7 +32,7 @@ static bool login_has(const char *text)
     return text && *text;
 }
 
-static bool login_has_tls(const struct broker_config *c)
+bool kafka_login_has_tls(const struct broker_config *c)
 {
     return c->tls.enabled || login_has(c->tls.ca_file) || login_has(c->tls.cert_file) || login_has(c->tls.key_file);
 }
@@ -59,21 +59,30 @@ bool kafka_login_scram_fails(const struct broker_config *c)
 
 /* ---- secrets ---- */
 
-char *kafka_login_secret(const struct secret *s)
+bool kafka_login_read(const struct secret *s, char **out, struct err *e)
 {
-    if (!s->text)
-        return NULL;
     struct str rest = str_of(s->written), path;
-    if (!s->written || !expand_next_file(&rest, &path))
-        return str_dup(str_of(s->text));
+    *out = NULL;
+    if (!s->text || !s->written || !expand_next_file(&rest, &path)) {
+        *out = s->text ? str_dup(str_of(s->text)) : NULL;
+        return true;
+    }
     struct buf text = buf_new(2 * EXPAND_FILE_BYTES);
     struct err exposed = { "" };
-    bool good = expand_text(str_of(s->written), &text, &exposed, NULL) && !exposed.text[0] && text.n;
-    char *now = str_dup(good ? buf_str(&text) : str_of(s->text));
+    bool good = expand_text(str_of(s->written), &text, &exposed, e)
+                && (!exposed.text[0] || err_set(e, "%s", exposed.text)) && (text.n || err_set(e, "the file is empty"));
+    if (good)
+        *out = str_dup(buf_str(&text));
     if (text.at)
         crypto_wipe(text.at, text.cap);
     buf_free(&text);
-    return now;
+    return good;
+}
+
+char *kafka_login_secret(const struct secret *s)
+{
+    char *now;
+    return kafka_login_read(s, &now, NULL) ? now : str_dup(str_of(s->text));
 }
 
 void kafka_login_wipe(char *secret)
@@ -172,7 +181,7 @@ static bool login_set_sasl(rd_kafka_conf_t *conf, const struct broker_sasl *s, s
 
 bool kafka_login_conf(rd_kafka_conf_t *conf, const struct broker_config *c, struct err *e)
 {
-    bool tls = login_has_tls(c);
+    bool tls = kafka_login_has_tls(c);
     if (!kafka_conf_has(c, "enable.ssl.certificate.verification"))
         rd_kafka_conf_set_ssl_cert_verify_cb(conf, login_on_certificate);
     if (!tls && !c->sasl.mechanism)
@@ -191,7 +200,7 @@ bool kafka_login_permits(const struct broker_config *c, const char *key, struct 
                || (str_starts(str_of(key), STR("ssl.key.")) && strcmp(key, "ssl.key.password") != 0);
     if (c->sasl.mechanism && (protocol || str_starts(str_of(key), STR("sasl."))))
         return err_set(e, "broker.properties.%s: broker.sasl says how to log in: leave it out", key);
-    if (login_has_tls(c) && (protocol || ssl))
+    if (kafka_login_has_tls(c) && (protocol || ssl))
         return err_set(e, "broker.properties.%s: broker.tls says it: leave it out", key);
     return true;
 }
@@ -269,7 +278,7 @@ static bool login_check_password(const struct broker_sasl *s, struct err *e)
 bool kafka_login_check(const struct broker_config *c, struct err *e)
 {
     const struct broker_sasl *s = &c->sasl;
-    if (login_has_tls(c) && !login_check_tls(c, e))
+    if (kafka_login_has_tls(c) && !login_check_tls(c, e))
         return false;
     switch (s->mechanism) {
     case SASL_PLAIN:
@@ -298,7 +307,7 @@ static bool login_is_near(const char *servers)
 bool kafka_login_advise(const struct broker_config *c, struct err *e)
 {
     const struct broker_sasl *s = &c->sasl;
-    bool open = s->mechanism && !login_has_tls(c) && !login_is_near(c->servers);
+    bool open = s->mechanism && !kafka_login_has_tls(c) && !login_is_near(c->servers);
     if (open && (s->mechanism == SASL_PLAIN || s->mechanism == SASL_OAUTHBEARER))
         return err_set(e, "broker.sasl.mechanism: %s without TLS shows the %s to everybody on the way: say tls",
                        login_mechanisms[s->mechanism], s->mechanism == SASL_PLAIN ? "password" : "token");

@@ -3,6 +3,7 @@
  * above it:
  *
  *   login.c         who we are: TLS and the login, from broker.tls and broker.sasl
+ *   follow.c        the login as its files were when they were good last, and who follows them
  *   token.c         tokens for OAUTHBEARER
  *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
  *   access.c        why the cluster cannot be reached, and what it denies us
@@ -73,7 +74,8 @@ struct kafka_storing {
 
 struct kafka {
     struct broker base;
-    const struct broker_config *config;
+    const struct broker_config *_Atomic config; /* others, of another login, may come (kafka_follow) */
+    struct kafka_follow *follow;                /* NULL: outside */
     bool outside;      /* a look from outside (peek.c): only config and access are there, and nothing is logged */
     char *state_topic; /* <prefix>state */
     pthread_mutex_t instance_lock; /* guards what follows, up to instance_fd */
@@ -130,6 +132,7 @@ bool kafka_login_advise(const struct broker_config *c, struct err *e);          
 const char *kafka_login_mechanism(const struct broker_config *c);
 /* Does this librdkafka do SCRAM as Kafka has it since 3.7.2? */
 bool kafka_login_scram_fails(const struct broker_config *c);
+bool kafka_login_has_tls(const struct broker_config *c);
 bool kafka_login_shows_certificate(const struct broker_config *c);
 /* What was wrong with the last certificate of a server that was refused; false: none was. */
 bool kafka_login_refused(char out[WHY_BYTES]);
@@ -137,7 +140,24 @@ bool kafka_login_refused(char out[WHY_BYTES]);
 bool kafka_login_name(const struct broker_config *c, char out[KAFKA_USER]);
 /* A secret as its file says it now; as it was at the start when that cannot be read. NULL: there is none. Wipe it. */
 char *kafka_login_secret(const struct secret *s);
-void kafka_login_wipe(char *secret); /* and frees it; accepts NULL */
+bool kafka_login_read(const struct secret *s, char **out, struct err *e); /* the same, or false with *e */
+void kafka_login_wipe(char *secret);                                      /* and frees it; accepts NULL */
+
+/* ---- follow.c ---- */
+
+/* Reads the files of a configuration that was checked, which outlives it. NULL with *e. Main thread, as its end. */
+struct kafka_follow *kafka_follow_open(const struct broker_config *config, struct err *e);
+void kafka_follow_close(struct kafka_follow *f);                            /* accepts NULL */
+void kafka_follow(struct broker *base, const struct broker_config *config); /* broker_follow; any thread */
+void kafka_follow_turn(struct kafka *b);                                    /* reads what has changed; the poller */
+/* As it was good last, for a moment: puts it into a copy of the configuration. Any thread. */
+void kafka_follow_fill(const struct kafka *b, struct broker_config *config);
+/* Asked for before a client is made, and kept with it. Any thread. */
+unsigned kafka_follow_version(const struct kafka *b);
+/* Is the client of a login that is over, so that another one is needed? A new password is given to it here. The thread whose
+ * client it is. */
+bool kafka_follow_is_old(const struct kafka *b, rd_kafka_t *rk, unsigned *version);
+void kafka_follow_note(const struct kafka *b, struct err *why); /* what is not good about its files; "": nothing */
 
 /* ---- token.c: any thread ---- */
 
@@ -158,6 +178,8 @@ enum kafka_role {
 /* A configuration for a client of that role: our defaults, then the user's properties, then what must be so. `group`
  * is NULL for producers. NULL with *e naming the property. */
 rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role role, const char *group, struct err *e);
+/* The same of a broker, with its login as that was good last. */
+rd_kafka_conf_t *kafka_conf_of(struct kafka *b, enum kafka_role role, const char *group, struct err *e);
 /* Makes a producer's one of transactions. */
 bool kafka_conf_transactional(rd_kafka_conf_t *conf, const struct broker_config *config, const char *id, struct err *e);
 /* A static member of the group, by that name and a number for its topics: one that comes back with other topics would have
@@ -223,6 +245,7 @@ struct kafka_client {
     rd_kafka_queue_t *news; /* what rd_kafka_poll serves */
     atomic_int users;
     atomic_bool fatal;
+    unsigned login;       /* its version (follow.c) */
     pthread_mutex_t lock; /* guards topics, topic_count */
     struct kafka_topic_handle *topics;
     size_t topic_count;
@@ -499,6 +522,7 @@ struct kafka_consumer {
     bool adopted;      /* their positions are ours, where we had none */
     bool nameless;     /* it was fenced: another member had its name */
     int64_t fenced_ms; /* when it was last; 0: never */
+    unsigned login;    /* the version of its client's (follow.c) */
     bool leaked;       /* an earlier client of it did not end, and may still log */
     bool pinned; /* every partition there was at the start has a committed position (broadcast: an assigned one) */
     int wake_fd;
@@ -549,6 +573,9 @@ void kafka_assignment_begin(struct kafka_consumer *c, rd_kafka_topic_partition_l
 void kafka_assignment_set(struct kafka_consumer *c, const rd_kafka_topic_partition_list_t *list);
 /* Goes to the last record of every partition, or to its `next`; what was read ahead is dropped. (A seek does nothing for a partition that is adrift.) */
 void kafka_assignment_resume(struct kafka_consumer *c);
+/* Another client takes over all that is assigned, where that stands: before the old one ends, and when the new one is there. */
+void kafka_assignment_pause(struct kafka_consumer *c);
+void kafka_assignment_again(struct kafka_consumer *c);
 /* Finds the `next` of a partition that is adrift, damaged or made anew (whoever works on it is told that it is gone). False with
  * *e, "" when it was not waited for long: it is the next time. */
 bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *assigned, struct err *e);

@@ -24,6 +24,7 @@ enum { NAMELESS_MS = 30000 }; /* as message.timeout.ms */
  * partition and has five of them under way; while more are wanted its thread does not sleep, and looks at every partition
  * each time. */
 enum { WAVE_MS = 10, IDLE_MS = 1000, REBIRTH_MS = 1000, REBIRTH_MOST_MS = 8000 };
+enum { OUTCOMES_MS = 5000 }; /* one whose login is over and who finds no cluster gets its reports within this */
 
 /* ---- stages ---- */
 
@@ -264,7 +265,8 @@ static void producer_on_error(rd_kafka_t *rk, int code, const char *text, void *
 
 static struct kafka_client *producer_client_new(struct kafka *b, struct err *e)
 {
-    rd_kafka_conf_t *conf = kafka_conf(b->config, KAFKA_PRODUCER, NULL, e);
+    unsigned login = kafka_follow_version(b);
+    rd_kafka_conf_t *conf = kafka_conf_of(b, KAFKA_PRODUCER, NULL, e);
     if (!conf)
         return NULL;
     rd_kafka_conf_set_opaque(conf, b);
@@ -276,6 +278,7 @@ static struct kafka_client *producer_client_new(struct kafka *b, struct err *e)
         return NULL;
     }
     struct kafka_client *client = kafka_client_new(rk);
+    client->login = login;
     client->news = rd_kafka_queue_get_main(rk);
     rd_kafka_queue_cb_event_enable(client->news, producer_on_news, b);
     return client;
@@ -297,7 +300,6 @@ static struct kafka_client *producer_replace(struct kafka *b, struct kafka_clien
         kafka_log(3, "PRODUCER", e.text);
         return old;
     }
-    metric_add(b->reborn, 1);
     pthread_mutex_lock(&b->client_lock);
     b->client = client;
     pthread_mutex_unlock(&b->client_lock);
@@ -310,21 +312,44 @@ static struct kafka_client *producer_replace(struct kafka *b, struct kafka_clien
     return client;
 }
 
+/* Its login is over: it gets a successor once everything that it has is reported, before anything else is sent. *since: when
+ * that was seen. True while it is waited for. */
+static bool producer_follow(struct kafka *b, struct kafka_client **client, int64_t *since)
+{
+    int64_t now = clock_mono_ms();
+    kafka_follow_turn(b);
+    if (!kafka_follow_is_old(b, (*client)->rk, &(*client)->login)) {
+        *since = 0;
+        return false;
+    }
+    *since = *since ? *since : now;
+    bool in_vain = atomic_load(&b->down) && now - *since > OUTCOMES_MS;
+    if (rd_kafka_outq_len((*client)->rk) > 0 && !in_vain)
+        return true;
+    *client = producer_replace(b, *client);
+    *since = 0;
+    return false;
+}
+
 static void *producer_run(void *arg)
 {
     struct kafka *b = arg;
     struct kafka_client *client = b->client;
     int64_t next_ms = 0, wait_ms = REBIRTH_MS; /* a successor not before: what denied the last may deny the next */
+    int64_t since = 0;
     while (!atomic_load(&b->stop)) {
-        if (b->outcasts)
+        bool waits = producer_follow(b, &client, &since);
+        if (!waits && b->outcasts)
             producer_outcast_send(b);
-        else
+        else if (!waits)
             producer_wave_send(b, rd_kafka_outq_len(client->rk) ? 0 : IDLE_MS);
         if (rd_kafka_outq_len(client->rk) > 0)   /* else it would only wake all of the client's threads */
             rd_kafka_flush(client->rk, WAVE_MS); /* sends without lingering, and serves reports until all are there */
         rd_kafka_poll(client->rk, 0);
         if (atomic_load(&client->fatal) && clock_mono_ms() >= next_ms) {
+            const struct kafka_client *failed = client;
             client = producer_replace(b, client);
+            metric_add(b->reborn, client != failed);
             int64_t now = clock_mono_ms();
             bool soon = now - next_ms < REBIRTH_MOST_MS; /* after the last one */
             wait_ms = !soon ? REBIRTH_MS : wait_ms * 2 < REBIRTH_MOST_MS ? wait_ms * 2 : REBIRTH_MOST_MS;

@@ -85,6 +85,7 @@ struct kafka_replay {
     int64_t put_ms;
     bool renew;     /* a topic was made anew: the client may hold on to the old one */
     rd_kafka_t *rk; /* the thread's; NULL: none now */
+    unsigned login; /* the thread's: the version of its login (follow.c) */
     bool broken;    /* the thread's: another client is needed */
 };
 
@@ -134,10 +135,11 @@ static bool replay_client(struct kafka_replay *r)
     bool renew = r->renew;
     r->renew = false;
     pthread_mutex_unlock(&r->lock);
-    if (renew)
+    if (renew || (r->rk && kafka_follow_is_old(r->b, r->rk, &r->login)))
         replay_client_end(r);
     if (r->rk)
         return true;
+    r->login = kafka_follow_version(r->b);
     r->rk = kafka_client_reader_of(r->b->config, r->b, 2 * (int64_t)count + 2, &e);
     if (!r->rk)
         LOG(ERROR, "the log cannot be read back", LOG_C("reason", e.text));

@@ -141,6 +141,26 @@ TEST(what_only_a_start_can_change)
     expect(ALL, ALL "broker: {path: ./other}\n", "~ broker: path (needs a restart)\n");
 }
 
+TEST(a_login_of_the_broker_can_change)
+{
+    static const char kafka[] = ALL
+        "broker: {type: kafka, servers: 'k:9092', sasl: {mechanism: PLAIN, username: a, password: %s}%s}\n";
+    char before[4096], after[4096];
+    snprintf(before, sizeof before, kafka, "one", "");
+    snprintf(after, sizeof after, kafka, "two", ", tls: {enabled: true}");
+    expect(before, after, "~ broker: tls.enabled, sasl.password\n");
+    snprintf(after, sizeof after, kafka, "two", ", prefetch: 1MiB");
+    expect(before, after, "~ broker: sasl.password, prefetch (needs a restart)\n");
+    struct err e = { "" };
+    struct config *a = load(before), *b = load(after);
+    struct plan plan = plan_make(a, b, NULL, NULL);
+    assert_false(plan_is_possible(&plan, &e));
+    assert_string_equal(e.text, "broker.prefetch cannot change while the daemon runs: start it again for that");
+    plan_free(&plan);
+    config_free(a);
+    config_free(b);
+}
+
 static void write_secret(const char *text)
 {
     FILE *f = fopen("secret", "we");
@@ -185,6 +205,7 @@ int main(void)
         cmocka_unit_test(filters_are_compared_by_what_they_mean),
         cmocka_unit_test(sections_and_topics),
         cmocka_unit_test(what_only_a_start_can_change),
+        cmocka_unit_test(a_login_of_the_broker_can_change),
         cmocka_unit_test(a_file_that_says_something_else),
     };
     return cmocka_run_group_tests_name("plan", tests, make_folder, remove_folder);
