@@ -9,6 +9,7 @@
 #include "bridge/admin/errands.h"
 #include "bridge/admin/private.h"
 #include "bridge/admin/tails.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/query.h"
 
@@ -101,7 +102,7 @@ struct http_stream *api_stream(const struct api_ticket *t, const struct http_req
 
 void api_answer_with(const struct api_ticket *t, int status, const struct header *more, size_t count, json_t *body)
 {
-    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text = body ? json_short(body, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     json_decref(body);
     api_reply(t, status, text ? "application/json" : NULL, more, count, str_of(text ? text : ""));
     free(text);
@@ -127,7 +128,7 @@ static void api_problem_with(const struct api_ticket *t, int status, const struc
                                 status, "detail", shown ? shown : json_string("?"));
     json_object_update_missing(problem, members);
     json_decref(members);
-    char *body = json_dumps(problem, JSON_COMPACT);
+    char *body = json_short(problem, JSON_COMPACT);
     json_decref(problem);
     api_reply(t, status, "application/problem+json", more, count, str_of(body));
     free(body);

@@ -6,6 +6,7 @@
 #include "bridge/admin/event_view.h"
 #include "bridge/admin/private.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mailbox.h"
 #include "bridge/lib/mem.h"
@@ -75,7 +76,7 @@ static void tail_block(struct buf *out, const struct record *r)
 {
     char stored[CLOCK_TEXT];
     json_t *j = event_view_json(r, TAILS_EXCERPT);
-    char *text = json_dumps(j, JSON_COMPACT);
+    char *text = json_short(j, JSON_COMPACT);
     clock_text(r->stored_ms, stored);
     buf_printf(out, "id: %s\nevent: event\ndata: ", stored);
     buf_add_c(out, text);

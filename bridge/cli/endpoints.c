@@ -315,7 +315,7 @@ static void endpoints_export_one(const json_t *one)
     printf("      %s:\n", x.name);
     json_object_foreach(options, key, value)
     {
-        char *text = json_dumps(value, JSON_ENCODE_ANY);
+        char *text = json_short(value, JSON_ENCODE_ANY);
         printf("        %s: %s\n", key, text);
         free(text);
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "bridge/auth/secret.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 #define SHOW_NAME  "\033[36m"
@@ -62,7 +63,7 @@ void show_event(const struct event *ev, FILE *out)
 {
     bool coloured = isatty(fileno(out)) && !getenv("NO_COLOR");
     json_t *json = show_event_json(ev);
-    char *text = json_dumps(json, JSON_INDENT(2));
+    char *text = json_short(json, JSON_INDENT(2));
     CHECK(text);
     if (!coloured)
         fputs(text, out);

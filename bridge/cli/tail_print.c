@@ -78,7 +78,7 @@ static char *tail_data(const struct event *ev)
 {
     json_t *json = show_event_json(ev), *data = json_object_get(json, "data");
     data = data ? data : json_object_get(json, "data_base64");
-    char *text = data ? json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY) : str_dup(STR("-"));
+    char *text = data ? json_short(data, JSON_COMPACT | JSON_ENCODE_ANY) : str_dup(STR("-"));
     json_decref(json);
     text = text ? text : str_dup(STR("?"));
     str_make_shown(text);

@@ -103,7 +103,7 @@ static void test_take_event(struct test *t)
     struct err e;
     json_t *given = test_tree(&t->at->event);
     json_t *whole = case_whole_event(given);
-    char *text = json_dumps(whole, JSON_COMPACT);
+    char *text = json_short(whole, JSON_COMPACT);
     const struct event *ev = event_from_json(str_of(text), &e);
     if (ev)
         t->events[t->event_count++] = ev;
@@ -470,7 +470,7 @@ static bool test_run_word(struct test *t, const char *word, struct problems *pro
 static void test_say_value(const char *sign, const json_t *failure, const char *member)
 {
     const json_t *value = json_object_get(failure, member);
-    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *text = value ? json_short(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     if (text) {
         str_make_shown(text);
         printf("  %s %s\n", sign, text);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "bridge/config/preset.h"
 #include "bridge/config/private.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 static void fill_value(struct fill *f, const struct option *row, const struct node *n, void *field,
@@ -177,7 +178,7 @@ static void fill_tree(struct fill *f, const struct option *row, const struct nod
             return;
     }
     json_t *json = fill_typed(f, n, at);
-    char *text = json ? json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *text = json ? json_short(json, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     if (text)
         field->json = arena_text(f->arena, str_of(text));
     else if (f->out->count == before)

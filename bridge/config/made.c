@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 struct maker {
@@ -36,7 +37,7 @@ static struct node *made_text(struct maker *m, const json_t *json, const struct 
 
 static struct node *made_literal(struct maker *m, const json_t *json)
 {
-    char *text = json_is_null(json) ? NULL : json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *text = json_is_null(json) ? NULL : json_short(json, JSON_ENCODE_ANY | JSON_COMPACT);
     struct node *n = made_scalar(m, str_of(text ? text : ""), true);
     free(text);
     return n;

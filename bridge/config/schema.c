@@ -4,11 +4,20 @@
 #include <stdlib.h>
 #include "bridge/config/private.h"
 #include "bridge/config/sheet.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 #define SCHEMA_NAME "^[a-z0-9][a-z0-9_-]{0,62}$" /* of a source, a sink or an endpoint */
 
 static json_t *schema_of_rows(const struct option *rows);
+
+static void schema_print(json_t *root, FILE *out) /* takes it over */
+{
+    char *text = json_short(root, JSON_INDENT(2));
+    fprintf(out, "%s\n", text ? text : "");
+    free(text);
+    json_decref(root);
+}
 
 static json_t *schema_ref(const char *name)
 {
@@ -289,9 +298,7 @@ void config_schema(const struct connectors *connectors, FILE *out)
     json_object_set_new(properties, "sinks",
                         schema_connectors(connectors, &connector_kinds[KIND_SINK], "Where events go, by name.", defs));
     json_object_set_new(root, "$defs", defs);
-    json_dumpf(root, out, JSON_INDENT(2));
-    fputc('\n', out);
-    json_decref(root);
+    schema_print(root, out);
 }
 
 void sheet_schema(const char *title, const struct option *rows, FILE *out)
@@ -300,7 +307,5 @@ void sheet_schema(const char *title, const struct option *rows, FILE *out)
     json_object_set_new(root, "$schema", json_string("https://json-schema.org/draft/2020-12/schema"));
     json_object_set_new(root, "title", json_string(title));
     json_object_set_new(root, "$defs", json_loads(definitions, 0, NULL));
-    json_dumpf(root, out, JSON_INDENT(2));
-    fputc('\n', out);
-    json_decref(root);
+    schema_print(root, out);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/event/private.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 enum {
@@ -338,7 +339,7 @@ static struct template *template_literal(struct template_set *set, const json_t 
 {
     struct template *t = template_node(set, KIND_LITERAL, at, e);
     if (t) {
-        t->literal = json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT);
+        t->literal = json_short(json, JSON_ENCODE_ANY | JSON_COMPACT);
         CHECK(t->literal);
     }
     return t;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Texts and moments as JSON. */
 #include "bridge/lib/json.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "bridge/lib/clock.h"
 #include "bridge/lib/jscan.h"
 
@@ -39,4 +42,41 @@ void json_add_moment(struct buf *out, const char *name, int64_t wall_ms)
     char text[CLOCK_TEXT];
     clock_text(wall_ms, text);
     json_add_text(out, name, wall_ms ? str_of(text) : STR_ABSENT);
+}
+
+/* Behind the JSON number at `at`, the same one in as few digits as say it goes to `to`, which may be `at`. */
+static const char *json_number(const char *at, char **to)
+{
+    size_t n = strspn(at, "0123456789+-.eE");
+    char text[40];
+    int length = 0;
+    if (memchr(at, '.', n)) {
+        double d = strtod(at, NULL);
+        for (int digits = 15; digits <= 17 && (length == 0 || strtod(text, NULL) < d || strtod(text, NULL) > d);
+             digits++)
+            length = snprintf(text, sizeof text, "%.*g", digits, d);
+    }
+    bool is_short = length > 0 && (size_t)length < n && strpbrk(text, ".e");
+    memmove(*to, is_short ? text : at, is_short ? (size_t)length : n);
+    *to += is_short ? (size_t)length : n;
+    return at + n;
+}
+
+char *json_short(const json_t *json, size_t flags)
+{
+    char *text = json_dumps(json, flags), *to = text;
+    bool quoted = false;
+    for (const char *at = text; at && *at;) {
+        if (!quoted && strchr("0123456789-", *at)) {
+            at = json_number(at, &to);
+            continue;
+        }
+        quoted = quoted != (*at == '"');
+        if (*at == '\\')
+            *to++ = *at++;
+        *to++ = *at++;
+    }
+    if (to)
+        *to = '\0';
+    return text;
 }

@@ -6,6 +6,9 @@
 #include "bridge/lib/buf.h"
 #include "bridge/lib/str.h"
 
+/* As json_dumps, a number that is no whole one in as few digits as say it exactly (0.201, not 0.20100000000000001); NULL: it
+ * cannot be said in JSON. The caller frees it. */
+char *json_short(const json_t *json, size_t flags);
 const char *json_text(const json_t *of, const char *name); /* of that member, borrowed; "": it has none */
 json_t *json_of_text(struct str s);                        /* "?": no UTF-8. The caller's reference. */
 json_t *json_of_moment(int64_t wall_ms);                   /* 0: null. The caller's reference. */

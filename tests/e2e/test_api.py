@@ -83,6 +83,8 @@ def test_status_and_metrics(bridge, receivers):
     [series] = families["aqueduct_source_stored_total"]["series"]
     assert series == {"labels": {"source": "hooks"}, "value": 1}
     assert api.get("/session") == {"role": "operator", "name": "loopback", "via": "loopback"}
+    wait_for(lambda: re.search(r'"rate":0\.\d*[1-9]', daemon.page("/api/v1/flow").text))
+    assert not re.search(r'"rate":\d+\.\d{4}', daemon.page("/api/v1/flow").text)
 
 
 def test_attempts_page_by_page(bridge, receivers):

@@ -22,6 +22,27 @@ TEST(values)
     is(json_of_moment(0), "null");
 }
 
+TEST(numbers_are_short_and_exact)
+{
+    static const char *const numbers[][2] = {
+        { "[0.201]", "[0.201]" },
+        { "[0.1,-1.5,2.0]", "[0.1,-1.5,2.0]" },
+        { "[1e300]", "[1e+300]" },
+        { "[0.30000000000000004]", "[0.30000000000000004]" },
+        { "{\"a 0.20100000000000001\":0.201}", "{\"a 0.20100000000000001\":0.201}" },
+        { "[\"\\\"0.20100000000000001\",0.7]", "[\"\\\"0.20100000000000001\",0.7]" },
+        { "[9007199254740993,0,-3]", "[9007199254740993,0,-3]" },
+        { "[0.000001,123456.789]", "[1e-06,123456.789]" },
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        json_t *j = json_loads(numbers[i][0], 0, NULL);
+        char *text = json_short(j, JSON_COMPACT);
+        assert_string_equal(text, numbers[i][1]);
+        free(text);
+        json_decref(j);
+    }
+}
+
 TEST(members)
 {
     struct buf out = buf_new(1000);
@@ -47,6 +68,7 @@ TEST(text_of_a_member)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(values), cmocka_unit_test(members),
+                                        cmocka_unit_test(numbers_are_short_and_exact),
                                         cmocka_unit_test(text_of_a_member) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
