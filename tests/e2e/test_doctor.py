@@ -192,3 +192,14 @@ def test_a_kafka_that_is_there_and_one_that_is_not(doctor, kafka):
     (doctor.folder / "bridge.yaml").write_text(text.replace("broker: {path: data}", f"broker: {{type: kafka, servers: '127.0.0.1:{free_port()}'}}"))
     found = doctor("--timeout", "3", code=1)
     assert of(found, "broker")[0]["finding"] == "broken" and of(found, "sources.app", "database")["finding"] == "ok"
+
+
+def test_a_kafka_that_refuses_connections(aqueduct, tmp_path):
+    """Doctor and status say who refuses, and what to do."""
+    port = free_port()
+    (tmp_path / "bridge.yaml").write_text(f"broker: {{type: kafka, servers: '127.0.0.1:{port}'}}\nadmin: {{listen: '127.0.0.1:{free_port()}'}}\n"
+                                          "topics: {t: {}}\nsinks: {live: {type: websocket, listen: '127.0.0.1:0', topics: [t]}}\n")
+    why = f"Kafka at 127.0.0.1:{port}: connection refused, nothing listens on 127.0.0.1:{port}; start it there, or mend broker.servers"
+    for words in (["doctor", "--timeout", "3"], ["status"]):
+        done = subprocess.run([aqueduct, *words], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and why in done.stdout + done.stderr, done.stdout + done.stderr

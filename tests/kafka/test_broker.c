@@ -173,7 +173,7 @@ TEST(a_cluster_that_does_not_answer_is_said_clearly)
     struct broker *b = cluster_open();
     assert_false(broker_topic(b, &(struct topic_config){ .name = "t", .partitions = 1 }, &e));
     assert_says(e.text, "topic t");
-    assert_says(e.text, "127.0.0.1:9 does not answer");
+    assert_says(e.text, "connection refused, nothing listens on 127.0.0.1:9");
     assert_false(broker_ready(b, &e));
     assert_says(e.text, "127.0.0.1:9");
     cluster_forget();

@@ -160,6 +160,21 @@ static const char *access_protocol_hint(const char *cause)
                                              : "";
 }
 
+/* "Connect to ipv4#127.0.0.1:9092 failed: Connection refused": by whom? */
+static struct str access_refuser(const char *cause)
+{
+    const char *at = strchr(cause, '#'), *end = at ? strstr(at, " failed: Connection refused") : NULL;
+    return end ? (struct str){ at + 1, (size_t)(end - at - 1) } : STR_ABSENT;
+}
+
+bool kafka_access_is_deserted(struct kafka *b)
+{
+    pthread_mutex_lock(&b->access.lock);
+    bool is = access_refuser(b->access.cause).at != NULL;
+    pthread_mutex_unlock(&b->access.lock);
+    return is;
+}
+
 bool kafka_access_is_refused(struct kafka *b)
 {
     pthread_mutex_lock(&b->access.lock);
@@ -191,6 +206,11 @@ bool kafka_access_down(struct kafka *b, struct err *why)
     case ACCESS_UNKNOWN_HOST: return err_set(why, "Kafka at %s is not found: %s", servers, cause);
     case ACCESS_SILENT: break;
     }
+    struct str by = access_refuser(cause);
+    if (by.at)
+        return err_set(
+            why, "Kafka at %s: connection refused, nothing listens on %.*s; start it there, or mend broker.servers",
+            servers, STR_ARG(by));
     return err_set(why, "Kafka at %s does not answer (%s)", servers, cause);
 }
 

@@ -82,6 +82,8 @@ bool kafka_groups_each(struct kafka *b, rd_kafka_t *rk, atomic_bool *stop, const
 {
     const struct rd_kafka_group_list *list = NULL;
     rd_kafka_resp_err_t code = rd_kafka_list_groups(rk, NULL, &list, LIST_MS);
+    if (code)
+        kafka_peek_hear(rk); /* why it does not answer */
     bool fine = !code || code == RD_KAFKA_RESP_ERR__PARTIAL || kafka_access_fail(b, code, NULL, NULL, e)
                 || err_prefix(e, "Kafka at %s does not list its groups", b->config->servers);
     size_t most = PARTITIONS_MOST;

@@ -7,7 +7,7 @@
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { PEEK_ASK_MS = 10000, PEEK_TRY_MS = 1000 };
+enum { PEEK_ASK_MS = 10000, PEEK_DESERTED_MS = 2000, PEEK_TRY_MS = 1000 };
 
 /* ---- the cluster ---- */
 
@@ -47,11 +47,11 @@ bool kafka_peek_fail(struct kafka *b, rd_kafka_t *rk, rd_kafka_resp_err_t code, 
 static const struct rd_kafka_metadata *peek_metadata(struct kafka *b, rd_kafka_t *rk, struct err *e)
 {
     const struct rd_kafka_metadata *md = NULL;
-    int64_t until = clock_mono_ms() + PEEK_ASK_MS;
+    int64_t until = clock_mono_ms() + PEEK_ASK_MS, deserted = clock_mono_ms() + PEEK_DESERTED_MS;
     rd_kafka_resp_err_t code;
     while ((code = rd_kafka_metadata(rk, 1, NULL, &md, PEEK_TRY_MS)) && clock_mono_ms() < until) {
         kafka_peek_hear(rk);
-        if (kafka_access_is_refused(b))
+        if (kafka_access_is_refused(b) || (kafka_access_is_deserted(b) && clock_mono_ms() > deserted))
             break;
     }
     if (!code)

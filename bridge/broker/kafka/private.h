@@ -211,6 +211,7 @@ void kafka_access_error(struct kafka *b, int code, const char *text);
 void kafka_access_up(struct kafka *b);                    /* the cluster answered */
 bool kafka_access_down(struct kafka *b, struct err *why); /* false, with why the cluster does not answer */
 bool kafka_access_is_refused(struct kafka *b);            /* the login, TLS, or neither: waiting hardly helps */
+bool kafka_access_is_deserted(struct kafka *b);           /* nothing listens there */
 bool kafka_access_is_denial(rd_kafka_resp_err_t code);    /* an authorization that failed */
 /* Appends "; to allow it: kafka-acls.sh ..." to what was said of a right that is missing. `kind`: topic, group, cluster, transactional-id;
  * `operations`: one, or several between blanks. The bridge's own topics and groups are many, and get it by their prefix. */
