@@ -95,17 +95,24 @@ struct environment { /* one reading */
 
 /* ---- the small set ---- */
 
-/* In a tree of the small set's YAML every node is the variable's, and the one that says @ has its value. */
+static const struct environment_variable *environment_find(struct str name);
+
+/* In a tree of the small set's YAML every node is the variable's, and the one that says @ has its value. What nobody wrote
+ * is shown as it is in effect: only of a secret, and of what another variable says, the variable's name. */
 static void environment_own(struct environment *env, struct node *n, const char *name, const char *value, bool file)
 {
     n->file = arena_text(env->arena, str_of(name));
     n->line = n->column = 0;
-    if (n->kind == NODE_SCALAR && str_eq(n->written, STR("@"))) {
+    bool is_value = n->kind == NODE_SCALAR && str_eq(n->written, STR("@"));
+    if (is_value) {
         struct buf text = buf_new(CONFIG_FILE_BYTES);
         buf_printf(&text, file ? "${file:%s}" : "%s", value);
         tree_value(env->arena, n, name, buf_str(&text), env->part, env->out);
         buf_free(&text);
     }
+    const struct environment_variable *v = environment_find(str_of(name));
+    if (n->kind == NODE_SCALAR && n->text.at && !n->broken && !(is_value && ((v && v->secret) || strstr(value, "${"))))
+        n->written = n->text;
     for (size_t i = 0; i < n->count; i++) {
         if (n->at[i].key)
             environment_own(env, n->at[i].key, name, value, file);

@@ -352,7 +352,7 @@ static void help_environment(FILE *out)
         "\nBeside a configuration: AQUEDUCT_CONFIG, its files, with colons between; AQUEDUCT_PRESETS, a folder of presets of your\n"
         "own; AQUEDUCT_TOKEN, what `aqueduct tail --url` shows.\n"
         "\n"
-        "`aqueduct check --show` says every option that is set, as it is written there, and which file or variable says it.\n",
+        "`aqueduct check --show` says every option that is set, as it is written there (of the small set of variables, as it is in effect), and which file or variable says it.\n",
         out);
 }
 
