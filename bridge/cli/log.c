@@ -330,8 +330,9 @@ static bool log_is_sink(const struct command_call *call, size_t i, struct str wa
     return is;
 }
 
-/* Neither the configuration nor the log has the sink or endpoint that was asked for? Then says so: COMMAND_USAGE. */
-static int log_check_names(struct log_call *c)
+/* Neither the configuration nor the log, as far as it can be read, has the sink or endpoint that was asked for? Then says
+ * so: COMMAND_USAGE. */
+static int log_check_names(struct log_call *c, bool is_read)
 {
     const struct command_call *call = c->call;
     const struct log_flags *f = c->flags;
@@ -353,7 +354,7 @@ static int log_check_names(struct log_call *c)
     char *sink = str_dup(f->sink), *endpoint = str_dup(f->endpoint);
     int code = COMMAND_DONE;
     bool known = (!f->sink.at || has_sink) && (!f->endpoint.at || has_endpoint);
-    if (known || c->named || log_names(c))
+    if (known || c->named || (is_read && log_names(c)))
         code = COMMAND_DONE;
     else if (f->sink.at && !has_sink)
         code = usage_unknown("--sink: there is no sink", sink, sink_names);
@@ -401,10 +402,12 @@ static void log_say_none(const struct log_flags *f, const struct config *config)
 static bool log_show_newest(struct log_call *c, size_t most, int *code, struct err *e)
 {
     json_t *items = log_newest(c, most, e);
-    if (!items)
-        return false;
+    if (!items) {
+        *code = log_check_names(c, false);
+        return *code != COMMAND_DONE;
+    }
     c->named = json_array_size(items);
-    *code = log_check_names(c);
+    *code = log_check_names(c, true);
     if (*code == COMMAND_DONE)
         log_print_page(c, items);
     if (*code == COMMAND_DONE && !c->named && !c->flags->json && !c->flags->follow)
@@ -445,7 +448,7 @@ static bool log_read(struct log_call *c, size_t most, int *code, struct err *e)
                 && (most ? look_on(look, log_move_end, c, e) && log_show_newest(c, most, code, e)
                          : look_on(look, log_record, c, e));
     if (good && !most)
-        *code = log_check_names(c);
+        *code = log_check_names(c, true);
     while (good && *code == COMMAND_DONE && c->flags->follow && fflush(stdout) == 0 && interrupt_wait(LOG_LOOK_MS))
         good = look_on(look, log_record, c, e);
     look_close(look);

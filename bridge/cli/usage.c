@@ -3,6 +3,9 @@
 #include "bridge/cli/usage.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+enum { USAGE_NAMES = 512, USAGE_NAMES_MOST = 12 };
 
 int usage_wrong(const struct command *command, const char *fmt, ...)
 {
@@ -22,7 +25,13 @@ int usage_unknown(const char *what, const char *word, const char *const *names)
     const char *near = str_nearest(str_of(word), names);
     if (near)
         return usage_wrong(NULL, "%s \"%s\" (did you mean %s?)", what, word, near);
-    return usage_wrong(NULL, "%s \"%s\"", what, word);
+    char all[USAGE_NAMES] = "";
+    size_t n = 0;
+    for (; names[n] && n < USAGE_NAMES_MOST; n++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", n ? ", " : " (there is ", names[n]);
+    if (n == 0 || names[n])
+        return usage_wrong(NULL, "%s \"%s\"", what, word);
+    return usage_wrong(NULL, "%s \"%s\"%s)", what, word, all);
 }
 
 int usage_verb(const struct command *command, const char *word)

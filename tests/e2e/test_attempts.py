@@ -147,7 +147,7 @@ def test_a_name_that_neither_configuration_nor_log_has_is_wrong(bridge, receiver
     post_ok(daemon, event("an-event-of-this-test"))
     wait_for(lambda: len(lines(bridge)) == 2)
     daemon.stop()
-    for words, why in ((("--sink", "crn"), '--sink: there is no sink "crn" (did you mean crm?)'),
+    for words, why in ((("--sink", "crn"), '--sink: there is no sink "crn" (did you mean crm?)'), (("--sink", "nope"), '--sink: there is no sink "nope" (there is '),
                        (("--endpoint", "onee"), '--endpoint: there is no endpoint "onee" (did you mean one?)'),
                        (("--sink", "crm", "--endpoint", "other"), '--endpoint: there is no endpoint "other"'),
                        (("--sink", "crn", "--follow", "--json"), '--sink: there is no sink "crn" (did you mean crm?)')):
