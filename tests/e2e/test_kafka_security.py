@@ -140,6 +140,10 @@ def configuration(folder, url):
             + "sinks:\n" + webhook_sink("crm", url, "retry: [50ms]\norder: key\nattempts: all") + DEAD_LETTERS)
 
 
+def exactly_once(text):
+    return text.replace("poll: 50ms", "poll: 50ms, start: snapshot, delivery: exactly_once")
+
+
 # ---- the job ----
 
 def words_of_secrets():
@@ -271,7 +275,8 @@ def test_a_password_is_rotated_while_events_flow(secured, receivers, secure_kafk
     """File first, and nobody notices; cluster first, and it says why it waits until the file is right."""
     one, receiver, db = secured("PLAIN"), receivers(), application(tmp_path)
     one.allow_all()
-    one.bridge.configure(configuration(tmp_path, receiver.url), admin=f"127.0.0.1:{free_port()}")
+    secure_kafka.allow(one.principal, "transactional-id", f"{one.bridge.name}-own.", "write", pattern="prefixed")
+    one.bridge.configure(exactly_once(configuration(tmp_path, receiver.url)), admin=f"127.0.0.1:{free_port()}")
     daemon = one.start().watching()
     flow = Flow(daemon, db, receiver)
     flow.once()
@@ -296,7 +301,7 @@ def test_certificates_and_authorities_are_replaced_while_events_flow(secured, re
     """Half of a pair, all of it, another authority; the last of them by a reload of the configuration."""
     one, receiver, db, other = secured("mtls"), receivers(), application(tmp_path), tmp_path / "other"
     one.bridge.broker_more = one.bridge.broker_more.replace(str(secure_kafka.dir / "tls.pem"), str(tmp_path / "ca.pem"))
-    text = configuration(tmp_path, receiver.url).replace("poll: 50ms", "poll: 50ms, start: snapshot, delivery: exactly_once")
+    text = exactly_once(configuration(tmp_path, receiver.url))
     admin, control = f"127.0.0.1:{free_port()}", f"control: {tmp_path}/control"
 
     def allow_all(principal):
@@ -451,7 +456,7 @@ def test_each_right_taken_away_is_named_and_given_again_by_its_line(secured, rec
 
 def test_a_transactional_id_needs_its_right_at_the_start_and_while_it_runs(secured, receivers, tmp_path):
     one, db, receiver = secured("PLAIN_plain"), application(tmp_path), receivers()
-    text = configuration(tmp_path, receiver.url).replace("poll: 50ms", "poll: 50ms, start: snapshot, delivery: exactly_once")
+    text = exactly_once(configuration(tmp_path, receiver.url))
     one.bridge.configure(text, admin=f"127.0.0.1:{free_port()}")
     one.allow_all()
     ids = f"{one.bridge.name}-own."

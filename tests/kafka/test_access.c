@@ -789,6 +789,23 @@ static const char *without_group(void)
     return name;
 }
 
+/* The log is read back up to there, each record once. */
+static void until_read_back(struct log *l, struct log_reader *r, int64_t wanted)
+{
+    struct record *out[8];
+    struct err e = { "" };
+    for (int64_t until = clock_mono_ms() + PATIENCE_MS; r->next < wanted; poll(NULL, 0, 20)) {
+        int64_t from = r->next;
+        int n = l->ops->read(l, r, wanted, out, 8, 1 << 20, &e);
+        for (int i = 0; i < n; i++) {
+            assert_int_equal(out[i]->offset, from + i);
+            record_free(out[i]);
+        }
+        if (clock_mono_ms() > until)
+            fail_msg("the log is not read back: %s", e.text);
+    }
+}
+
 static void allow_all(const char *principal, const char *topic, const char *group)
 {
     whose = principal;
@@ -827,6 +844,13 @@ TEST(a_certificate_that_changes_is_taken_by_all_clients)
     until_stored(b, topic);
     until_count(c, &count, ++stored);
     until_count(live, &seen, stored);
+    struct err e = { "" };
+    uint64_t identity;
+    int wake_fd = wake_new();
+    struct log *l = broker_log(b, &(struct log_options){ .wake_fd = wake_fd }, &e);
+    assert_true(l->ops->identity(l, topic, &identity));
+    struct log_reader *reader = l->ops->open(l, (struct topic_partition){ topic, 0 }, identity, 0);
+    until_read_back(l, reader, stored);
 
     stderr_catch();
     put_copy("cert.pem", "next.pem"); /* the key is still the old one */
@@ -847,11 +871,15 @@ TEST(a_certificate_that_changes_is_taken_by_all_clients)
     until_stored(b, topic);
     until_count(c, &count, ++stored);
     until_count(live, &seen, stored);
+    until_read_back(l, reader, stored);
     until_note(b, "");
     char user[KAFKA_USER + 8];
     kafka_access_user((struct kafka *)b, user);
     assert_string_equal(user, "user CN=next,O=Example");
     assert_int_equal(metric_value(((struct kafka *)b)->reborn), reborn);
+    l->ops->close(l, reader);
+    broker_log_close(b, l);
+    close(wake_fd);
     consumer_close(live);
     consumer_close(c);
     broker_close(b);

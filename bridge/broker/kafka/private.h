@@ -34,7 +34,7 @@
  *   copy.c          what another broker held comes here, with its offsets
  *   kafka.c         open, ready, close; the table of the broker
  *
- * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth), the keeper (everything that
+ * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth, the login's files), the keeper (everything that
  * asks the cluster and waits), one for each source that is claimed (claim.c), one for each broadcast sink that reads the log back (replay.c), librdkafka's own. No lock is taken while another one is held. */
 #pragma once
 #include <librdkafka/rdkafka.h>
