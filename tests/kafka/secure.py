@@ -10,7 +10,7 @@
   expired      nobody: its certificate has ended                        -
   elsewhere    nobody: its certificate is for another host              -
 
-Files in the broker's folder: tls.pem (the CA), client.pem and client-key.pem, next.pem and next-key.pem (User:CN=next,O=Example), stranger.pem and stranger-key.pem (a certificate, also to
+Files in the broker's folder: tls.pem (the CA), client.pem and client-key.pem, client-sealed-key.pem (its key with KEY_PASSWORD), next.pem and next-key.pem (User:CN=next,O=Example), stranger.pem and stranger-key.pem (a certificate, also to
 trust, that no one here knows), token-key.pem. All are made with openssl."""
 import base64
 import http.server
@@ -24,6 +24,7 @@ import urllib.parse
 
 USER, PASSWORD = "alice", "alice-secret"
 CLIENT = "CN=bridge,O=Example"
+KEY_PASSWORD = "password of the key"
 SCRAM = [word for kind in ("SCRAM-SHA-256", "SCRAM-SHA-512") for word in ("--add-scram", f"{kind}=[name={USER},password={PASSWORD}]")]
 LISTENERS = {"sasl": "SASL_PLAINTEXT", "sasl_tls": "SASL_SSL", "tls": "SSL", "mtls": "SSL", "plain_only": "SASL_PLAINTEXT",
              "expired": "SSL", "elsewhere": "SSL"}
@@ -102,6 +103,8 @@ def files(folder):
     signed(folder, "elsewhere", "/CN=elsewhere.example", "DNS:elsewhere.example")
     signed(folder, "client", "/O=Example/CN=bridge")
     signed(folder, "next", "/O=Example/CN=next")
+    openssl(folder, "pkey", "-in", "client-key.pem", "-aes256", "-passout", f"pass:{KEY_PASSWORD}", "-out", "client-sealed-key.pem")
+    os.chmod(folder / "client-sealed-key.pem", 0o600)
     openssl(folder, "genrsa", "-out", "token-key.pem", "2048")
     modulus = openssl(folder, "rsa", "-in", "token-key.pem", "-noout", "-modulus", text=True).strip().partition("=")[2]
     key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "one", "e": "AQAB", "n": base64url(bytes.fromhex(modulus))}

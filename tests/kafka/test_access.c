@@ -886,6 +886,30 @@ TEST(a_certificate_that_changes_is_taken_by_all_clients)
     forbid_all(users[1], topic, group);
 }
 
+TEST(a_key_with_a_password_has_to_fit_a_certificate_that_changes)
+{
+    static const char user[] = "User:CN=bridge,O=Example";
+    login("AQUEDUCT_TEST_KAFKA_MTLS", SASL_NONE, NULL, "tls.pem");
+    property("ssl.key.password", "password of the key");
+    put_copy("cert.pem", "client.pem");
+    put_copy("key.pem", "client-sealed-key.pem");
+    config.tls.cert_file = own_file("cert.pem");
+    config.tls.key_file = own_file("key.pem");
+    const char *topic = make_topic(0), *group = fresh(1);
+    allow_all(user, topic, group);
+    struct broker *b = open_broker();
+    until_stored(b, topic);
+    put_copy("cert.pem", "next.pem");
+    until_note(b, "broker.tls: ");
+    until_stored(b, topic);
+    put_copy("cert.pem", "client.pem");
+    until_note(b, "");
+    until_stored(b, topic);
+    assert_int_equal(kafka_follow_version((struct kafka *)b), 0); /* it is what it was */
+    broker_close(b);
+    forbid_all(user, topic, group);
+}
+
 TEST(a_password_that_changes_is_taken_by_clients_as_they_are)
 {
     int64_t count = 0, stored = 0;
@@ -958,6 +982,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_denied_is_logged_once_a_minute),
         cmocka_unit_test(state_that_may_not_be_read_is_named),
         cmocka_unit_test(a_certificate_that_changes_is_taken_by_all_clients),
+        cmocka_unit_test(a_key_with_a_password_has_to_fit_a_certificate_that_changes),
         cmocka_unit_test(a_password_that_changes_is_taken_by_clients_as_they_are),
     };
     static const char *const own[] = { "cert.pem", "key.pem", "password" };
