@@ -42,5 +42,5 @@ def test_what_cannot_be_fetched_is_said_and_the_rest_is_measured(tmp_path):
 
 
 def test_only_names_what_there_is():
-    assert run("--list").stdout.split() == ["fanout", "deliver", "kill9", "http_in", "table", "size", "nchan", "ws", "uws", "centrifugo", "benthos"]
+    assert run("--list").stdout.split() == ["fanout", "deliver", "kill9", "http_in", "table", "size", "nchan", "ws", "uws", "centrifugo", "benthos", "connect"]
     assert run("--only", "nothing").returncode == 2

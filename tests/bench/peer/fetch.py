@@ -87,3 +87,14 @@ def benthos():
         shutil.copytree(HERE / "benthos", FOLDER / "go/benthos", dirs_exist_ok=True)
         return ["build", "-ldflags", "-s -w", "-o", place / "benthos", "."], FOLDER / "go/benthos"
     return go("benthos", build), f"Benthos {BENTHOS} (the last under the MIT licence; built with its components io, kafka, pure and sql)"
+
+
+def connect():
+    """Kafka Connect's jars, below a folder of their own."""
+    folder, pom = FOLDER / "connect", HERE / "connect/pom.xml"
+    if file_text(folder / "pom.xml") != pom.read_text():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        call(["mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={folder}/jars", "-DincludeScope=runtime"], FOLDER, 600)
+        shutil.copy(pom, folder)
+    return folder / "jars", f"Kafka {next((folder / 'jars').glob('connect-runtime-*.jar')).stem.replace('-', ' ')} (Maven), {call(['java', '-version'], FOLDER).splitlines()[0]}"

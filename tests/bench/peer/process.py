@@ -23,7 +23,7 @@ class Process:
             self.started = time.monotonic()
             self.process = subprocess.Popen(self.words, cwd=self.folder, env=os.environ | self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True)
-        while not self.accepts():
+        while not accepts(self.port):
             if self.process.poll() is not None or time.monotonic() > self.started + 60:
                 self.__exit__()
                 raise RuntimeError(f"{self.words[0]} did not start: {self.log()[-600:]}")
@@ -40,15 +40,11 @@ class Process:
         return found[-1]
 
     def __exit__(self, *_):
-        with contextlib.suppress(OSError):
+        if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)         # its own session
-        self.process.wait()
+            self.process.wait()
 
     kill = __exit__
-
-    def accepts(self):
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
 
     def log(self):
         return (self.folder / "peer.log").read_text(errors="replace")
@@ -58,6 +54,11 @@ class Process:
 
     def rss_kb(self):
         return sum(rss_kb(pid) for pid in tree(self.process.pid))
+
+
+def accepts(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def tree(pid):
