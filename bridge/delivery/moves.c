@@ -299,7 +299,8 @@ size_t moves_fair_part(const struct delivery *d)
 
 bool moves_has_too_much(const struct destination *to, size_t part)
 {
-    return to->name && to->open - to->storing > (to->share < part ? to->share : part);
+    size_t most = to->share < part ? to->share : part;
+    return to->name && to->open - to->storing > (to->paused && part != SIZE_MAX ? 0 : most);
 }
 
 bool moves_is_stuck(const struct delivery *d, const struct destination *to)

@@ -426,7 +426,7 @@ void moves_relieve(struct delivery *d);
  * it; 0: nobody waits for another, or something is on its way already. */
 size_t moves_fair_part(const struct delivery *d);
 bool moves_has_too_much(const struct destination *to,
-                        size_t part); /* of an endpoint: more than its share, or its part? */
+                        size_t part); /* of an endpoint: more than its share, or its part; of a paused one: anything? */
 /* Has an endpoint enough, and gets on with none of it? More for it must not keep the others' from coming. */
 bool moves_is_stuck(const struct delivery *d, const struct destination *to);
 void moves_make_room(struct delivery *d, size_t part); /* moves that to the waiting topics */

@@ -108,6 +108,42 @@ TEST(a_paused_endpoint_holds_up_no_other_and_loses_nothing)
     reconciles();
 }
 
+/* By the fake clock, until e0, which takes an event at a time, has as many. */
+static int64_t until_e0_has(size_t many)
+{
+    int64_t begin = clock_mono_ms();
+    while (times_sent("e0", NULL) < many && clock_mono_ms() - begin < HOUR)
+        for_a_while(100, 10);
+    assert_int_equal(times_sent("e0", NULL), many);
+    return clock_mono_ms() - begin;
+}
+
+/* What a paused neighbour has waiting, in memory and in topics, gives way, also where the sink's window is one event. */
+TEST(one_at_a_time_is_not_held_up_by_a_paused_neighbour)
+{
+    static const int64_t windows[] = { 64, 2, 1 };
+    for (size_t w = 0; w < sizeof windows / sizeof windows[0]; w++) {
+        int64_t first[2], then[2];
+        for (int paused = 0; paused < 2; paused++) {
+            config.window = windows[w];
+            endpoint(0, NULL);
+            endpoint(1, NULL);
+            endpoints[0].window = 1;
+            endpoints[1].paused = paused;
+            store_many(0, 500);
+            start();
+            first[paused] = until_e0_has(500);
+            for_a_while(120000, 1000);
+            store_many(500, 600);
+            then[paused] = until_e0_has(600);
+            reconciles();
+            many_teardown(NULL);
+            many_setup(NULL);
+        }
+        assert_true(first[1] <= 2 * first[0] + 200 && then[1] <= 3 * then[0] + 200);
+    }
+}
+
 /* Else a long pause would keep the position, and on the local log all that comes after it. */
 TEST(what_a_paused_endpoint_has_in_memory_goes_to_the_broker)
 {
@@ -332,6 +368,7 @@ int main(void)
         FLOW(a_paused_sink_reads_nothing_and_goes_on_where_it_stood),
         FLOW(what_is_due_waits_for_the_sink_without_an_attempt),
         FLOW(a_paused_endpoint_holds_up_no_other_and_loses_nothing),
+        FLOW(one_at_a_time_is_not_held_up_by_a_paused_neighbour),
         FLOW(what_a_paused_endpoint_has_in_memory_goes_to_the_broker),
         FLOW(what_a_paused_endpoint_has_in_memory_moves_when_commits_are_full),
         FLOW(a_paused_endpoint_with_an_order_holds_up_no_other),
