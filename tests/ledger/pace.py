@@ -89,15 +89,19 @@ class Pace(threading.Thread):
             due = max(now, due + EVERY)
             time.sleep(max(due - time.monotonic(), 0))
 
-    def slowest(self, moment):
-        """The longest measure of the last seconds before that moment."""
-        with self.lock:
-            first, last = (bisect.bisect_left(self.began, t) for t in (moment - LOOK_BACK, moment))
-            return max((min(end, moment) - begin for begin, end in zip(self.began[first:last], self.ended[first:last] + [moment])), default=0)
-
     def reach(self, moment):
-        """So many seconds before that moment a position may not have been stored yet."""
-        return INTERVAL + MARGIN + TIMES * self.slowest(moment)
+        """So many seconds before that moment a position may not have been stored yet. A measure that takes longer than we look back, and may
+        still be under way, is the broker standing still: nothing that was finished since it began is noted for sure."""
+        with self.lock:
+            first, last = bisect.bisect_left(self.ended, moment - LOOK_BACK), bisect.bisect_left(self.began, moment)
+            measures = [(begin, min(end, moment) - begin) for begin, end in zip(self.began[first:last], self.ended[first:last] + [moment])]
+        stood = max((moment - begin for begin, took in measures if took > LOOK_BACK), default=0)
+        return INTERVAL + MARGIN + TIMES * max((took for _, took in measures if took <= LOOK_BACK), default=0) + stood
+
+    def stalls(self, least):
+        """[(from, to)]: when a measure took longer than that."""
+        with self.lock:
+            return [(begin, end) for begin, end in zip(self.began, self.ended) if end - begin > least]
 
     def stored_again(self, after, wait=60):
         """When the first position was stored that was measured from then on; after + wait at the latest."""

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""How much of what came again the kill test (ledger/) excuses, by what it measured beside the daemon."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "ledger"))
+import pace
+
+
+def measured(*measures, under_way=None):
+    one = pace.Pace(None)
+    one.began = [begin for begin, _ in measures] + ([under_way] if under_way is not None else [])
+    one.ended = [end for _, end in measures]
+    return one
+
+
+def quick(begin, end):
+    return [(t / 10, t / 10 + 0.01) for t in range(int(begin * 10), int(end * 10))]
+
+
+def test_a_broker_that_stands_still_excuses_what_was_finished_since():
+    least = pace.INTERVAL + pace.MARGIN
+    assert measured().reach(10) == least
+    assert abs(measured(*quick(0, 10)).reach(10) - least - pace.TIMES * 0.01) < 1e-6
+    stands = measured(*quick(0, 10), under_way=10)
+    assert 12 < stands.reach(22) < 12 + least + pace.TIMES * 0.02           # from when it began on, however long that is
+    assert abs(stands.reach(10) - least - pace.TIMES * 0.01) < 1e-6
+    stood = measured(*quick(0, 10), (10, 22), *quick(22, 40))
+    assert 13 < stood.reach(23) < 13 + least + pace.TIMES * 0.02
+    assert abs(stood.reach(30) - least - pace.TIMES * 0.01) < 1e-6          # that is over
+    assert stood.stalls(1) == [(10, 22)]
+    slow = measured(*quick(0, 10), (10, 12), *quick(12, 20))
+    assert abs(slow.reach(13) - least - pace.TIMES * 2) < 1e-6
+    assert abs(slow.reach(16.9) - least - pace.TIMES * 2) < 1e-6            # it ended within what is looked at
