@@ -104,6 +104,7 @@ struct topic_config { /* an entry of `topics:` */
  * the log that was left; from which log, where it came to. */
 #define STATE_LOG      "aqueduct/log"
 #define STATE_IDENTITY "identity" /* its key, and one of STATE_MOVE */
+#define STATE_KEYS     "keys" /* of the log: how keys choose partitions; murmur2: as on Kafka; absent: as before 0.2 */
 #define STATE_MOVE     "aqueduct/move"
 #define STATE_MOVED_TO "to" /* a key of it: for a person; once it is there, all of it was moved */
 #define STATE_FINISHED "finished"

@@ -31,6 +31,8 @@ struct copy_ops {
      * could be kept. Nobody consumes with the group. */
     bool (*stand)(struct copy *c, const char *group, const struct standing *at, size_t count, size_t *cut,
                   struct err *e);
+    /* In which of so many partitions a new record with that key goes; -1: not known. */
+    int32_t (*place)(struct copy *c, struct str key, int32_t partitions);
     bool (*retention)(struct copy *c, const char *topic, int64_t *ms, struct err *e);  /* -1: for ever, or not known */
     bool (*identity)(struct copy *c, const char *topic, uint64_t *out, struct err *e); /* event/log.h */
     void (*close)(struct copy *c);                                                     /* accepts NULL */

@@ -39,10 +39,11 @@ static void move_print_json(const struct move *m, const char *result)
         json_array_append_new(topics, json_pack("{s:o,s:i,s:I}", "topic", json_of_text(str_of(m->topics[i].name)),
                                                 "partitions", (int)m->topics[i].count, "records",
                                                 (json_int_t)move_records_of(&m->topics[i])));
-    json_t *j = json_pack("{s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "result", result, "topics", topics, "records",
-                          (json_int_t)m->records, "copied", (json_int_t)m->copied, "state", (json_int_t)m->pairs,
-                          "groups", (json_int_t)m->groups, "positions", (json_int_t)m->positions, "positions_cut",
-                          (json_int_t)m->cut, "removed_there", (json_int_t)m->lost, "begun_before", (int)m->resumed);
+    json_t *j = json_pack("{s:s,s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "result", result, "topics", topics,
+                          "records", (json_int_t)m->records, "copied", (json_int_t)m->copied, "state",
+                          (json_int_t)m->pairs, "groups", (json_int_t)m->groups, "positions", (json_int_t)m->positions,
+                          "positions_cut", (json_int_t)m->cut, "removed_there", (json_int_t)m->lost, "keys_elsewhere",
+                          (json_int_t)m->elsewhere, "begun_before", (int)m->resumed);
     json_dumpf(j, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
     putchar('\n');
     json_decref(j);
@@ -63,6 +64,13 @@ static void move_print_done(const struct move *m)
            m->records, m->topic_count, m->pairs, m->groups);
     if (m->lost)
         printf("%" PRId64 " of the records are past their retention over there, and gone\n", m->lost);
+    if (m->elsewhere)
+        printf(
+            "%" PRId64
+            " of the records are in another partition than new ones with their key will be (the log is of an "
+            "earlier version, or broker.properties.partitioner says so): where order: key matters, let the sinks finish "
+            "before new events come\n",
+            m->elsewhere);
     if (m->cut)
         printf("%" PRId64 " positions have no room for all that is finished beyond them: some of it comes again\n",
                m->cut);
@@ -143,9 +151,11 @@ static const char move_notes[] =
     "is filled with empty records, which are deleted again: Kafka must allow to delete records.\n"
     "\n"
     "Listeners without a name that come back with a position from the local log go on by its time\n"
-    "(reset): up to 30 s come again, nothing is left out. With several partitions Kafka puts a new\n"
-    "event of a key into another partition than the local log did: where order: key matters, move when\n"
-    "the sink has finished.\n"
+    "(reset): up to 30 s come again, nothing is left out.\n"
+    "\n"
+    "New events of a key go into the partition where its old ones are, so order: key holds over the\n"
+    "move, unless broker.properties says another partitioner, or the log had topics of several\n"
+    "partitions before version 0.2: then the move says how many records that concerns.\n"
     "\n"
     "Examples:\n"
     "  aqueduct move -c bridge.yaml --to kafka.yaml --dry-run\n"
@@ -153,7 +163,7 @@ static const char move_notes[] =
     "\n"
     "Keys of --json: result (moved, moved before, would move, interrupted), topics[] (topic,\n"
     "partitions, records), records, copied, state, groups, positions, positions_cut, removed_there,\n"
-    "begun_before.\n"
+    "keys_elsewhere, begun_before.\n"
     "Exit codes: 0 done; 1 it cannot be moved, failed, or was interrupted; 2 wrong usage.\n";
 
 const struct command command_move = {

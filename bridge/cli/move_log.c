@@ -222,6 +222,12 @@ static uint64_t move_mix(uint64_t sum, struct str s)
     return (sum ^ (s.at ? str_hash(s) + s.n + 1 : 0)) * UINT64_C(0x9e3779b97f4a7c15) + (sum >> 29);
 }
 
+/* Does a new record with that key go into another partition? Then the two have no order. */
+static bool move_is_elsewhere(const struct move *m, const struct move_topic *t, const struct record *r)
+{
+    return t->count > 1 && r->key.at && m->ops->place(m->copy, r->key, t->count) != r->partition;
+}
+
 static bool move_add_up(void *ctx, const struct record *r)
 {
     struct move_summing *s = ctx;
@@ -238,6 +244,7 @@ static bool move_add_up(void *ctx, const struct record *r)
     s->seen[r->partition]++;
     if (s->there)
         part->count++;
+    s->m->elsewhere += s->there && move_is_elsewhere(s->m, s->of, r);
     s->m->copied += s->there;
     progress_say(&s->m->progress, s->m->copied, s->m->records - s->m->copied, "comparing");
     s->m->interrupted = interrupt_asked();
@@ -288,7 +295,7 @@ bool move_verify(struct move *m)
 {
     progress_begin(&m->progress, 0);
     int64_t copied = m->copied;
-    m->copied = m->lost = 0;
+    m->copied = m->lost = m->elsewhere = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < m->topic_count && !m->interrupted; i++)
         ok = move_compare(m, &m->topics[i]);

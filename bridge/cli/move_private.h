@@ -38,6 +38,7 @@ struct move {
     size_t topic_count;
     int64_t records, copied; /* in the log; of these by this run */
     int64_t lost;            /* that retention has removed over there already */
+    int64_t elsewhere;       /* whose key puts new records into another partition over there */
     int64_t pairs;           /* of state */
     int64_t groups, positions, cut;
     bool resumed, interrupted;

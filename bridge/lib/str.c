@@ -257,3 +257,23 @@ uint64_t str_hash(struct str s)
     h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;
     return h ^ (h >> 33);
 }
+
+uint32_t str_kafka_hash(struct str s)
+{
+    const uint32_t m = 0x5bd1e995;
+    const unsigned char *at = (const unsigned char *)s.at;
+    uint32_t h = 0x9747b28c ^ (uint32_t)s.n;
+    size_t left = s.n;
+    for (; left >= 4; left -= 4, at += 4) {
+        uint32_t k = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        k *= m;
+        k = (k ^ k >> 24) * m;
+        h = h * m ^ k;
+    }
+    for (size_t i = left; i-- > 0;)
+        h ^= (uint32_t)at[i] << 8 * i;
+    if (left)
+        h *= m;
+    h = (h ^ h >> 13) * m;
+    return (h ^ h >> 15) & 0x7fffffff;
+}

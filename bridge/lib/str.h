@@ -76,3 +76,5 @@ char *str_dup(struct str s); /* NUL-terminated copy, free() it; aborts when memo
 /* The name nearest to `word` among `names` (NULL-terminated), or NULL when none is near: for "did you mean". */
 const char *str_nearest(struct str word, const char *const *names);
 uint64_t str_hash(struct str s); /* 64-bit, not keyed, stable across runs */
+/* By which Kafka's clients put a key into a partition (as Java does: murmur2, without its sign): this % partitions. */
+uint32_t str_kafka_hash(struct str s);

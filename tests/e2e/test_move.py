@@ -30,7 +30,7 @@ sinks:
   live: {type: websocket, listen: "127.0.0.1:%d", topics: [$EVENTS]}
   failed: {type: dead_letter, path: $FOLDER/dead.db}
 """.replace("SECRET", SECRET)
-STEPS = ["after-mark", "record:5", "pad:3", "after-state", "after-finish"]
+STEPS = ["after-mark", "after-topics", "record:5", "pad:3", "after-records", "after-state", "after-positions", "after-finish"]
 
 
 def move(bridge, to, *words, **env):
@@ -128,6 +128,47 @@ def test_one_who_outgrows_a_machine_loses_nothing(two, receivers):
     assert there.command("dead", "redrive", "--all").returncode == 0
     wait_for(lambda: "e3" in got["good"]())
     assert pull(port, 500)[0] == ["log/3", "new"]   # the named listener goes on just behind what it had acknowledged
+
+
+ORDERED = HTTP_SOURCE + """
+topics: {$EVENTS: {partitions: 4}}
+sinks:
+  ordered: {type: webhook, topics: [$EVENTS], url: %s, secrets: [SECRET], order: key, retry: [200ms, 9s, 9s, 9s, 9s, 9s, 9s], retry_memory: 100ms}
+""".replace("SECRET", SECRET)
+
+
+def test_each_key_keeps_its_order_over_the_move(two, receivers):
+    """Half of the keys fail and wait aside, the log is killed with others on their way; new events of all keys come on Kafka before those are through."""
+    here, there = two
+    back, keys = [], [f"key{i}" for i in range(12)]
+    got = receivers(lambda r: 204 if back or int(r["subject"][3:]) % 2 else 503)
+
+    def write(daemon, turns):
+        for n in turns:
+            post_ok(daemon, *(event(f"{key}.{n}", subject=key) for key in keys))
+    here.configure(ORDERED % got.url)
+    old, daemon = here.config, here.start()
+    write(daemon, range(3))
+    wait_for(lambda: {r["id"] for r in got.good()} >= {f"key{i}.{n}" for i in range(1, 12, 2) for n in range(3)})
+    wait_for(lambda: json.loads(here.command("status", "--json").stdout)["sinks"][0]["blocked"] >= 12)
+    write(daemon, range(3, 5))
+    daemon.kill()
+    new = there.configure(ORDERED % got.url, name="kafka.yaml")
+    here.config = old
+    done = move(here, new, "--json")
+    assert (done.returncode, json.loads(done.stdout)["keys_elsewhere"]) == (0, 0), done.stdout + done.stderr
+    there.config = new
+    daemon = there.start()
+    write(daemon, range(5, 8))
+    back.append(True)
+    wait_for(lambda: {r["id"] for r in got.good()} == {f"{key}.{n}" for key in keys for n in range(8)}, 90)
+    where = {}
+    for r in kafka_read(there.kafka, here.topic("events"), 8 * len(keys)):
+        where.setdefault(r["key"], set()).add(r["partition"])
+    assert all(len(places) == 1 for places in where.values()) and len(set.union(*where.values())) > 1, where
+    for key in keys:
+        first = list(dict.fromkeys(r["id"] for r in got.good() if r["subject"] == key))
+        assert first == [f"{key}.{n}" for n in range(8)], (key, first)
 
 
 def test_it_refuses_what_is_not_empty(two, tmp_path):

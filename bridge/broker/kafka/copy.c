@@ -5,6 +5,7 @@
  * Each report says at which offset the record is, which must be the one that it had. What an earlier process had under way when
  * it was killed may still arrive; whoever goes on waits a moment first. */
 #include <stdlib.h>
+#include <string.h>
 #include "bridge/broker/copy.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
@@ -167,6 +168,32 @@ static bool copy_identity(struct copy *base, const char *topic, uint64_t *out, s
            || err_set(e, "Kafka at %s does not say its cluster's id", c->config->servers);
 }
 
+/* librdkafka's partitioners by their names, as they put what has a key. */
+static const struct {
+    const char *name;
+    int32_t (*place)(const rd_kafka_topic_t *, const void *, size_t, int32_t, void *, void *);
+} copy_partitioners[] = {
+    { "murmur2_random", rd_kafka_msg_partitioner_murmur2 }, /* ours, unless the properties say another one */
+    { "murmur2", rd_kafka_msg_partitioner_murmur2 },
+    { "consistent", rd_kafka_msg_partitioner_consistent },
+    { "consistent_random", rd_kafka_msg_partitioner_consistent },
+    { "fnv1a", rd_kafka_msg_partitioner_fnv1a },
+    { "fnv1a_random", rd_kafka_msg_partitioner_fnv1a },
+};
+
+static int32_t copy_place(struct copy *base, struct str key, int32_t partitions)
+{
+    struct kafka_copy *c = (struct kafka_copy *)base;
+    char name[64];
+    size_t size = sizeof name;
+    if (rd_kafka_conf_get(rd_kafka_conf(c->producer), "partitioner", name, &size) != RD_KAFKA_CONF_OK)
+        return -1;
+    for (size_t i = 0; i < sizeof copy_partitioners / sizeof *copy_partitioners; i++)
+        if (strcmp(copy_partitioners[i].name, name) == 0)
+            return copy_partitioners[i].place(NULL, key.at, key.n, partitions, NULL, NULL);
+    return -1;
+}
+
 /* ---- records ---- */
 
 /* The vtypes themselves, because the header's macros around them are not C11. */
@@ -296,6 +323,7 @@ const struct copy_ops kafka_copy = {
     .settle = copy_settle,
     .cut = copy_cut,
     .stand = copy_stand,
+    .place = copy_place,
     .retention = copy_retention,
     .identity = copy_identity,
     .close = copy_close,

@@ -165,7 +165,7 @@ static void local_publish(struct broker *base, const struct publication *p)
         p->done(p->ctx, p->tag, OUTCOME_INVALID, why.text);
         return;
     }
-    struct local_publication *kept = local_publication_new(p);
+    struct local_publication *kept = local_publication_new(p, b->keys_as_kafka);
     if (local_queue_put(b, kept))
         return;
     free(kept);

@@ -176,6 +176,7 @@ enum local_status { LOCAL_READY, LOCAL_BLOCKED, LOCAL_FAILED };
 struct local {
     struct broker base;
     char *folder, *file; /* NULL in memory */
+    bool keys_as_kafka;  /* a key's partition is the one it has on Kafka; set before the writer runs */
     char *identity;      /* of this log: random, made once, and no other log's; NULL: it could not be stored */
     int lock_fd;
     int64_t max_size;
@@ -381,7 +382,8 @@ int local_store_forget(struct local *b, const char *group, const char *topic); /
 
 /* ---- publication.c ---- */
 
-struct local_publication *local_publication_new(const struct publication *p); /* free() it */
+/* A copy, with each key's hash (as_kafka: keys_as_kafka); free() it. */
+struct local_publication *local_publication_new(const struct publication *p, bool as_kafka);
 
 /* ---- queue.c: any thread, but for what is the writer's ---- */
 
@@ -430,7 +432,9 @@ bool local_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool local_scopes(struct broker *base, bool (*each)(void *, const char *, struct err *), void *ctx, struct err *e);
 bool local_check_moved(struct local *b, struct err *e); /* false with *e: what it held is elsewhere now */
-bool local_identify(struct local *b, struct err *e); /* finds the log's identity, or makes it; before the writer runs */
+bool local_identify(
+    struct local *b,
+    struct err *e); /* finds the log's identity and how keys choose, or makes them; before the writer runs */
 
 /* ---- consumer.c ---- */
 

@@ -26,19 +26,19 @@ static struct str publication_copy(unsigned char **at, struct str s)
     return copy;
 }
 
-static void publication_encode(struct item *to, const struct record *r, unsigned char **at)
+static void publication_encode(struct item *to, const struct record *r, bool as_kafka, unsigned char **at)
 {
     to->topic = publication_copy(at, r->topic);
     to->partition = r->partition;
     to->keyed = r->key.at != NULL;
-    to->hash = to->keyed ? str_hash(r->key) : 0;
+    to->hash = !to->keyed ? 0 : as_kafka ? str_kafka_hash(r->key) : str_hash(r->key);
     to->size = local_record_size(r);
     to->blob = *at;
     to->crc = local_record_encode(r, to->blob);
     *at += to->size;
 }
 
-struct local_publication *local_publication_new(const struct publication *p)
+struct local_publication *local_publication_new(const struct publication *p, bool as_kafka)
 {
     size_t bytes = publication_bytes(p);
     struct local_publication *q = malloc(sizeof *q + p->record_count * sizeof *q->items
@@ -54,7 +54,7 @@ struct local_publication *local_publication_new(const struct publication *p)
     q->changes = (struct change *)(q->items + p->record_count);
     unsigned char *at = (unsigned char *)(q->changes + p->change_count);
     for (size_t i = 0; i < p->record_count; i++)
-        publication_encode(&q->items[i], &p->records[i], &at);
+        publication_encode(&q->items[i], &p->records[i], as_kafka, &at);
     q->state_of = publication_copy(&at, str_of(p->state_of));
     for (size_t i = 0; i < p->change_count; i++) {
         q->changes[i] = (struct change){ .key = publication_copy(&at, p->changes[i].key) };

@@ -94,25 +94,45 @@ bool local_check_moved(struct local *b, struct err *e)
 
 static bool state_take_identity(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
 {
-    (void)key, (void)ahead, (void)e;
-    *(char **)ctx = str_dup(value);
+    struct local *b = ctx;
+    (void)ahead, (void)e;
+    if (str_eq(key, STR(STATE_IDENTITY)))
+        b->identity = str_dup(value);
+    b->keys_as_kafka = b->keys_as_kafka || (str_eq(key, STR(STATE_KEYS)) && str_eq(value, STR("murmur2")));
     return true;
+}
+
+static int state_say(struct local *b, const char *key, struct str value)
+{
+    struct str scope = str_of(STATE_LOG), name = str_of(key);
+    sqlite3_bind_text(b->set_state, 1, scope.at, (int)scope.n, SQLITE_STATIC);
+    sqlite3_bind_blob(b->set_state, 2, name.at, (int)name.n, SQLITE_STATIC);
+    sqlite3_bind_blob(b->set_state, 3, value.at, (int)value.n, SQLITE_STATIC);
+    sqlite3_bind_int64(b->set_state, 4, local_state_crc(scope, name, value));
+    return local_store_run(b->set_state);
+}
+
+/* Where nothing lies in a partition that its key chose, keys may choose as on Kafka from now on. */
+static void state_keys(struct local *b)
+{
+    bool chosen = false;
+    for (size_t i = 0; i < b->topic_count; i++)
+        chosen = chosen || b->topics[i]->partition_count > 1;
+    if (!b->keys_as_kafka && !chosen)
+        b->keys_as_kafka = state_say(b, STATE_KEYS, STR("murmur2")) == SQLITE_OK;
 }
 
 bool local_identify(struct local *b, struct err *e)
 {
     char fresh[UUID_TEXT];
-    struct str scope = str_of(STATE_LOG), key = str_of(STATE_IDENTITY), value;
-    if (!local_state(&b->base, STATE_LOG, state_take_identity, &b->identity, e) || b->identity)
-        return b->identity != NULL; /* false: its row is damaged */
+    bool known = local_state(&b->base, STATE_LOG, state_take_identity, b, e);
+    if (known)
+        state_keys(b);
+    if (!known || b->identity)
+        return known; /* false: a row is damaged */
     uuid_random(fresh);
-    value = str_of(fresh);
-    sqlite3_bind_text(b->set_state, 1, scope.at, (int)scope.n, SQLITE_STATIC);
-    sqlite3_bind_blob(b->set_state, 2, key.at, (int)key.n, SQLITE_STATIC);
-    sqlite3_bind_blob(b->set_state, 3, value.at, (int)value.n, SQLITE_STATIC);
-    sqlite3_bind_int64(b->set_state, 4, local_state_crc(scope, key, value));
-    int rc = local_store_run(b->set_state);
-    b->identity = rc == SQLITE_OK ? str_dup(value) : NULL;
+    int rc = state_say(b, STATE_IDENTITY, str_of(fresh));
+    b->identity = rc == SQLITE_OK ? str_dup(str_of(fresh)) : NULL;
     if (!b->identity)
         LOG(WARN, "the log's identity could not be stored: positions in it are not handed out until the next start",
             LOG_C("file", b->file ? b->file : ":memory:"), LOG_C("reason", sqlite3_errstr(rc)));

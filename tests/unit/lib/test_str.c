@@ -203,12 +203,36 @@ TEST(hashing)
         assert_in_range(buckets[i], 800, 1200);
 }
 
+/* What Kafka's own clients make of them (UtilsTest.testMurmur2), without the sign. */
+TEST(keys_hash_as_on_kafka)
+{
+    const struct {
+        const char *key;
+        int32_t hash;
+    } known[] = {
+        { "21", -973932308 },
+        { "foobar", -790332482 },
+        { "a-little-bit-long-string", -985981536 },
+        { "a-little-bit-longer-string", -1486304829 },
+        { "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971 },
+        { "abc", 479470107 },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_int_equal(str_kafka_hash(str_of(known[i].key)), (uint32_t)known[i].hash & 0x7fffffff);
+    assert_true(str_kafka_hash(STR("")) <= INT32_MAX);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(comparing), cmocka_unit_test(trimming),
-                                        cmocka_unit_test(cutting),   cmocka_unit_test(numbers),
-                                        cmocka_unit_test(utf8),      cmocka_unit_test(copying),
-                                        cmocka_unit_test(nearest),   cmocka_unit_test(what_may_be_shown),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(keys_hash_as_on_kafka),
+                                        cmocka_unit_test(comparing),
+                                        cmocka_unit_test(trimming),
+                                        cmocka_unit_test(cutting),
+                                        cmocka_unit_test(numbers),
+                                        cmocka_unit_test(utf8),
+                                        cmocka_unit_test(copying),
+                                        cmocka_unit_test(nearest),
+                                        cmocka_unit_test(what_may_be_shown),
                                         cmocka_unit_test(hashing) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
