@@ -287,6 +287,30 @@ TEST(a_position_that_is_gone_is_counted_and_passed)
     broker_close(b);
 }
 
+TEST(what_retention_took_is_counted_once_also_when_nothing_came_since)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    cluster_forget();
+    put_in_order(b, topic, 0, 3);
+    struct member *m = member_join(b, group, topic, true);
+    member_read_until(m, 3);
+    member_leave(m);
+    put_in_order(b, topic, 3, 10);
+    delete_before(b, topic, 10);
+    int64_t lost = cluster_metric("aqueduct_records_lost_total"), until = clock_mono_ms() + PATIENCE_MS;
+    m = member_join(b, group, topic, true);
+    while (cluster_metric("aqueduct_records_lost_total") < lost + 7 && clock_mono_ms() < until)
+        member_turn(m, 20);
+    member_leave(m);
+    put_in_order(b, topic, 10, 11);
+    m = member_join(b, group, topic, true);
+    member_read_until(m, 1);
+    assert_int_equal(cluster_metric("aqueduct_records_lost_total"), lost + 7);
+    member_leave(m);
+    broker_close(b);
+}
+
 TEST(a_position_beyond_the_end_begins_again)
 {
     struct broker *b = cluster_open();
@@ -783,6 +807,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_second_daemon_on_the_machine_goes_without_the_name),
         CLUSTER_TEST(a_daemon_that_is_fenced_goes_on_without_the_name),
         CLUSTER_TEST(a_position_that_is_gone_is_counted_and_passed),
+        CLUSTER_TEST(what_retention_took_is_counted_once_also_when_nothing_came_since),
         CLUSTER_TEST(a_position_beyond_the_end_begins_again),
         CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),
         CLUSTER_TEST(metadata_of_somebody_else_is_ignored),

@@ -213,8 +213,8 @@ static void assignment_believe(struct kafka_assigned *assigned, int64_t high)
         ranges_free(&assigned->restored);
 }
 
-static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_assigned *assigned, int64_t stood,
-                                 int64_t low)
+/* What is lost is told once: the position passes it, also when nothing is read behind it. */
+static int64_t assignment_choose(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t stood, int64_t low)
 {
     const char *group = c->group ? c->group : "(none)";
     if (stood >= 0 && stood < low) {
@@ -223,6 +223,7 @@ static int64_t assignment_choose(struct kafka_consumer *c, const struct kafka_as
             LOG_C("topic", assigned->which.topic), LOG_INT("partition", assigned->which.partition),
             LOG_INT("from", stood), LOG_INT("to", low - 1), LOG_INT("lost", lost));
         metric_add(c->b->lost, lost);
+        kafka_position_end(c, assigned, low);
     }
     return stood >= low ? stood : low;
 }

@@ -259,6 +259,8 @@ void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigne
     if (assigned->wanted != from)
         return;
     assigned->wanted = end;
+    ranges_cut(&assigned->beyond, end);
+    ranges_cut(&assigned->restored, end);
     assigned->asked = true;
 }
 

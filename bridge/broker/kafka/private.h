@@ -610,7 +610,7 @@ void kafka_consumed_end(struct kafka_consumer *c);   /* before its client ends *
 int64_t kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *assigned,
                                const rd_kafka_topic_partition_t *committed);
 unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
-/* The partition ends there for now: what lies between the last record and that is none, and nobody's to finish. */
+/* The partition ends there for now, or begins: what lies between the last record that was read and that is nobody's to finish. */
 void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t end);
 /* What the metadata of a committed position says is finished beyond it; empty if it is not ours. Free it. */
 struct ranges kafka_position_beyond(const rd_kafka_topic_partition_t *committed);
