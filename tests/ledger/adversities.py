@@ -11,6 +11,8 @@ MINUTE = 60
 MOST_PARTITIONS = 12
 UNREADY = 20                    # seconds within which /readyz tells that nothing can be stored,
 STORES_AGAIN = 60               # and after which everything is as before, by itself
+BEHIND, PATIENCE = 400, 180     # events by which a slow sink is behind, more than are read ahead; seconds in which they are stored
+REST = 120                      # seconds in which all else is read
 GOES_ON = 60                    # seconds after which a cluster of which a node died works on
 SESSION = 2                     # seconds of the daemon's sessions: after a cluster's trouble its members may join their groups once more
 
@@ -34,9 +36,10 @@ def trouble(run, moment, ready=True):
 
 def stores_again(run):
     end, before = time.monotonic() + STORES_AGAIN, run.books.figures()["acknowledged"]
-    while run.books.figures()["acknowledged"] == before or not run.daemon.is_ready():
+    while run.books.figures()["acknowledged"] == before or not run.daemon.is_ready() or run.daemon.groups_without():
         if time.monotonic() > end:
-            raise Failure(f"nothing is stored, or it is not ready, {STORES_AGAIN} s after the cluster is whole again")
+            raise Failure(f"nothing is stored, or it is not ready, {STORES_AGAIN} s after the cluster is whole again; "
+                          f"groups without partitions: {', '.join(run.daemon.groups_without()) or 'none'}")
         run.live(0.05)
 
 
@@ -187,4 +190,60 @@ def widened(run, moment, draw):
         run.live(12)            # until librdkafka has looked
 
 
-KINDS = {f.__name__: f for f in (leader, moved, controller, minority, insync, rolling, paused, slow, widened)}
+def unread(account):
+    return sum(topic["pending"] or 0 for topic in account["topics"])
+
+
+def quiet(run, sinks):
+    """Nobody posts; returns when these sinks have read and finished all that there is."""
+    for worker in run.workers:
+        worker.go.clear()
+    end = time.monotonic() + REST
+    while True:
+        open_ = [s["sink"] for s in run.daemon.account() if sinks(s["sink"]) and sum(x["pending"] for x in s["destinations"]) + unread(s)]
+        if not open_ and all(w.idle.is_set() for w in run.workers):
+            return
+        if time.monotonic() > end:
+            raise Failure(f"{REST} s after the last post there is more to read for {', '.join(open_) or 'nobody, but senders cannot finish'}")
+        run.live(0.5)
+
+
+def retention(run, moment, draw):
+    """Retention passes a sink whose receiver is slow. What that had not read is lost to it, and told to the record; to nobody else."""
+    with trouble(run, moment):
+        run.receivers.slow = True
+        end = time.monotonic() + PATIENCE
+        while not any(s["sink"] == "slow" and unread(s) > BEHIND for s in run.daemon.account()) and time.monotonic() < end:
+            run.live(0.5)
+        run.receivers.healed = True             # of all others nothing stays behind what retention takes
+        quiet(run, lambda sink: sink != "slow")
+        there = {place[1:3]: pair for pair, places in run.stored().items() for place in places if place[0] == "hooks.in"}
+        ends = {p: 1 + max(offset for q, offset in there if q == p) for p in {p for p, _ in there}}
+        since, before = len(run.daemon.log()), run.daemon.total("aqueduct_records_lost_total")
+        run.kafka.delete_records("hooks.in", ends)
+        run.receivers.slow = False
+        newest = {p: max(offset for q, offset in there if q == p and there[p, offset][0] == "/ledger") for p in ends}
+        end = time.monotonic() + REST
+        while any(p not in {one[2] for one in run.daemon.told_lost(since)} and not run.books.has("slow", there[p, newest[p]]) for p in ends):
+            if time.monotonic() > end:
+                raise Failure(f"{REST} s after retention passed slow it has neither read nor told all: {run.daemon.told_lost(since)} of {ends}")
+            run.live(0.2)
+        quiet(run, lambda sink: True)
+        told, counted = run.daemon.told_lost(since), run.daemon.total("aqueduct_records_lost_total") - before
+        if {(group, topic) for group, topic, *_ in told} != {("aqueduct.slow", "hooks.in")}:
+            raise Failure(f"retention passed one sink, and told is: {told}")
+        if counted != sum(lost for *_, lost in told) or any(lost != to - first + 1 or to + 1 != ends[p] for _, _, p, first, to, lost in told):
+            raise Failure(f"retention took what is before {ends}; counted are {counted}, told is {told}")
+        taken = {(p, offset) for _, _, p, first, to, _ in told for offset in range(first, to + 1)}
+        twins = {pair for place, pair in there.items() if place not in taken}
+        got = run.books.passed("slow", {there[place] for place in taken if place in there} - twins)
+        if got:
+            raise Failure(f"told as lost to slow, but delivered: {got[:12]}")
+        run.lost += counted
+        run.receivers.healed = False
+        for worker in run.workers:
+            worker.idle.clear()
+            worker.go.set()
+
+
+KINDS = {f.__name__: f for f in (leader, moved, controller, minority, insync, rolling, paused, slow, widened, retention)}

@@ -37,6 +37,7 @@ SINKS = {                       # sink, or sink/endpoint: which events it takes
     "many/fine": _ledger, "many/keyed": _keyed,
     "many/later": _odd, "many/hang": _odd, "many/guest-0": _odd, "many/guest-1": _odd,
 }
+SLOW = {"slow": _ledger}        # a sink that is there on a cluster, whose receiver now and then takes its time
 GIVES_UP = {"refusing", "gone"}
 GUESTS = ("many/guest-0", "many/guest-1")       # endpoints that come and go
 ORDERED = ("ordered", "many/keyed")
@@ -123,6 +124,7 @@ class Books:
         self.start = 0                  # number of the daemon's start
         self.present = {}               # guest: the start since which it is configured
         self.kept = None                # kafka: {(destination, pair)} of the waiting topics
+        self.lost = {}                  # sink: {pair} of what retention took before it was read, as was told
         self.final = False              # is it the last balance?
         self.ends = 0                   # of daemons that could not store their positions
         self.partition = {}             # where several partitions may have events of one key: {pair: its partition}
@@ -223,6 +225,16 @@ class Books:
             return {sink: max((min(self.seen[sink][i.pair].moments[0], end) - i.acknowledged for i in new if i.pair in self.seen[sink] and self.seen[sink][i.pair].moments), default=0)
                     for sink in PROMPT}
 
+    def has(self, sink, pair):
+        with self.lock:
+            return self._delivered_or_dead(sink, pair)
+
+    def passed(self, sink, pairs):
+        """Retention took all records of these before the sink read them; returns those that it got all the same."""
+        with self.lock:
+            self.lost.setdefault(sink, set()).update(pairs)
+            return [pair for pair in pairs if self._delivered_or_dead(sink, pair)]
+
     def what(self, sink, pair):
         """Type and subject."""
         with self.lock:
@@ -261,7 +273,8 @@ class Books:
 
     def _missing_posts(self, sink, out):
         wanted = self._wanted(sink)
-        missing = [i for i in wanted if not self._delivered_or_dead(sink, i.pair)]
+        lost = self.lost.get(sink, ())
+        missing = [i for i in wanted if not self._delivered_or_dead(sink, i.pair) and i.pair not in lost]
         _list(out, f"{sink}: acknowledged, but neither delivered nor dead ({len(missing)} of {len(wanted)})",
               (f"{i.pair[1]} of {i.pair[0]}, requests {self.seen[sink][i.pair].attempts if i.pair in self.seen[sink] else 0}" for i in missing))
 

@@ -61,7 +61,7 @@ sinks:
   {traveller}:
     {{type: webhook, topics: [hooks.in], filter: {{exact: {{source: /ledger}}}}, url: "{url}/traveller", secrets: ["{secret[traveller]}"],
      retry: [40ms, 200ms, 1s, 1s, 1s], retry_memory: 50ms, formerly: {formerly}}}
-  failed: {{type: dead_letter, path: dead.db}}
+{slow}  failed: {{type: dead_letter, path: dead.db}}
 admin: {{listen: "127.0.0.1:{admin}", control: "{control}"}}
 drain: 2s
 """
@@ -71,6 +71,7 @@ sources: {{wal: {{type: sqlite, path: wal.db, start: snapshot, poll: 50ms, deliv
 routes: [{{topic: app.events, encoding: {encoding}}}]
 admin: {{listen: "127.0.0.1:{admin}", control: "{control}"}}
 """
+SLOW = '  slow: {{type: webhook, topics: [hooks.in], filter: {{exact: {{source: /ledger}}}}, url: "{url}/slow", secrets: ["{secret}"], timeout: 10s, window: 4}}\n'
 ENDPOINTS = {
     "many/fine": "timeout: 10s",
     "many/keyed": "filter: {prefix: {subject: key-}}, order: key",
@@ -84,10 +85,12 @@ ATTEMPTS = {"refusing": 3, "gone": 1, "moody": 4, "ordered": 4}      # of a dead
 
 
 class Daemon(aqueduct.Daemon):
-    def __init__(self, binary, folder, broker, port, admin, receiver_port):
+    def __init__(self, binary, folder, broker, port, admin, receiver_port, slow=False):
+        """`slow`: has it the sink of that name?"""
         super().__init__(binary, folder)
         self.port, self.admin = port, admin
         self.broker, self.receiver_port = broker, receiver_port
+        self.slow = slow
         self.encoding = "binary"        # of the application's events on their topic
         self.starts = 0
         self.mourn = lambda: None       # waits until what it sent is noted
@@ -106,7 +109,7 @@ class Daemon(aqueduct.Daemon):
         former = [f"traveller-{n}" for n in range(self.names - 1, 0, -1)] if self.says_former_names else []
         threads = 1 + self.names % 2       # now two, now one
         text = CONFIG.format(broker=broker, threads=threads, port=self.port, admin=self.admin, control=self.folder / "control", url=url, standard=STANDARD, github=GITHUB, token=TOKEN, encoding=self.encoding,
-                             secret=SECRETS, capture=json.dumps(busy.CAPTURE), endpoints="\n".join(endpoints), traveller=f"traveller-{self.names}", formerly=json.dumps(former))
+                             secret=SECRETS, capture=json.dumps(busy.CAPTURE), endpoints="\n".join(endpoints), slow=SLOW.format(url=url, secret=SECRETS["slow"]) if self.slow else "", traveller=f"traveller-{self.names}", formerly=json.dumps(former))
         (self.folder / "bridge.yaml").write_text(text)
 
     @contextlib.contextmanager
@@ -178,6 +181,15 @@ class Daemon(aqueduct.Daemon):
                 by = out.setdefault(name, {})
                 by[owner] = by.get(owner, 0) + int(value)
         return out
+
+    def total(self, name):
+        """The sum of a counter, whatever its labels."""
+        return int(sum(value for (found, _), value in super().metrics().items() if found == name))
+
+    def told_lost(self, since):
+        """What the log says from there on that Kafka removed before it was read: [(group, topic, partition, from, to, lost)]."""
+        said = re.findall(r'msg="records were removed before they were read" group=(\S+) topic=(\S+) partition=(\d+) from=(\d+) to=(\d+) lost=(\d+)', self.log()[since:])
+        return [(group, topic, *map(int, numbers)) for group, topic, *numbers in said]
 
     def command(self, *words):
         done = subprocess.run([self.binary, *words], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, env=aqueduct.environment())

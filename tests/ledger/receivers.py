@@ -15,10 +15,10 @@ import time
 import urllib.parse
 import zlib
 
-from books import GUESTS, NEVER_FAIL, ORDERED, SINKS
+from books import GUESTS, NEVER_FAIL, ORDERED, SINKS, SLOW
 
 SECRETS = {sink: "whsec_" + base64.b64encode(hashlib.sha256(f"ledger {sink}".encode()).digest()).decode()
-           for sink in SINKS}
+           for sink in (*SINKS, *SLOW)}
 SAMPLE = 97                     # one of so many requests is kept for other verifiers
 
 
@@ -41,6 +41,7 @@ class Receivers:
     def __init__(self, books, seed):
         self.books, self.seed = books, seed
         self.healed = False             # everyone but those who always refuse answers 2xx
+        self.slow = False               # the receivers of SLOW take seconds for each
         self.forgiven = set()           # pairs that `refusing` takes after all (they were redriven)
         self.reading = 0                # connections that may hold requests nobody has looked at yet
         self.loop = asyncio.new_event_loop()
@@ -105,6 +106,8 @@ class Receivers:
         status, extra = self.choose(sink, pair, number)
         if sink in ORDERED:                 # whoever does not wait for this answer overtakes
             await asyncio.sleep(max(0, random.Random(f"{self.seed} pause {pair[1]} {number}").uniform(-0.06, 0.03)))
+        if sink in SLOW and self.slow:
+            await asyncio.sleep(4)
         if status == "hang":
             self.reading -= 1
             await asyncio.sleep(0.6)        # longer than the sink waits
@@ -152,7 +155,7 @@ class Receivers:
             return 429, "Retry-After: 86400\r\n"
         if sink == "many/hang":
             return "hang", ""
-        if sink in ("steady", "many/fine") or self.healed:
+        if sink in ("steady", "many/fine", *SLOW) or self.healed:
             return 200, ""
         if sink == "many/keyed":        # each key has its bad rounds
             return (500 if (zlib.crc32(self.books.items[pair].subject.encode()) + self.books.start) % 3 == 0 else 200), ""
