@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import ssl
 import subprocess
+import threading
 import time
 import types
 
@@ -217,15 +218,29 @@ class Flow:
     def __init__(self, daemon, db, receiver):
         self.daemon, self.db, self.receiver, self.accepted, self.rows, self.pid = daemon, db, receiver, [], 0, daemon.process.pid
 
-    def put(self):
-        """A row; an event: was it acknowledged?"""
+    def row(self):
         self.db.execute("INSERT INTO t (what) VALUES ('a row')")
         self.db.commit()
         self.rows += 1
-        name = f"e{self.rows}"
+        return f"e{self.rows}"
+
+    def send(self, name):
+        """Was it acknowledged?"""
         taken = post(self.daemon, event(name)).status_code == 202
         self.accepted += [name] if taken else []
         return taken
+
+    def put(self):
+        return self.send(self.row())
+
+    @contextlib.contextmanager
+    def waiting(self):
+        """Both are under way meanwhile, and have their outcome in the end."""
+        thread = threading.Thread(target=self.send, args=[self.row()])
+        thread.start()
+        yield
+        thread.join()
+        self.all_through()
 
     def counts(self):
         good = self.receiver.good()
@@ -287,9 +302,9 @@ def test_a_password_is_rotated_while_events_flow(secured, receivers, secure_kafk
         flow.once()
         assert "refuses the login" not in daemon.log()
     until_said(daemon, "refuses the login: SASL authentication error: Authentication failed: Invalid username or password")
-    flow.put()
-    written(tmp_path / "password", secure.PASSWORD)
-    flow.once()
+    with flow.waiting():
+        written(tmp_path / "password", secure.PASSWORD)
+        flow.once()
     daemon.ready()
     flow.nothing_twice()
     daemon.stop()
@@ -340,14 +355,14 @@ def test_certificates_and_authorities_are_replaced_while_events_flow(secured, re
     with another_broker(secure_kafka, (f"{mtls}keystore.location={secure_kafka.dir}", f"{mtls}keystore.location={other}"),
                         (f"{mtls}truststore.location={secure_kafka.dir}", f"{mtls}truststore.location={other}")):
         until_said(daemon, "it does not take our certificate (tls.cert_file)")
-        flow.put()
-        for name in ("client.pem", "client-key.pem"):
-            one.bridge.broker_more = one.bridge.broker_more.replace(str(tmp_path / name), str(other / name))
-        one.bridge.configure(text, admin=admin, admin_more=control)
-        allow_all("User:CN=bridge,O=Example")
-        assert "~ broker: tls.cert_file, tls.key_file\n" in one.command("plan")
-        one.command("reload")
-        flow.once()
+        with flow.waiting():
+            for name in ("client.pem", "client-key.pem"):
+                one.bridge.broker_more = one.bridge.broker_more.replace(str(tmp_path / name), str(other / name))
+            one.bridge.configure(text, admin=admin, admin_more=control)
+            allow_all("User:CN=bridge,O=Example")
+            assert "~ broker: tls.cert_file, tls.key_file\n" in one.command("plan")
+            one.command("reload")
+            flow.once()
         daemon.ready()
         flow.nothing_twice()
         daemon.stop()
