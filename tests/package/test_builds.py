@@ -11,8 +11,8 @@ PACKAGES = [line.split()[1] for line in (ROOT / ".ci/packages").read_text().spli
 
 
 def build(tree, folder, *options):
-    do("cmake", "--preset", "release", "-B", folder, "-DAQUEDUCT_STRICT=ON", *options, cwd=tree, env=clean())
-    done = do("cmake", "--build", folder, cwd=tree, env=clean())
+    do("cmake", "--preset", "release", "-B", folder, "-DAQUEDUCT_STRICT=ON", *options, cwd=tree)
+    done = do("cmake", "--build", folder, cwd=tree)
     assert "warning" not in done.stdout, done.stdout
     return folder / "aqueduct"
 
