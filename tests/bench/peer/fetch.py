@@ -73,7 +73,7 @@ def go(what, build):
         if not tool:
             raise Missing("there is no go on this machine (1.21 or newer; it fetches the version that is wanted itself)")
         words, folder = build(place)
-        call([tool, *words], folder, 900, GOBIN=str(place), GOTOOLCHAIN="auto", GOFLAGS="-mod=mod", CGO_ENABLED="0")
+        call([tool, *words], folder, 900, GOBIN=str(place), GOTOOLCHAIN="auto", GOFLAGS="-mod=mod")
     return place / what
 
 
