@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Groups on a real Kafka: rebalances, members that die, positions that are gone. Run through tests/kafka/rig. */
+#include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <poll.h>
@@ -610,8 +611,38 @@ TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start)
     expect_all_of_a_new_topic(150, GAP_OF_A_FETCH, true);
 }
 
-/* A broker that is no longer the coordinator says so: the question is asked again, or fails; librdkafka goes to the client's
- * group then, so it must have one. */
+/* ---- records by the common queue ---- */
+
+static bool queue_forgotten; /* the next partition has no queue of its own, as after librdkafka made it a second time */
+
+/* Instead of librdkafka's. */
+void rd_kafka_queue_forward(rd_kafka_queue_t *from, rd_kafka_queue_t *to)
+{
+    bool forgotten = queue_forgotten && !to;
+    queue_forgotten = queue_forgotten && !forgotten;
+    if (!forgotten)
+        ((void (*)(rd_kafka_queue_t *, rd_kafka_queue_t *))(uintptr_t)dlsym(RTLD_NEXT, "rd_kafka_queue_forward"))(from,
+                                                                                                                  to);
+}
+
+TEST(records_that_come_by_the_common_queue_are_read_all_the_same)
+{
+    enum { COUNT = 200 };
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 3), *group = cluster_fresh(1);
+    cluster_forget();
+    for (int i = 0; i < COUNT; i++)
+        cluster_publish(b, topic, i);
+    cluster_await(COUNT);
+    queue_forgotten = true;
+    struct member *m = member_join(b, group, topic, true);
+    member_read_until(m, COUNT);
+    assert_false(queue_forgotten);
+    assert_int_equal(m->total, COUNT);
+    member_leave(m);
+    broker_close(b);
+}
+
 /* ---- the log from any position ---- */
 
 /* Reads until something came, or the reader knows that something is wrong. */
@@ -743,6 +774,8 @@ TEST(a_cursor_knows_a_topic_that_was_made_anew_and_is_longer_than_its_position)
     broker_close(b);
 }
 
+/* A broker that is no longer the coordinator says so: the question is asked again, or fails; librdkafka goes to the client's
+ * group then, so it must have one. */
 TEST(a_group_can_be_asked_for_while_its_coordinator_moves)
 {
     enum { OFFSET_FETCH = 9 };
@@ -819,6 +852,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_topic_made_anew_before_anything_came_is_read_from_its_start),
         CLUSTER_TEST(a_cursor_knows_a_topic_that_was_made_anew_and_is_longer_than_its_position),
         CLUSTER_TEST(a_reader_of_the_log_is_told_what_is_gone_and_that_the_topic_is_another_one),
+        CLUSTER_TEST(records_that_come_by_the_common_queue_are_read_all_the_same),
         CLUSTER_TEST(a_group_can_be_asked_for_while_its_coordinator_moves),
         CLUSTER_TEST(a_group_from_the_end_misses_nothing_after_its_start),
     };

@@ -67,6 +67,13 @@ static void assignment_queue_end(struct kafka_assigned *assigned)
     assigned->queue = NULL;
 }
 
+void kafka_assigned_stray(struct kafka_consumer *c, struct kafka_assigned *assigned)
+{
+    assignment_queue_end(assigned);
+    assignment_queue(c, assigned);
+    assigned->damaged = true;
+}
+
 void kafka_assigned_drop(struct kafka_consumer *c)
 {
     for (size_t i = 0; i < c->assigned_count; i++) {

@@ -395,12 +395,28 @@ static bool consumer_join_again(struct kafka_consumer *c, const char *why, struc
     return consumer_begin_again(c, e);
 }
 
+/* Records come by the partitions' own queues; but librdkafka may make a partition of a topic that was deleted and made anew a second
+ * time inside, and then knows no more of its queue. */
+static void consumer_stray(struct kafka_consumer *c, const rd_kafka_message_t *m)
+{
+    const char *topic = rd_kafka_topic_name(m->rkt);
+    struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ topic, m->partition });
+    if (!assigned || assigned->damaged)
+        return;
+    LOG(INFO, "records came by another way, and are read again", LOG_C("topic", topic),
+        LOG_INT("partition", m->partition));
+    kafka_assigned_stray(c, assigned);
+}
+
 /* Rebalances and errors. False with *e when this consumer cannot go on. */
 static bool consumer_serve(struct kafka_consumer *c, struct err *e)
 {
     bool fine = true;
     for (rd_kafka_message_t *m; (m = rd_kafka_consumer_poll(c->rk, 0)); rd_kafka_message_destroy(m)) {
-        CHECK(m->err); /* records come through the partitions' own queues */
+        if (!m->err) {
+            consumer_stray(c, m);
+            continue;
+        }
         if (m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && m->rkt)
             kafka_topic_want(c->b, str_of(rd_kafka_topic_name(m->rkt)), true);
         if (kafka_is_passing(m->err))

@@ -556,6 +556,8 @@ void kafka_queue_wake(rd_kafka_queue_t *q, int wake_fd); /* news in the queue wa
 struct kafka_assigned *kafka_assigned_find(struct kafka_consumer *c, struct topic_partition p); /* NULL: not ours */
 struct kafka_assigned *kafka_assigned_add(struct kafka_consumer *c, const char *topic, int32_t partition);
 void kafka_assigned_drop(struct kafka_consumer *c); /* all of them */
+/* Records of it came by the common queue: it gets a queue of its own again, and is read from its `next`. */
+void kafka_assigned_stray(struct kafka_consumer *c, struct kafka_assigned *assigned);
 /* The record by which its topic is known, or its `next` when there is none before that; -1: neither. */
 int64_t kafka_assigned_known(const struct kafka_assigned *assigned);
 /* Every partition of the consumer's topics, as far as known; free it. */
