@@ -91,7 +91,7 @@ set(sources aqueduct-${PROJECT_VERSION})
 add_custom_target(dist COMMENT "a release in ${dist}" VERBATIM DEPENDS aqueduct
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${dist}
   COMMAND ${CMAKE_COMMAND} -E make_directory ${dist}
-  COMMAND ${CMAKE_CPACK_COMMAND} --config ${PROJECT_BINARY_DIR}/CPackConfig.cmake -B ${dist}
+  COMMAND sh -c "umask 022 && exec \"$@\"" sh ${CMAKE_CPACK_COMMAND} --config ${PROJECT_BINARY_DIR}/CPackConfig.cmake -B ${dist}
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${dist}/_CPack_Packages
   COMMAND ${CMAKE_COMMAND} -E copy ${PROJECT_BINARY_DIR}/installed/doc/aqueduct/sbom.cdx.json ${dist}/${sources}.cdx.json
   COMMAND sh -c "git -C \"$1\" archive --format=tar --prefix=$2/ HEAD | gzip -9n >\"$3/$2.tar.gz\" && cd \"$3\" && sha256sum *.* >SHA256SUMS"

@@ -44,9 +44,12 @@ def test_a_release_is_the_same_bytes_wherever_it_is_built(release):
     do("tar", "xzf", next(release.glob("*.tar.gz")), "-C", plain, "--strip-components=1")
     do("cmake", "--preset", "release", cwd=plain, env=clean(), umask=0o077)
     do("cmake", "--build", "--preset", "release", cwd=plain, env=clean(), umask=0o077)
-    do("cpack", "-B", plain / "out", cwd=plain / "build/release", env=clean(), umask=0o077)
+    do("cpack", "-B", plain / "tight", cwd=plain / "build/release", env=clean(), umask=0o077)
+    do("cpack", "-B", plain / "out", cwd=plain / "build/release", env=clean(), umask=0o022)
     deb = next(release.glob("*.deb"))
     assert (plain / "out" / deb.name).read_bytes() == deb.read_bytes()
+    listed = [do("dpkg-deb", "-c", plain / at / deb.name).stdout for at in ("tight", "out")]
+    assert listed[0] == listed[1] and "drwxr-xr-x" in listed[0], "who makes a package may keep his files to himself"
 
 
 def test_the_bill_of_materials_is_what_is_loaded(release, fresh):
