@@ -452,7 +452,7 @@ def test_each_right_taken_away_is_named_and_given_again_by_its_line(secured, rec
     said = until_said(daemon, f"user alice may not read in group {groups}")
     shown = re.search(r"^    (Kafka denies access: user bridge may not read in group .*)\n    (.*)\n", GUIDE, re.M).expand(r"\1 \2")
     shown = shown.replace("user bridge", "user alice").replace("User:bridge", "User:alice")
-    assert re.search(re.sub(r"aqueduct\\\.(crm)?", lambda m: f"{groups}{m[1] or ''}", re.escape(shown)).replace("kafka\\-1:9093", r"\S+"), said), said
+    assert re.search(re.sub(r"aqueduct\\\.(crm)?", lambda m: groups + (r"\w+" if m[1] else ""), re.escape(shown)).replace("kafka\\-1:9093", r"\S+"), said), said
     assert until_ready(one, daemon) == [("group", groups, ["Read"])]
     one.kafka.forbid(one.principal, "topic", own, "write", pattern="prefixed")
     refused.add("worse")

@@ -62,7 +62,8 @@ class System:
         self.folder = folder
 
     def run(self, *words, check=True, **more):
-        return do("chroot", self.folder, "env", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *words, check=check, **more)
+        return do("chroot", self.folder, "env", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *words, check=check,
+                  **{"env": clean()} | more)
 
     def install(self, *packages):
         return self.run("apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef",
