@@ -588,6 +588,7 @@ static void expect_all_of_a_new_topic(int count, enum anew_gap gap, bool again)
     read_each_once(m, OLD + count, OLD + count + 1);
     assert_int_equal(m->total, 1);
     member_leave(m);
+    assert_false(atomic_load(&((struct kafka *)b)->outlived)); /* its clients have ended */
     broker_close(b);
 }
 

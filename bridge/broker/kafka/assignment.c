@@ -303,7 +303,7 @@ bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *as
         assigned->last.offset = -1;
     if (assigned->past.offset < low)
         assigned->past.offset = -1;
-    assigned->adrift = assigned->damaged = assigned->doubted = false;
+    assigned->adrift = assigned->damaged = assigned->doubted = assigned->vanished = false;
     return true;
 }
 

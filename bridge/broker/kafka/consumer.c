@@ -454,9 +454,14 @@ static bool consumer_trouble(struct kafka_consumer *c, struct kafka_assigned *as
                    (long long)m->offset, rd_kafka_message_errstr(m));
 }
 
+static bool consumer_is_lost(const struct kafka_assigned *assigned)
+{
+    return assigned->adrift || assigned->damaged || assigned->anew;
+}
+
 static bool consumer_in_trouble(const struct kafka_assigned *assigned)
 {
-    return assigned->adrift || assigned->damaged || assigned->anew || assigned->doubted;
+    return consumer_is_lost(assigned) || assigned->doubted;
 }
 
 /* Before 2.1 librdkafka takes it for microseconds, in which it has hardly an answer. */
@@ -469,7 +474,7 @@ static int consumer_seek_ms(void)
  * known; -1: nowhere. */
 static int64_t consumer_target(struct kafka_assigned *assigned)
 {
-    if (assigned->adrift || assigned->damaged || assigned->anew)
+    if (consumer_is_lost(assigned) || assigned->vanished)
         return -1;
     int64_t target = assigned->doubted ? kafka_assigned_known(assigned) : assigned->sought ? assigned->next : -1;
     if (target < 0)
@@ -508,7 +513,8 @@ static void consumer_go(struct kafka_consumer *c)
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-/* Finds a position for what librdkafka cannot go on with. Of those whose position cannot be asked for now one is asked about
+/* Finds a position for what librdkafka cannot go on with; that of a topic which was not there stays, but a seek in it would leave
+ * a client that never ends. Of those whose position cannot be asked for now one is asked about
  * at a time: the others are read in between. */
 static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 {
@@ -516,10 +522,13 @@ static bool consumer_mend(struct kafka_consumer *c, struct err *e)
     bool asked = true, found = false;
     for (size_t i = 0; i < c->assigned_count && asked; i++) {
         struct kafka_assigned *assigned = &c->assigned[i];
-        if (!(assigned->adrift || assigned->damaged || assigned->anew) || clock_mono_ms() < assigned->retry_ms)
+        bool stays = assigned->vanished && !consumer_is_lost(assigned) && kafka_assigned_known(assigned) >= 0;
+        if (!(consumer_is_lost(assigned) || assigned->vanished) || clock_mono_ms() < assigned->retry_ms)
             continue;
         assigned->retry_ms = clock_mono_ms() + RETRY_MS;
-        asked = kafka_assignment_locate(c, assigned, &why);
+        asked = stays || kafka_assignment_locate(c, assigned, &why);
+        assigned->doubted = assigned->doubted && !stays;
+        assigned->vanished = assigned->vanished && !stays;
         found = found || asked;
     }
     if (found)

@@ -20,7 +20,7 @@ void kafka_doubt_open(struct kafka_consumer *c)
 void kafka_doubt_close(struct kafka_consumer *c)
 {
     for (size_t i = 0; i < c->doubt_count; i++)
-        free((char *)(uintptr_t)c->doubts[i].topic);
+        free((char *)(uintptr_t)c->doubts[i].which.topic);
     free(c->doubts);
     for (size_t i = 0; i < c->past_count; i++) {
         free((char *)(uintptr_t)c->past[i].which.topic);
@@ -32,8 +32,8 @@ void kafka_doubt_close(struct kafka_consumer *c)
 
 /* ---- what librdkafka says ---- */
 
-/* "[thrd:...]: TOPIC [PARTITION]: broker unavailable: fetch: ..." */
-static bool doubt_parse(const char *text, struct str *topic, int32_t *partition)
+/* "[thrd:...]: TOPIC [PARTITION]: broker unavailable: fetch: ..."; *vanished: because there was no such topic */
+static bool doubt_parse(const char *text, struct str *topic, int32_t *partition, bool *vanished)
 {
     const char *end = strstr(text, "]: broker unavailable: "), *open = end;
     while (open && open > text && *open != '[')
@@ -45,6 +45,7 @@ static bool doubt_parse(const char *text, struct str *topic, int32_t *partition)
         from--;
     *topic = (struct str){ from, (size_t)(open - 1 - from) };
     *partition = (int32_t)strtol(open + 1, NULL, 10);
+    *vanished = strstr(end, rd_kafka_err2str(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)) != NULL;
     return topic->n > 0;
 }
 
@@ -52,16 +53,20 @@ void kafka_doubt_hear(struct kafka_consumer *c, const char *text)
 {
     struct str topic;
     int32_t partition;
-    if (!doubt_parse(text, &topic, &partition))
+    bool vanished;
+    if (!doubt_parse(text, &topic, &partition, &vanished))
         return;
     pthread_mutex_lock(&c->doubt_lock);
-    bool known = false;
-    for (size_t i = 0; i < c->doubt_count && !known; i++)
-        known = c->doubts[i].partition == partition && str_eq(str_of(c->doubts[i].topic), topic);
-    if (!known) {
+    struct kafka_doubt *doubt = NULL;
+    for (size_t i = 0; i < c->doubt_count && !doubt; i++)
+        if (c->doubts[i].which.partition == partition && str_eq(str_of(c->doubts[i].which.topic), topic))
+            doubt = &c->doubts[i];
+    if (!doubt) {
         c->doubts = mem_grow(c->doubts, c->doubt_count + 1, sizeof *c->doubts);
-        c->doubts[c->doubt_count++] = (struct topic_partition){ str_dup(topic), partition };
+        doubt = &c->doubts[c->doubt_count++];
+        *doubt = (struct kafka_doubt){ .which = { str_dup(topic), partition } };
     }
+    doubt->vanished = doubt->vanished || vanished;
     atomic_store(&c->doubt, true);
     pthread_mutex_unlock(&c->doubt_lock);
 }
@@ -71,17 +76,19 @@ void kafka_doubt_serve(struct kafka_consumer *c)
     if (!atomic_load(&c->doubt))
         return;
     pthread_mutex_lock(&c->doubt_lock);
-    struct topic_partition *doubts = c->doubts;
+    struct kafka_doubt *doubts = c->doubts;
     size_t count = c->doubt_count;
     c->doubts = NULL;
     c->doubt_count = 0;
     atomic_store(&c->doubt, false);
     pthread_mutex_unlock(&c->doubt_lock);
     for (size_t i = 0; i < count; i++) {
-        struct kafka_assigned *assigned = kafka_assigned_find(c, doubts[i]);
-        if (assigned)
+        struct kafka_assigned *assigned = kafka_assigned_find(c, doubts[i].which);
+        if (assigned) {
             assigned->doubted = true;
-        free((char *)(uintptr_t)doubts[i].topic);
+            assigned->vanished = assigned->vanished || doubts[i].vanished;
+        }
+        free((char *)(uintptr_t)doubts[i].which.topic);
     }
     free(doubts);
 }

@@ -487,6 +487,7 @@ struct kafka_assigned { /* a partition that is ours now */
     bool adrift;                /* librdkafka has no position to go on at */
     bool damaged;               /* the record at `next` cannot be read */
     bool doubted;               /* to be fetched again from its last record */
+    bool vanished;              /* and its topic was not there */
     bool anew;                  /* another topic of the same name: positions in it mean nothing */
     int64_t retry_ms;           /* any of them: not before (clock_mono_ms), */
     int ask_ms;                 /* and how long the answer is waited for */
@@ -509,6 +510,11 @@ struct kafka_past { /* what is remembered of a partition that was ours */
     bool has_committed;
     int64_t wanted, taken; /* all before `wanted` is finished; -1: nothing is */
     struct ranges beyond;
+};
+
+struct kafka_doubt {
+    struct topic_partition which;
+    bool vanished; /* there was no such topic */
 };
 
 struct kafka_consumer {
@@ -546,7 +552,7 @@ struct kafka_consumer {
     bool debug;                 /* the user asks for librdkafka's debug lines */
     atomic_bool doubt;          /* there are doubts */
     pthread_mutex_t doubt_lock; /* guards doubts, doubt_count */
-    struct topic_partition *doubts;
+    struct kafka_doubt *doubts;
     size_t doubt_count;
     int64_t delete_ms;         /* consumed.c: not before */
     rd_kafka_queue_t *deletes; /* its answer comes there; NULL: none is under way */
