@@ -68,7 +68,7 @@ bool replay_claim_is_ours(const struct config *c, const char *name, const struct
         ok = err_set(e, "%s was ended by somebody else meanwhile", name);
     else if (ok && strcmp(found->run.id, run->id) != 0)
         ok = claim_refuse(name, &found->run, e);
-    if (ok && out) {
+    if (ok && found && out) {
         *out = *found;
         *found = (struct replay){ 0 };
     }

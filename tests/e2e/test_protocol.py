@@ -183,14 +183,14 @@ def test_the_guides_example_in_python_reads_and_acknowledges(local_bridge, tmp_p
     example, = re.findall(r"^```python\n(.*?)^```", (ROOT / "connectors/websocket/README.md").read_text(), re.DOTALL | re.MULTILINE)
     assert "localhost:8081" in example and '"ai.chats"' in example
     (tmp_path / "listen.py").write_text(example.replace("localhost:8081", f"127.0.0.1:{port}").replace("ai.chats", local_bridge.topic("events")))
-    positions = f"http://127.0.0.1:{port}/events/positions"
+    unacknowledged = {"position": "etl", "topics": local_bridge.topic("events"), "max": 10}
     for ids in (["1", "2"], ["3"]):
         post_ok(daemon, *(event(i, "chat.message") for i in ids))
-        before = requests.get(positions, timeout=30).text
         reader = subprocess.Popen([sys.executable, "listen.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         try:
             assert [reader.stdout.readline() for _ in ids] == [f"{i} chat.message\n" for i in ids]
-            wait_for(lambda: daemon.metric("aqueduct_listeners", sink="live") == 1 and requests.get(positions, timeout=30).text != before)
+            wait_for(lambda: daemon.metric("aqueduct_listeners", sink="live") == 1 and
+                     not requests.get(f"http://127.0.0.1:{port}/events", params=unacknowledged, headers={"Accept": "application/json"}, timeout=30).json()["events"])
         finally:
             reader.kill()
             reader.wait()
