@@ -20,7 +20,7 @@ static const int64_t rate_looks_us[RATE_LOOKS] = { 30 * INT64_C(1000000), 120 * 
 
 void rate_set(struct rate *r, double in_a_second)
 {
-    double interval = in_a_second > 0 ? SECOND_US / in_a_second : 0;
+    double interval = in_a_second > 0 ? (double)SECOND_US / in_a_second : 0;
     int64_t before = r->interval_us, now = clock_mono_us();
     r->interval_us = interval > (double)LONGEST_US ? LONGEST_US : (int64_t)interval;
     if (in_a_second > 0 && r->interval_us == 0)

@@ -47,7 +47,7 @@ def test_what_has_an_archive_is_part_of_a_static_program(tree, tmp_path):
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_the_next_debian_builds_it(release, compiler):
-    system = debian("trixie", *PACKAGES, "clang", "dpkg-dev")
+    system = debian("trixie", *PACKAGES, "clang", "dpkg-dev", "file")
     sources = system.take(next(release.glob("*.tar.gz")))
     system.run("sh", "-c", f"rm -rf /b && mkdir /b && tar xzf {sources} -C /b --strip-components=1")
     system.run("sh", "-c", f"cd /b && cmake --preset release -DAQUEDUCT_STRICT=ON -DCMAKE_C_COMPILER={compiler} && cmake --build --preset release")

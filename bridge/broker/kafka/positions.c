@@ -170,9 +170,10 @@ static void position_taken(struct kafka_consumer *c, const rd_kafka_topic_partit
     assigned->taken = p->offset;
 }
 
-static void position_send(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list)
+/* `mark` comes back with its answer: not NULL for the last one. */
+static void position_send(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, void *mark)
 {
-    rd_kafka_resp_err_t code = rd_kafka_commit_queue(c->rk, list, c->positions, NULL, NULL);
+    rd_kafka_resp_err_t code = rd_kafka_commit_queue(c->rk, list, c->positions, NULL, mark);
     c->committing_ms = clock_mono_ms();
     if (!code)
         c->committing++;
@@ -199,6 +200,7 @@ static void position_answers(struct kafka_consumer *c, int wait_ms)
             position_shorten(c);
         if (list && !rd_kafka_event_error(ev))
             kafka_consumed(c, list);
+        c->overtaken = !rd_kafka_event_opaque(ev);
         rd_kafka_event_destroy(ev);
         c->committing--;
     }
@@ -215,7 +217,7 @@ void kafka_positions_serve(struct kafka_consumer *c)
     c->committing = 0;
     rd_kafka_topic_partition_list_t *list = now >= c->commit_again_ms ? position_asked(c) : NULL;
     if (list)
-        position_send(c, list);
+        position_send(c, list, NULL);
 }
 
 static void position_await(struct kafka_consumer *c, int64_t until)
@@ -224,16 +226,22 @@ static void position_await(struct kafka_consumer *c, int64_t until)
         position_answers(c, (int)(until - now));
 }
 
-/* What is under way comes first: a commit that librdkafka tries again (the coordinator moves) would arrive after the last one
- * and set the group back. */
+/* What was under way before may have been tried again by librdkafka (the coordinator moves): if it is answered after the last one, it
+ * came after it and has set the group back, so the last one is sent once more. */
 void kafka_positions_flush(struct kafka_consumer *c)
 {
     int64_t until = clock_mono_ms() + ANSWER_MS;
-    position_await(c, until);
     rd_kafka_topic_partition_list_t *list = c->last ? c->last : position_asked(c);
+    rd_kafka_topic_partition_list_t *again = list && c->committing ? rd_kafka_topic_partition_list_copy(list) : NULL;
     c->last = NULL;
+    c->overtaken = false;
     if (list)
-        position_send(c, list);
+        position_send(c, list, c);
+    position_await(c, until);
+    if (again && c->overtaken)
+        position_send(c, again, c);
+    else if (again)
+        rd_kafka_topic_partition_list_destroy(again);
     position_await(c, until);
 }
 

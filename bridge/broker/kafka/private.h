@@ -544,6 +544,7 @@ struct kafka_consumer {
     int64_t look_ms;             /* broadcast: next look for new partitions */
     rd_kafka_queue_t *positions; /* answers to commits; NULL: broadcast */
     unsigned committing;         /* commits under way */
+    bool overtaken;              /* the answer that came last was not that of the last commit */
     int64_t committing_ms, commit_again_ms;
     size_t metadata_max;                   /* bytes that the cluster takes with a position */
     rd_kafka_topic_partition_list_t *last; /* what the end still has to commit */
