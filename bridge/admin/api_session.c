@@ -38,9 +38,7 @@ static void session_set_cookie(const struct api_call *call, int status, const ch
     access_cookie(call->home->access, session, &cookie);
     const struct header more[] = { { STR("Set-Cookie"), buf_str(&cookie) }, { STR("Location"), str_of(place) } };
     api_answer_with(&call->ticket, status, more, place ? 2 : 1, body);
-    if (cookie.at)
-        crypto_wipe(cookie.at, cookie.cap);
-    buf_free(&cookie);
+    crypto_wipe_buf(&cookie);
 }
 
 static void session_begin(struct api_call *call)
@@ -82,9 +80,7 @@ static void session_link(struct api_call *call)
                json_pack("{s:s+,s:o}", "path", "/login?code=", code, "url",
                          url.n ? json_stringn(url.at, url.n) : json_null()));
     crypto_wipe(code, sizeof code);
-    if (url.at)
-        crypto_wipe(url.at, url.cap);
-    buf_free(&url);
+    crypto_wipe_buf(&url);
 }
 
 static void session_login(struct api_call *call)

@@ -315,9 +315,7 @@ static bool judge_try_secret(struct judge *j, struct str secret)
     buf_reset(&bytes);
     if (!found && hex_decode(&bytes, behind))
         found = judge_try_key(j, buf_str(&bytes), "what the secret is when it is decoded from hex");
-    if (bytes.at)
-        crypto_wipe(bytes.at, bytes.cap);
-    buf_free(&bytes);
+    crypto_wipe_buf(&bytes);
     return found;
 }
 

@@ -226,9 +226,7 @@ static struct jwk *jwk_of_octets(const json_t *json, struct err *e)
         err_set(e, "is a secret of fewer than %d bytes, or broken", JWK_SECRET_LEAST);
     else
         k = jwk_of_bytes(buf_str(&bytes));
-    if (bytes.at)
-        crypto_wipe(bytes.at, bytes.cap);
-    buf_free(&bytes);
+    crypto_wipe_buf(&bytes);
     return k;
 }
 

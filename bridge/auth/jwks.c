@@ -139,9 +139,7 @@ bool jwks_add_file(struct jwks *s, const char *path, struct err *e)
         ok = jwks_add_text(s, buf_str(&text), e) && (!jwks_has_secret(s, before) || file_check_secret(fd, path, e));
     if (fd >= 0)
         close(fd);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return ok || err_prefix(e, "%s", path);
 }
 

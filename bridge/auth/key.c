@@ -60,9 +60,7 @@ static struct key *key_of_pair(struct str secret, enum key_use use, struct err *
         err_set(e, "has something else than base64 behind %.*s", STR_ARG(private ? key_private : key_public));
     else
         pair = private ? key_signer(buf_str(&bytes), e) : key_verifier(buf_str(&bytes), e);
-    if (bytes.at)
-        crypto_wipe(bytes.at, bytes.cap);
-    buf_free(&bytes);
+    crypto_wipe_buf(&bytes);
     return pair ? key_of((struct key){ .kind = KEY_ED25519, .pair = pair }) : NULL;
 }
 
@@ -92,9 +90,7 @@ struct key *key_new_unboxed(struct str secret)
 {
     struct buf decoded = buf_new(secret.n + 1);
     struct key *k = base64_decode(&decoded, secret) ? key_of_bytes(HASH_SHA256, buf_str(&decoded)) : NULL;
-    if (decoded.at)
-        crypto_wipe(decoded.at, decoded.cap);
-    buf_free(&decoded);
+    crypto_wipe_buf(&decoded);
     return k;
 }
 

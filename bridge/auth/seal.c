@@ -78,9 +78,7 @@ struct seal_keys *seal_read(const char *path, struct err *e)
         fine = err_set(e, "%s: %s", path, strerror(errno));
     else if (fine && !seal_take(k, buf_str(&text), e))
         fine = err_prefix(e, "%s", path);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     if (fine)
         return k;
     seal_free(k);

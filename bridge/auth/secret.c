@@ -352,9 +352,7 @@ struct hmac *secret_hmac(struct str secret, struct err *e)
 {
     struct buf key = buf_new(secret.n + 1);
     struct hmac *h = secret_read_key(secret, &key, e) ? hmac_new(buf_str(&key)) : NULL;
-    if (key.at)
-        crypto_wipe(key.at, key.cap);
-    buf_free(&key);
+    crypto_wipe_buf(&key);
     return h;
 }
 

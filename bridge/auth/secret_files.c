@@ -40,9 +40,7 @@ static char *secret_files_expand(const char *written, struct err *e)
     if (good && exposed.text[0])
         good = err_set(e, "%s", exposed.text);
     char *copy = good ? str_dup(buf_str(&text)) : NULL;
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return copy;
 }
 

@@ -121,9 +121,7 @@ static bool token_file_read(struct token_file *f, struct err *e)
     struct token_file fresh = { .path = f->path, .tokens = tokens_new() };
     struct buf text = buf_new(TOKEN_FILE_BYTES + 1);
     bool good = token_file_text(f->path, &text, e) && token_file_lines(&fresh, buf_str(&text), e);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     if (!good) {
         token_file_forget(&fresh);
         return false;

@@ -311,9 +311,7 @@ static bool init_put_secret(const struct init_plan *p, enum init_secret which, s
     bool ok = which != INIT_URL && access(file, F_OK) == 0;
     init_draw(which, p, &text);
     ok = ok || file_put(file, buf_str(&text), 0600, which == INIT_URL, e);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     free(file);
     return ok;
 }

@@ -252,9 +252,7 @@ int tail_url(struct tail *t)
     bool good = tail_url_make(&s) && tail_url_token(&s) && tail_url_follow(&s);
     event_stream_free(&s.events);
     buf_free(&s.url);
-    if (s.authorization.at)
-        crypto_wipe(s.authorization.at, s.authorization.cap);
-    buf_free(&s.authorization);
+    crypto_wipe_buf(&s.authorization);
     free(s.position);
     if (!good)
         return usage_failed("tail", &e);

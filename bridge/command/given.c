@@ -67,9 +67,7 @@ static bool given_add_file(struct given *g, const char *path, struct err *e)
         text.n--;
     ok = ok && (!memchr(buf_str(&text).at, '\0', text.n) || err_set(e, "%s: holds a NUL byte", path));
     ok = ok && given_add(g, buf_str(&text), e);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return ok;
 }
 

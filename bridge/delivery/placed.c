@@ -129,9 +129,7 @@ bool placed_open(struct placed *p, const char *of, const struct seal_keys *keys,
             fine = err_set(e, "its options are none");
         }
     }
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return fine;
 }
 

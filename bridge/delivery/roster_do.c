@@ -154,9 +154,7 @@ static bool doing_store(struct doing *d, struct placed *is)
     if (fine)
         roster_set(d->r, &d->p, &vote, is);
     placed_free(is);
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     if (fine && !roster_apply(d->r, d->p))
         doing_doubt(d->r); /* it is stored; the roster's thread goes on to bring it there */
     return fine;

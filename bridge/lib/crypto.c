@@ -101,6 +101,13 @@ void crypto_wipe(void *p, size_t n)
     OPENSSL_cleanse(p, n);
 }
 
+void crypto_wipe_buf(struct buf *b)
+{
+    if (b->at)
+        crypto_wipe(b->at, b->cap);
+    buf_free(b);
+}
+
 void base64_add(struct buf *out, struct str bytes)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -22,6 +22,7 @@ void hmac_sign(struct hmac *h, const struct str *parts, size_t count, unsigned c
 bool crypto_equal(struct str a, struct str b);
 void crypto_random(void *out, size_t n);
 void crypto_wipe(void *p, size_t n);
+void crypto_wipe_buf(struct buf *b); /* and frees it */
 
 void base64_add(struct buf *out, struct str bytes);    /* RFC 4648 section 4, padded */
 void base64url_add(struct buf *out, struct str bytes); /* section 5, not padded */

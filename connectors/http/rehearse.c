@@ -134,9 +134,7 @@ int rehearse_request(const struct source *base, const struct posted *p, const st
     }
     if (h.proof.at)
         crypto_wipe(h.proof.at, h.proof.cap);
-    if (h.key.at)
-        crypto_wipe(h.key.at, h.key.cap);
-    buf_free(&h.key);
+    crypto_wipe_buf(&h.key);
     buf_free(&h.proof);
     return n;
 }

@@ -130,9 +130,7 @@ static int keys_run(struct command_call *call)
     struct buf secret = buf_new(KEYS_TEXT), public = buf_new(KEYS_TEXT);
     bool new = strcmp(call->words[0], "new") == 0;
     int code = new ? keys_new(f, &secret, &public) : keys_say_public(f, call, &public);
-    if (secret.at)
-        crypto_wipe(secret.at, secret.cap);
-    buf_free(&secret);
+    crypto_wipe_buf(&secret);
     buf_free(&public);
     return code;
 }

@@ -77,9 +77,7 @@ struct verified access_check(struct verifier *v, const struct http_request *r, c
         is = access_check_token(v, r, buf_str(&token));
     if (is.no && in_query && query_value(r->query, STR("token"), &token, NULL))
         is = access_check_token(v, r, buf_str(&token));
-    if (token.at)
-        crypto_wipe(token.at, token.cap);
-    buf_free(&token);
+    crypto_wipe_buf(&token);
     return is;
 }
 

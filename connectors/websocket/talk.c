@@ -303,9 +303,7 @@ static enum code talk_take_token(struct websocket_sink *s, struct listener *l, c
     if (!code)
         code = l->talk->hello_by_ms ? talk_enter(s, l, key, &rights, e) : talk_refresh(s, l, key, &rights, e);
     rights_free(&rights);
-    if (token.at)
-        crypto_wipe(token.at, token.cap);
-    buf_free(&token);
+    crypto_wipe_buf(&token);
     return code;
 }
 

@@ -70,9 +70,7 @@ static bool follow_read_file(struct follow_login *l, size_t i, const char *path,
         ok = (l->fds[i] >= 0 && fchmod(l->fds[i], 0600) == 0 && write(l->fds[i], text.at, text.n) == (ssize_t)text.n)
              || err_set(e, "%s cannot be kept in memory: %s", path, strerror(errno));
     }
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return ok;
 }
 

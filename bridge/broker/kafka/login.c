@@ -73,9 +73,7 @@ bool kafka_login_read(const struct secret *s, char **out, struct err *e)
                 && (!exposed.text[0] || err_set(e, "%s", exposed.text)) && (text.n || err_set(e, "the file is empty"));
     if (good)
         *out = str_dup(buf_str(&text));
-    if (text.at)
-        crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return good;
 }
 

@@ -316,9 +316,7 @@ void kafka_registry_free(struct kafka *b)
         free(r->entries[i].topic);
     free(r->entries);
     fetch_free(r->fetch);
-    if (r->login.at)
-        crypto_wipe(r->login.at, r->login.cap);
-    buf_free(&r->login);
+    crypto_wipe_buf(&r->login);
     buf_free(&r->answer);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->wanted);

@@ -86,9 +86,7 @@ static void token_credentials(struct buf *out, const char *id, const char *secre
     query_add_escaped(&pair, str_of(secret));
     buf_add_c(out, "Basic ");
     base64_add(out, buf_str(&pair));
-    if (pair.at)
-        crypto_wipe(pair.at, pair.cap);
-    buf_free(&pair);
+    crypto_wipe_buf(&pair);
 }
 
 /* What a refusal says: {"error": "invalid_client", "error_description": "..."}. */
@@ -140,11 +138,8 @@ static bool token_fetch(const struct broker_sasl *s, const char *secret, struct 
     ok = ok && token_take_answer(&answer, e);
     fetch_free(f);
     struct buf *const all[] = { &form, &login, &answer };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i]->at)
-            crypto_wipe(all[i]->at, all[i]->cap);
-        buf_free(all[i]);
-    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        crypto_wipe_buf(all[i]);
     return ok;
 }
 
