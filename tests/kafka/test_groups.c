@@ -264,19 +264,25 @@ static void put_in_order(struct broker *b, const char *topic, int from, int to)
     }
 }
 
-TEST(a_position_that_is_gone_is_counted_and_passed)
+/* Of ten records a group has read three; then those before that offset are removed. */
+static void retention_passes(struct broker *b, const char *topic, const char *group, int64_t before)
 {
-    struct broker *b = cluster_open();
-    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
     cluster_forget();
     put_in_order(b, topic, 0, 3);
     struct member *m = member_join(b, group, topic, true);
     member_read_until(m, 3);
     member_leave(m);
     put_in_order(b, topic, 3, 10);
-    delete_before(b, topic, 7);
+    delete_before(b, topic, before);
+}
+
+TEST(a_position_that_is_gone_is_counted_and_passed)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    retention_passes(b, topic, group, 7);
     int64_t lost = cluster_metric("aqueduct_records_lost_total");
-    m = member_join(b, group, topic, true);
+    struct member *m = member_join(b, group, topic, true);
     member_read_until(m, 3);
     for (int i = 0; i < 10; i++)
         assert_int_equal(m->seen[i], i >= 7);
@@ -292,15 +298,9 @@ TEST(what_retention_took_is_counted_once_also_when_nothing_came_since)
 {
     struct broker *b = cluster_open();
     const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
-    cluster_forget();
-    put_in_order(b, topic, 0, 3);
-    struct member *m = member_join(b, group, topic, true);
-    member_read_until(m, 3);
-    member_leave(m);
-    put_in_order(b, topic, 3, 10);
-    delete_before(b, topic, 10);
+    retention_passes(b, topic, group, 10);
     int64_t lost = cluster_metric("aqueduct_records_lost_total"), until = clock_mono_ms() + PATIENCE_MS;
-    m = member_join(b, group, topic, true);
+    struct member *m = member_join(b, group, topic, true);
     while (cluster_metric("aqueduct_records_lost_total") < lost + 7 && clock_mono_ms() < until)
         member_turn(m, 20);
     member_leave(m);

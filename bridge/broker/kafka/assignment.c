@@ -37,12 +37,9 @@ struct kafka_assigned *kafka_assigned_find(struct kafka_consumer *c, struct topi
     return NULL;
 }
 
-/* A queue of its own, before it is assigned, so that nothing goes to the common one. */
 static void assignment_queue(struct kafka_consumer *c, struct kafka_assigned *assigned)
 {
-    assigned->queue = rd_kafka_queue_get_partition(c->rk, assigned->which.topic, assigned->which.partition);
-    CHECK(assigned->queue);
-    rd_kafka_queue_forward(assigned->queue, NULL);
+    assigned->queue = kafka_queue_own(c->rk, assigned->which.topic, assigned->which.partition);
     kafka_queue_wake(assigned->queue, c->wake_fd);
 }
 

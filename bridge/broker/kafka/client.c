@@ -189,6 +189,14 @@ rd_kafka_resp_err_t kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t 
     return client_watermarks(rk, topic, partition, low, high, end);
 }
 
+rd_kafka_queue_t *kafka_queue_own(rd_kafka_t *rk, const char *topic, int32_t partition)
+{
+    rd_kafka_queue_t *q = rd_kafka_queue_get_partition(rk, topic, partition);
+    CHECK(q);
+    rd_kafka_queue_forward(q, NULL);
+    return q;
+}
+
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit)
 {
     return thread_run(client_consumer_end, rk, limit);

@@ -514,8 +514,8 @@ static void consumer_go(struct kafka_consumer *c)
 }
 
 /* Finds a position for what librdkafka cannot go on with; that of a topic which was not there stays, but a seek in it would leave
- * a client that never ends. Of those whose position cannot be asked for now one is asked about
- * at a time: the others are read in between. */
+ * a client that never ends. Of those whose position cannot be asked for now one is asked about at a time: the others are read in
+ * between. */
 static bool consumer_mend(struct kafka_consumer *c, struct err *e)
 {
     struct err why = { "" };

@@ -184,9 +184,7 @@ static void look_assign(struct kafka_look *l, const rd_kafka_topic_partition_lis
 {
     for (int i = 0; l->by_time && i < list->cnt; i++) {
         struct look_part *p = &l->parts[list->elems[i].partition];
-        p->queue = rd_kafka_queue_get_partition(l->rk, l->topic, list->elems[i].partition);
-        CHECK(p->queue);
-        rd_kafka_queue_forward(p->queue, NULL);
+        p->queue = kafka_queue_own(l->rk, l->topic, list->elems[i].partition);
     }
     rd_kafka_assign(l->rk, list);
 }

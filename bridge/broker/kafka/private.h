@@ -271,6 +271,8 @@ bool kafka_client_end(rd_kafka_t *rk, struct duration limit);
  * rd_kafka_query_watermark_offsets does not before 2.3: while the leader it knows is down, it waits until that is back. */
 rd_kafka_resp_err_t kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high,
                                      int wait_ms);
+/* The partition's own queue, asked for before it is assigned, so that nothing goes to the common one. */
+rd_kafka_queue_t *kafka_queue_own(rd_kafka_t *rk, const char *topic, int32_t partition);
 /* NULL when it is not a topic name. *created: asked for the first time. */
 rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str name, bool *created);
 

@@ -158,9 +158,7 @@ static bool replay_go(struct kafka_replay *r, struct replay_part *p, int64_t off
     if (!begins) {
         error = rd_kafka_seek_partitions(r->rk, list, ASK_MS);
     } else {
-        p->queue = rd_kafka_queue_get_partition(r->rk, p->topic, p->number);
-        CHECK(p->queue);
-        rd_kafka_queue_forward(p->queue, NULL);
+        p->queue = kafka_queue_own(r->rk, p->topic, p->number);
         error = rd_kafka_incremental_assign(r->rk, list);
     }
     bool fine = !error && !list->elems[0].err;
