@@ -170,12 +170,14 @@ enum lap { LAP_MEASURE, LAP_NEW, LAP_RECENT, LAP_END };
 struct updated {
     bool known;          /* a pass has been completed: */
     int64_t high, floor; /* the newest time; rows from there on are remembered */
+    int64_t reached;     /* the newest time that the last pass had seen when it began to compare */
     bool indexed;        /* an index orders the rows by their time */
     bool zoned;          /* some text says that it is behind UTC */
-    int64_t looked_ms;   /* the end of the last pass, by the monotonic clock; 0: none yet */
+    int64_t looked_ms;   /* when it began that, by the monotonic clock; 0: none yet */
     /* this pass */
     enum lap lap;
-    int64_t now, since; /* rows from `since` on are read */
+    int64_t now, since;         /* rows from `since` on are read */
+    int64_t reaching, begun_ms; /* become `reached` and `looked_ms` at its end */
     bool since_known;
     struct times ranges[TIMES_RANGES];
     size_t range, range_count;

@@ -85,7 +85,9 @@ void state_store_top(struct sqlite_source *s, struct rule *r)
 void state_store_since(struct sqlite_source *s, struct rule *r)
 {
     char text[64];
-    snprintf(text, sizeof text, "%" PRId64 " %" PRId64, r->updated.high, r->updated.floor);
+    int n = snprintf(text, sizeof text, "%" PRId64, r->updated.reached);
+    if (r->updated.known)
+        snprintf(text + n, sizeof text - (size_t)n, " %" PRId64, r->updated.floor);
     found_change(s, r, "since", STR(""), str_of(text), false);
 }
 
@@ -278,13 +280,16 @@ static bool state_restore_cursor(struct rule *r, struct str value)
     return true;
 }
 
-/* "<high> <floor>" */
+/* "<reached> <floor>", or "<reached>" while the first pass goes on */
 static bool state_restore_since(struct rule *r, struct str value)
 {
-    struct str high;
-    r->updated.known = str_cut(&value, ' ', &high) && value.at && str_to_i64(high, &r->updated.high)
-                       && str_to_i64(value, &r->updated.floor);
-    return r->updated.known;
+    struct str reached;
+    struct updated *u = &r->updated;
+    str_cut(&value, ' ', &reached);
+    u->known = value.at != NULL;
+    bool good = str_to_i64(reached, &u->reached) && (!u->known || str_to_i64(value, &u->floor));
+    u->high = u->known ? u->reached : u->high;
+    return good;
 }
 
 /* "<n>,<digest> <key>", and so on */

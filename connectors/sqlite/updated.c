@@ -6,9 +6,10 @@
  *   recent    rows with a time from `since` on: compared with what is remembered of them
  *
  * `since` lies an overlap before the newest time, as a row is committed later than its time says, and several share a
- * second. Rows from `floor` on are remembered with their hashes, so that none is told twice; older ones are forgotten, and
- * told when they are written again. `since` is never later than now, so that a row from the future hides nothing. When the
- * clock was set back, it goes back with it: rows that lie in the future then were told before.
+ * second. That is the newest one known when the last pass began to compare: a pass may take long, and what it has behind it
+ * may be written again before it ends. Rows from `floor` on are remembered with their hashes, so that none is told twice;
+ * older ones are forgotten, and told when they are written again. `since` is never later than now, so that a row from the
+ * future hides nothing. When the clock was set back, it goes back with it: rows that lie in the future then were told before.
  *
  * Times are compared as they stand, text without an offset as if it were UTC, whatever its zone: so nothing moves when
  * the zone is changed. Where the zone's clock shows an hour twice, `since` stays at that hour's beginning until it lies
@@ -77,11 +78,19 @@ static void updated_enter(struct sqlite_source *s, struct rule *r, enum lap lap)
     rule_rewind(r);
     u->lap = lap;
     u->range = 0;
+    if (lap == LAP_RECENT) {
+        u->reaching = u->high;
+        u->begun_ms = clock_mono_ms();
+    }
     if (lap == LAP_MEASURE || u->since_known)
         return;
+    if (!u->known && !u->reached && u->high) {
+        u->reached = u->high; /* as measured; the first pass may take several lives of the daemon */
+        state_store_since(s, r);
+    }
     int64_t gap = u->looked_ms ? clock_mono_ms() - u->looked_ms : 0;
-    int64_t from = u->high > u->now ? u->now - gap : u->high;
-    u->since = u->high == INT64_MIN ? INT64_MIN : from - r->o->overlap.ms;
+    int64_t from = u->reached > u->now ? u->now - gap : u->reached;
+    u->since = u->reached == INT64_MIN ? INT64_MIN : from - r->o->overlap.ms;
     if (u->since != INT64_MIN)
         zone_again(r->zone, u->since, &u->since);
     u->since_known = true;
@@ -315,7 +324,8 @@ static void updated_end(struct sqlite_source *s, struct rule *r)
     else if (floor > u->floor)
         u->floor = floor;
     u->known = true;
-    u->looked_ms = clock_mono_ms();
+    u->reached = u->reaching;
+    u->looked_ms = u->begun_ms;
     state_store_since(s, r);
     if (!r->ready || r->signature != rule_signature(r))
         state_store_ready(s, r);

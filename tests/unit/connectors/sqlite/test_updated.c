@@ -100,6 +100,56 @@ TEST(committed_late)
     rig_end(&rig);
 }
 
+/* The broker stands still in the middle of a pass. Meanwhile a row that the pass has behind it is written again, within the second
+ * at which the pass stands, and others later than the overlap reaches back. */
+TEST(a_pass_that_takes_longer_than_the_overlap)
+{
+    for (int again = 0; again < 2; again++) {
+        rig_begin(&rig, "WAL", TABLE INDEX, RULE(""));
+        app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('b', 0, %lld)", seconds(120), seconds(120));
+        assert_captured(&rig, "t.made t.made");
+        app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld", seconds(100));
+        struct err e = { 0 };
+        rig.room = 1;
+        while (rig.seen_count == 0)
+            assert_true(rig_read(&rig, &e) >= 0);
+        rig.room = 256;
+        assert_types(&rig, "t.changed");
+        app_do(&rig, "UPDATE t SET v = 2, updated_at = %lld WHERE id = 'a'", seconds(100));
+        app_do(&rig, "INSERT INTO t VALUES ('c', 0, %lld)", seconds(0));
+        while (again && rig_inside(&rig)->pass.running) /* it ends, and so does the daemon */
+            assert_true(rig_read(&rig, &e) >= 0);
+        if (again)
+            rig_restart(&rig);
+        rig_settle(&rig);
+        assert_int_equal(rig_count(&rig, "t.changed", "t/b"), 1);
+        assert_int_equal(rig_count(&rig, "t.made", "t/c"), 1);
+        assert_int_equal(rig_count(&rig, "t.changed", "t/a"), 1);
+        assert_int_equal(rig.seen_count, 3);
+        rig_end(&rig);
+    }
+}
+
+/* The daemon ends in the middle of its first pass, and so long before it comes back that the overlap does not reach to that. */
+TEST(a_first_pass_in_two_lives)
+{
+    struct err e = { 0 };
+    rig_new(&rig, "WAL");
+    app_exec(&rig, TABLE INDEX);
+    app_do(&rig, "INSERT INTO t VALUES ('a', 0, %lld), ('b', 0, %lld)", seconds(120), seconds(120));
+    rig_open(&rig, RULE("") "start: snapshot\n");
+    rig.room = 1;
+    while (rig.seen_count == 0)
+        assert_true(rig_read(&rig, &e) >= 0);
+    rig.room = 256;
+    assert_types(&rig, "t.made");
+    app_do(&rig, "UPDATE t SET v = 1, updated_at = %lld WHERE id = 'a'", seconds(100));
+    app_do(&rig, "INSERT INTO t VALUES ('c', 0, %lld)", seconds(0));
+    rig_restart(&rig);
+    assert_captured(&rig, "t.made t.made t.changed");
+    rig_end(&rig);
+}
+
 static const char *const formats[] = {
     "CAST(strftime('%%s', 'now') AS INTEGER)",
     "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
@@ -470,6 +520,8 @@ int main(void)
         cmocka_unit_test(inserts_and_updates),
         cmocka_unit_test(within_a_second),
         cmocka_unit_test(committed_late),
+        cmocka_unit_test(a_pass_that_takes_longer_than_the_overlap),
+        cmocka_unit_test(a_first_pass_in_two_lives),
         cmocka_unit_test(mixed_formats),
         cmocka_unit_test(text_sorts_above_numbers),
         cmocka_unit_test(the_clock_is_set_back),
