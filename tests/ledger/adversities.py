@@ -13,6 +13,8 @@ UNREADY = 20                    # seconds within which /readyz tells that nothin
 STORES_AGAIN = 60               # and after which everything is as before, by itself
 BEHIND, PATIENCE = 400, 180     # events by which a slow sink is behind, more than are read ahead; seconds in which they are stored
 REST = 120                      # seconds in which all else is read
+LOOKS = 65                      # seconds after which the daemon knows what a topic keeps
+MOST_SHOWN = 12
 GOES_ON = 60                    # seconds after which a cluster of which a node died works on
 SESSION = 2                     # seconds of the daemon's sessions: after a cluster's trouble its members may join their groups once more
 
@@ -208,27 +210,45 @@ def quiet(run, sinks):
         run.live(0.5)
 
 
+def fall_behind(run):
+    """The slow sink has much to read, all others nothing, and nobody posts. {(partition, offset): pair} of all that was ever there."""
+    run.receivers.slow = True
+    end = time.monotonic() + PATIENCE
+    while not any(s["sink"] == "slow" and unread(s) > BEHIND for s in run.daemon.account()) and time.monotonic() < end:
+        run.live(0.5)
+    run.receivers.healed = True             # of all others nothing stays behind what is taken now
+    quiet(run, lambda sink: sink != "slow")
+    return {place[1:3]: pair for pair, places in run.stored().items() for place in places if place[0] == "hooks.in"}
+
+
+def catch_up(run, lacks):
+    """Until the slow sink has all that it can get: lacks() says what it has not."""
+    run.receivers.slow = False
+    end = time.monotonic() + REST
+    while lacks():
+        if time.monotonic() > end:
+            raise Failure(f"{REST} s after records went that slow had not read it has neither read nor told all: {lacks()}")
+        run.live(0.2)
+    quiet(run, lambda sink: True)
+
+
+def post_again(run):
+    run.receivers.healed = False
+    for worker in run.workers:
+        worker.idle.clear()
+        worker.go.set()
+
+
 def retention(run, moment, draw):
     """Retention passes a sink whose receiver is slow. What that had not read is lost to it, and told to the record; to nobody else."""
     with trouble(run, moment):
-        run.receivers.slow = True
-        end = time.monotonic() + PATIENCE
-        while not any(s["sink"] == "slow" and unread(s) > BEHIND for s in run.daemon.account()) and time.monotonic() < end:
-            run.live(0.5)
-        run.receivers.healed = True             # of all others nothing stays behind what retention takes
-        quiet(run, lambda sink: sink != "slow")
-        there = {place[1:3]: pair for pair, places in run.stored().items() for place in places if place[0] == "hooks.in"}
+        there = fall_behind(run)
         ends = {p: 1 + max(offset for q, offset in there if q == p) for p in {p for p, _ in there}}
+        newest = {p: max(offset for q, offset in there if q == p and there[p, offset][0] == "/ledger") for p in ends}
         since, before = len(run.daemon.log()), run.daemon.total("aqueduct_records_lost_total")
         run.kafka.delete_records("hooks.in", ends)
-        run.receivers.slow = False
-        newest = {p: max(offset for q, offset in there if q == p and there[p, offset][0] == "/ledger") for p in ends}
-        end = time.monotonic() + REST
-        while any(p not in {one[2] for one in run.daemon.told_lost(since)} and not run.books.has("slow", there[p, newest[p]]) for p in ends):
-            if time.monotonic() > end:
-                raise Failure(f"{REST} s after retention passed slow it has neither read nor told all: {run.daemon.told_lost(since)} of {ends}")
-            run.live(0.2)
-        quiet(run, lambda sink: True)
+        catch_up(run, lambda: [f"partition {p} to {ends[p]}" for p in ends
+                               if p not in {one[2] for one in run.daemon.told_lost(since)} and not run.books.has("slow", there[p, newest[p]])])
         told, counted = run.daemon.told_lost(since), run.daemon.total("aqueduct_records_lost_total") - before
         if {(group, topic) for group, topic, *_ in told} != {("aqueduct.slow", "hooks.in")}:
             raise Failure(f"retention passed one sink, and told is: {told}")
@@ -240,10 +260,68 @@ def retention(run, moment, draw):
         if got:
             raise Failure(f"told as lost to slow, but delivered: {got[:12]}")
         run.lost += counted
-        run.receivers.healed = False
-        for worker in run.workers:
-            worker.idle.clear()
-            worker.go.set()
+        post_again(run)
 
 
-KINDS = {f.__name__: f for f in (leader, moved, controller, minority, insync, rolling, paused, slow, widened, retention)}
+def compact(run, there):
+    """Until the cleaner has been at all that it may clean."""
+    run.kafka.configure("hooks.in", min_compaction_lag_ms=None)
+    end, before, left = time.monotonic() + REST, len(there), 0
+    while left in (0, len(there)) or left != before:
+        if time.monotonic() > end:
+            raise Failure(f"{REST} s after hooks.in is to be compacted there are {left} records of {len(there)}")
+        before = left or before
+        time.sleep(3)               # longer than the cleaner rests
+        left = len(run.places("hooks.in"))
+
+
+def key(run, pair):
+    return run.books.items[pair].subject
+
+
+def untold(run, there, counted):
+    """What is to be said against what is told of compaction; "": nothing. Whether the slow sink had read what other sinks take nobody knows, nor which
+    of two records of one event."""
+    gone = {place: there[place] for place in set(there) - set(run.places("hooks.in"))}
+    missing = {pair for pair in gone.values() if pair[0] == "/ledger" and not run.books.has("slow", pair)}
+    last = {(p, key(run, pair)): offset for (p, offset), pair in sorted(there.items()) if pair[0] == "/ledger"}
+    newest = [pair for (p, offset), pair in gone.items() if pair in missing and last[p, key(run, pair)] == offset]
+    least = sum(pair in missing for pair in gone.values())
+    most = least + sum(pair[0] != "/ledger" or len(run.records[pair]) > 1 for pair in gone.values() if pair not in missing)
+    run.books.passed("slow", missing)
+    return (f"the newest of their keys are gone: {newest[:MOST_SHOWN]}" if newest else "" if missing and least <= counted <= most else
+            f"compaction took {len(gone)} of {len(there)} records and {len(missing)} events that slow had not read; counted are {counted} of {least} to {most}")
+
+
+def compaction(run, moment, draw):
+    """Compaction passes a sink whose receiver is slow, while the daemon works or while it is away. Of what that had not read the newest of each key
+    stays and comes; how many went is counted, and told of nobody else."""
+    with trouble(run, moment):
+        run.kafka.configure("hooks.in", segment_ms=2000)        # the cleaner leaves alone what is written to
+        fall_behind(run)
+        there = run.places("hooks.in")
+        # From now on no record without a key is taken.
+        run.kafka.configure("hooks.in", cleanup_policy="compact", min_cleanable_dirty_ratio=0.01, min_compaction_lag_ms=86400000)
+        since, away, before = len(run.daemon.log()), draw.random() < 0.5, 0
+        if away:
+            run.stop()
+        else:
+            run.live(LOOKS)
+            before = run.daemon.total("aqueduct_records_lost_total")
+        compact(run, there)
+        if away:
+            run.start()
+            if not run.daemon.ready(30):
+                raise Failure(f"the daemon is not ready after 30 s (exit code {run.daemon.ended()})")
+        stay = {pair for pair in run.places("hooks.in").values() if pair[0] == "/ledger"}
+        catch_up(run, lambda: [pair for pair in stay if not run.books.has("slow", pair)][:MOST_SHOWN])
+        counted, told = run.daemon.total("aqueduct_records_lost_total") - before, run.daemon.told_compacted(since)
+        wrong = untold(run, there, counted)
+        if wrong or told != {("aqueduct.slow", "hooks.in")}:
+            raise Failure(f"{wrong or 'compaction passed one sink'}; told is {told}")
+        run.compacted += counted
+        run.kafka.configure("hooks.in", cleanup_policy=None, min_cleanable_dirty_ratio=None, segment_ms=None)
+        post_again(run)
+
+
+KINDS = {f.__name__: f for f in (leader, moved, controller, minority, insync, rolling, paused, slow, widened, retention, compaction)}

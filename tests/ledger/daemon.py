@@ -191,6 +191,10 @@ class Daemon(aqueduct.Daemon):
         said = re.findall(r'msg="records were removed before they were read" group=(\S+) topic=(\S+) partition=(\d+) from=(\d+) to=(\d+) lost=(\d+)', self.log()[since:])
         return [(group, topic, *map(int, numbers)) for group, topic, *numbers in said]
 
+    def told_compacted(self, since):
+        """{(group, topic)} of what the log says from there on that was compacted away before it was read."""
+        return set(re.findall(r'msg="records were compacted away before they were read" group=(\S+) topic=(\S+)', self.log()[since:]))
+
     def command(self, *words):
         done = subprocess.run([self.binary, *words], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, env=aqueduct.environment())
         return done.returncode, done.stdout, done.stderr.decode(errors="replace")
