@@ -194,6 +194,21 @@ def test_what_is_gone_is_counted_for_each_partition(bridge):
     daemon.stop()
 
 
+def test_a_question_does_not_wait_for_a_fetch(kafka_bridge):
+    """Where partitions begin and end is asked beside fetches that the cluster holds for longer than an answer is waited for."""
+    live, source = configured(kafka_bridge)
+    said = kafka_bridge.config.read_text()
+    assert "instance: one" in said
+    kafka_bridge.config.write_text(said.replace("instance: one", 'instance: one, properties: {fetch.wait.max.ms: "3000"}'))
+    daemon = kafka_bridge.start()
+    published(source, 11, 0, 90)
+    follower = PullFollower([live])
+    came_so_far([follower], {f"e{i:06}" for i in range(90)})
+    published(source, 12, 90, 60)
+    came_so_far(again([follower], [live]), {f"e{i:06}" for i in range(90, 150)})
+    daemon.stop()
+
+
 def test_another_topic_of_the_same_name(kafka_bridge, kafka):
     """Deleted and made again while the daemon runs: each is told, goes on by time, and so gets all of the new one, and nothing else."""
     live, source = configured(kafka_bridge)

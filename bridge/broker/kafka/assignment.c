@@ -107,7 +107,7 @@ rd_kafka_topic_partition_list_t *kafka_assignment_all(struct kafka_consumer *c)
 static bool assignment_ends(struct kafka_consumer *c, const char *topic, int32_t partition, int wait_ms, int64_t *low,
                             int64_t *high, struct err *e)
 {
-    rd_kafka_resp_err_t code = kafka_watermarks(c->rk, topic, partition, low, high, wait_ms);
+    rd_kafka_resp_err_t code = kafka_ask_ends(c->b, topic, partition, low, high, wait_ms);
     return !code || kafka_access_fail(c->b, code, topic, c->group, e)
            || err_prefix(e, "topic %s, partition %d: cannot ask for its offsets", topic, partition);
 }

@@ -197,6 +197,16 @@ rd_kafka_queue_t *kafka_queue_own(rd_kafka_t *rk, const char *topic, int32_t par
     return q;
 }
 
+bool kafka_client_seek(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int wait_ms)
+{
+    bool in_us = rd_kafka_version()
+                 < 0x02010000; /* what it takes for the limit; as milliseconds it is hardly ever enough */
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(rk, list, in_us ? wait_ms * 1000 : wait_ms);
+    bool fine = !error;
+    rd_kafka_error_destroy(error);
+    return fine;
+}
+
 bool kafka_client_end(rd_kafka_t *rk, struct duration limit)
 {
     return thread_run(client_consumer_end, rk, limit);

@@ -464,12 +464,6 @@ static bool consumer_in_trouble(const struct kafka_assigned *assigned)
     return consumer_is_lost(assigned) || assigned->doubted;
 }
 
-/* Before 2.1 librdkafka takes it for microseconds, in which it has hardly an answer. */
-static int consumer_seek_ms(void)
-{
-    return rd_kafka_version() < 0x02010000 ? SEEK_MS * 1000 : SEEK_MS;
-}
-
 /* Where a partition has to go by itself, the others undisturbed: where the reader wants, or to the record by which its topic is
  * known; -1: nowhere. */
 static int64_t consumer_target(struct kafka_assigned *assigned)
@@ -501,7 +495,7 @@ static void consumer_go(struct kafka_consumer *c)
     }
     if (!list)
         return;
-    rd_kafka_error_destroy(rd_kafka_seek_partitions(c->rk, list, consumer_seek_ms()));
+    kafka_client_seek(c->rk, list, SEEK_MS);
     for (int i = 0; i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *p = &list->elems[i];
         struct kafka_assigned *assigned = kafka_assigned_find(c, (struct topic_partition){ p->topic, p->partition });

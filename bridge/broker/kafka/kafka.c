@@ -53,6 +53,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     b->state_topic = topic_name(config->prefix, TOPIC_STATE, NULL);
     b->follow = kafka_follow_open(config, e);
     kafka_access_open(b);
+    kafka_asker_open(b);
     kafka_instance_open(b);
     descriptors_reserve(KAFKA_DESCRIPTORS);
     pthread_mutex_init(&b->client_lock, NULL);
@@ -107,6 +108,7 @@ static void kafka_close(struct broker *base)
     kafka_registry_stop(b);
     kafka_topics_stop(b);
     kafka_producer_stop(b);
+    kafka_asker_close(b);
     if (!atomic_load(&b->outlived)) {
         kafka_free(b);
         return;

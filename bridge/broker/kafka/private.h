@@ -65,6 +65,14 @@ struct kafka_access {
     struct metric *denied_now;
 };
 
+struct kafka_asker {
+    pthread_mutex_t lock; /* guards what follows */
+    rd_kafka_t *rk;       /* NULL: nobody asked for a while */
+    int users;
+    int64_t used_ms;
+    unsigned login; /* its version (follow.c) */
+};
+
 struct kafka_storing {
     pthread_mutex_t lock;                      /* guards what follows */
     struct kafka_publication *oldest, *newest; /* without an outcome */
@@ -87,6 +95,7 @@ struct kafka {
     atomic_bool down; /* no answer lately */
     struct kafka_access access;
     struct kafka_storing storing;
+    struct kafka_asker asker;
 
     pthread_mutex_t client_lock; /* guards client */
     struct kafka_client *client;
@@ -271,10 +280,25 @@ bool kafka_client_end(rd_kafka_t *rk, struct duration limit);
  * rd_kafka_query_watermark_offsets does not before 2.3: while the leader it knows is down, it waits until that is back. */
 rd_kafka_resp_err_t kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t partition, int64_t *low, int64_t *high,
                                      int wait_ms);
+/* Fetches these from there; each has its own error. False: not all answers came in time. */
+bool kafka_client_seek(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int wait_ms);
 /* The partition's own queue, asked for before it is assigned, so that nothing goes to the common one. */
 rd_kafka_queue_t *kafka_queue_own(rd_kafka_t *rk, const char *topic, int32_t partition);
 /* NULL when it is not a topic name. *created: asked for the first time. */
 rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str name, bool *created);
+
+/* ---- asker.c ---- */
+
+void kafka_asker_open(struct kafka *b);
+void kafka_asker_turn(
+    struct kafka *b); /* ends a client that nobody needs, or whose login is over; the poller, now and then */
+void kafka_asker_close(struct kafka *b);
+/* The partition's first offset, and one past its last that is committed; the first offset with that timestamp or a later one
+ * (RD_KAFKA_OFFSET_END: there is none). Both wait at most so long, and not for fetches that are under way. Any thread. */
+rd_kafka_resp_err_t kafka_ask_ends(struct kafka *b, const char *topic, int32_t partition, int64_t *low, int64_t *high,
+                                   int wait_ms);
+rd_kafka_resp_err_t kafka_ask_time(struct kafka *b, const char *topic, int32_t partition, int64_t ms, int64_t *offset,
+                                   int wait_ms);
 
 /* ---- record.c ---- */
 

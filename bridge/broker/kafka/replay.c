@@ -153,19 +153,19 @@ static bool replay_go(struct kafka_replay *r, struct replay_part *p, int64_t off
         return true;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, p->topic, p->number)->offset = offset;
-    rd_kafka_error_t *error;
-    bool begins = !p->queue;
+    bool begins = !p->queue, fine;
     if (!begins) {
-        error = rd_kafka_seek_partitions(r->rk, list, ASK_MS);
+        fine = kafka_client_seek(r->rk, list, ASK_MS);
     } else {
         p->queue = kafka_queue_own(r->rk, p->topic, p->number);
-        error = rd_kafka_incremental_assign(r->rk, list);
+        rd_kafka_error_t *error = rd_kafka_incremental_assign(r->rk, list);
+        fine = !error;
+        rd_kafka_error_destroy(error);
     }
-    bool fine = !error && !list->elems[0].err;
+    fine = fine && !list->elems[0].err;
     if (!fine && begins)
         replay_leave(p);
     p->at = fine ? offset : -1;
-    rd_kafka_error_destroy(error);
     rd_kafka_topic_partition_list_destroy(list);
     return fine;
 }
@@ -178,7 +178,7 @@ static bool replay_bounds_of(struct kafka_replay *r, struct replay_part *p, stru
     pthread_mutex_lock(&r->lock);
     int64_t live = p->live;
     pthread_mutex_unlock(&r->lock);
-    if (kafka_watermarks(r->rk, p->topic, p->number, &out->start, &out->end, ASK_MS))
+    if (kafka_ask_ends(r->b, p->topic, p->number, &out->start, &out->end, ASK_MS))
         return false;
     pthread_mutex_lock(&r->lock);
     p->bounds = *out;
@@ -283,6 +283,7 @@ static enum fetched replay_fetch(struct kafka_replay *r, struct replay_part *p, 
             state = FETCH_DONE;
         } else if (atomic_load(&r->stop) || clock_mono_ms() > until) {
             state = FETCH_AGAIN;
+            r->broken = true; /* there is something, and it does not get it: another client may */
         } else if (!looked) { /* it said before that this is the end, and does not say so again */
             looked = true;
             state = replay_lack(r, p, s);
@@ -339,12 +340,9 @@ static bool replay_look_at(void *ctx, int64_t offset, int64_t *found, int64_t *s
 static bool replay_time_serve(struct kafka_replay *r, struct replay_part *p, int64_t ms)
 {
     struct log_bounds bounds;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *at = rd_kafka_topic_partition_list_add(list, p->topic, p->number);
-    at->offset = ms;
-    bool fine = replay_bounds_of(r, p, &bounds) && !rd_kafka_offsets_for_times(r->rk, list, ASK_MS) && !at->err;
-    int64_t offset = at->offset >= 0 ? at->offset : bounds.end;
-    rd_kafka_topic_partition_list_destroy(list);
+    int64_t offset;
+    bool fine = replay_bounds_of(r, p, &bounds) && !kafka_ask_time(r->b, p->topic, p->number, ms, &offset, ASK_MS);
+    offset = fine && offset >= 0 ? offset : bounds.end;
     struct replay_look look = { r, p };
     fine = fine && kafka_time_search(bounds.start, offset, ms, replay_look_at, &look, &offset);
     pthread_mutex_lock(&r->lock);
