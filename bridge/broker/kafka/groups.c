@@ -4,37 +4,62 @@
  *
  * Only a consumer with a group may ask: when a broker answers that it is not the coordinator, librdkafka 2.0.2 goes
  * to its client's group for another one, and a producer, which has none, crashes. */
+#include <poll.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
+#include "bridge/lib/clock.h"
 #include "bridge/lib/mem.h"
 
-enum { ASK_MS = 3000, LIST_MS = 5000, FORGET_MS = 10000, PARTITIONS_MOST = 4096 };
+enum { AGAIN_MS = 100, ASK_MS = 3000, LIST_MS = 5000, FORGET_MS = 10000, PARTITIONS_MOST = 4096 };
+
+/* Asks once; the answer, which holds *out, or NULL and *code. */
+static rd_kafka_event_t *groups_ask(rd_kafka_t *rk, const char *group,
+                                    const rd_kafka_topic_partition_list_t *partitions, int64_t wait_ms,
+                                    const rd_kafka_topic_partition_list_t **out, rd_kafka_resp_err_t *code)
+{
+    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, NULL, q);
+    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, (int)wait_ms);
+    *code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    size_t count = 0;
+    const rd_kafka_group_result_t **groups = NULL;
+    if (!*code)
+        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(ev),
+                                                                 &count);
+    if (count == 1 && rd_kafka_group_result_error(groups[0]))
+        *code = rd_kafka_error_code(rd_kafka_group_result_error(groups[0]));
+    rd_kafka_queue_destroy(q);
+    rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    if (!*code && count == 1) {
+        *out = rd_kafka_group_result_partitions(groups[0]);
+        return ev;
+    }
+    if (ev)
+        rd_kafka_event_destroy(ev);
+    return NULL;
+}
+
+/* Is the group's coordinator about to be there? So it is after a cluster's start, and while one of its nodes starts anew. */
+static bool groups_is_early(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR || code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS
+           || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+}
 
 rd_kafka_event_t *kafka_group_positions(struct kafka *b, rd_kafka_t *rk, const char *group,
                                         const rd_kafka_topic_partition_list_t *partitions, int wait_ms,
                                         const rd_kafka_topic_partition_list_t **out, struct err *e)
 {
     CHECK(rd_kafka_type(rk) == RD_KAFKA_CONSUMER);
-    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
-    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
-    rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, NULL, q);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, wait_ms);
-    rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    size_t count = 0;
-    const rd_kafka_group_result_t **groups = NULL;
-    if (!code)
-        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(rd_kafka_event_ListConsumerGroupOffsets_result(ev),
-                                                                 &count);
-    if (count == 1 && rd_kafka_group_result_error(groups[0]))
-        code = rd_kafka_error_code(rd_kafka_group_result_error(groups[0]));
-    rd_kafka_queue_destroy(q);
-    rd_kafka_ListConsumerGroupOffsets_destroy(request);
-    if (!code && count == 1) {
-        *out = rd_kafka_group_result_partitions(groups[0]);
-        return ev;
-    }
+    int64_t until = clock_mono_ms() + wait_ms;
+    rd_kafka_resp_err_t code;
+    rd_kafka_event_t *ev;
+    while (!(ev = groups_ask(rk, group, partitions, until - clock_mono_ms(), out, &code)) && groups_is_early(code)
+           && clock_mono_ms() + AGAIN_MS < until)
+        poll(NULL, 0, AGAIN_MS);
     if (ev)
-        rd_kafka_event_destroy(ev);
+        return ev;
     (void)(kafka_access_fail(b, code, partitions && partitions->cnt ? partitions->elems[0].topic : NULL, group, e)
            || err_prefix(e, "cannot ask where the group %s stands", group));
     return NULL;
