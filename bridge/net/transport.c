@@ -2,22 +2,33 @@
 /* Checks the ways to receivers, and hands them to libcurl. */
 #include "bridge/net/transport.h"
 
+#include <errno.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509err.h>
 #include <string.h>
+#include <unistd.h>
 #include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 
 enum { CONNECTION_LIFE_S = 600 }; /* a connection is not reused for longer: name and certificate are checked again */
 
+static bool transport_can_read(const char *option, const char *path, struct err *e)
+{
+    return access(path, R_OK) == 0 || err_set(e, "%s: %s cannot be read: %s", option, path, strerror(errno));
+}
+
 static bool transport_check_ca_file(const struct transport *t, struct err *e)
 {
     if (!t->ca_file)
         return true;
+    if (!transport_can_read("ca_file", t->ca_file, e))
+        return false;
     X509_STORE *store = X509_STORE_new();
     CHECK(store);
     bool ok = X509_STORE_load_file(store, t->ca_file) == 1;
     X509_STORE_free(store);
-    return ok || err_set(e, "ca_file: %s cannot be read as PEM certificates", t->ca_file);
+    return ok || err_set(e, "ca_file: %s holds no PEM certificates", t->ca_file);
 }
 
 /* Nobody is there to type the password of an encrypted key. */
@@ -30,11 +41,18 @@ static int transport_no_password(char *buf, int size, int writing, void *ctx)
 static bool transport_load_pair(const struct transport *t, SSL_CTX *ctx, struct err *e)
 {
     const char *key = t->key_file ? t->key_file : t->cert_file, *option = t->key_file ? "key_file" : "cert_file";
+    if (!transport_can_read("cert_file", t->cert_file, e) || !transport_can_read(option, key, e))
+        return false;
     SSL_CTX_set_default_passwd_cb(ctx, transport_no_password);
+    ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(ctx, t->cert_file) != 1)
-        return err_set(e, "cert_file: %s cannot be read as PEM certificates", t->cert_file);
-    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-        return err_set(e, "%s: %s holds no key without a password that fits the certificate", option, key);
+        return err_set(e, "cert_file: %s holds no PEM certificates", t->cert_file);
+    if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1) {
+        if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
+            return err_set(e, "%s: %s holds the key of another certificate than the one in %s", option, key,
+                           t->cert_file);
+        return err_set(e, "%s: %s holds no key, or one that needs a password", option, key);
+    }
     return file_check_secret_at(key, e) || err_prefix(e, "%s", option);
 }
 

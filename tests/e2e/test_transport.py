@@ -117,8 +117,9 @@ def test_check_reads_the_certificates(local_bridge, pem):
         webhook_sink(name, "https://127.0.0.1:9/", f"cert_file: {client[0]}\n{more}") for name, more in sinks.items()) + DEAD_LETTERS)
     done = local_bridge.command("check")
     found = dict(re.findall(r"sinks\.(\w+\.\w+): (.*)", done.stderr))
-    unfit = "holds no key without a password that fits the certificate"
-    assert found == {"other.key_file": f"{other[1]} {unfit}", "missing.key_file": f"/not/there.key {unfit}", "none.cert_file": f"{client[0]} {unfit}",
+    unfit = "holds no key, or one that needs a password"
+    assert found == {"other.key_file": f"{other[1]} holds the key of another certificate than the one in {client[0]}",
+                     "missing.key_file": "/not/there.key cannot be read: No such file or directory", "none.cert_file": f"{client[0]} {unfit}",
                      "seen.key_file": f"all users of this machine can read {seen} (mode 0644): chmod o-rwx {seen}", "locked.key_file": f"{locked} {unfit}",
                      "proxy.proxy": "must be the URL of one: http://, https:// or socks5h://, a host and a port"}
 

@@ -1306,7 +1306,7 @@ TEST(wrong_options_are_refused)
         { "url: http://example.com/\nunsigned: true\nsuccess_unless: [x, '']\n", "success_unless[1]: must have" },
         { "url: https://example.com/\nunsigned: true\nkey_file: key.pem\n", "key_file: is of use with cert_file only" },
         { "url: https://example.com/\nunsigned: true\ncert_file: /nonexistent.pem\n",
-          "cert_file: /nonexistent.pem cannot be read as PEM certificates" },
+          "cert_file: /nonexistent.pem cannot be read: No such file or directory" },
         { "url: http://example.com/\nunsigned: true\nhttp: 2\n", "http: 2 is spoken with https receivers only" },
         { "url: http://example.com/\nunsigned: true\ngzip: true\nheaders: {Content-Encoding: br}\n",
           "Content-Encoding is set by the bridge (see gzip)" },
