@@ -20,6 +20,7 @@
 
 enum {
     START_AGAIN_MS = 2000, /* between attempts to reach a broker that does not answer yet */
+    START_SAY_MS = 60000,  /* a cause that lasts is logged again after this */
     LOOK_MS = 500,         /* how often main looks at the broker's health */
 };
 
@@ -84,26 +85,44 @@ static void bridge_say_status(const char *text)
     notify_say(line);
 }
 
+struct bridge_attempts { /* of the start; clock_mono_ms */
+    int64_t again_ms;    /* not before */
+    int64_t said_ms;     /* why it failed was logged; 0: never */
+};
+
+/* Says why it does not start; while it waits once, again when that is another cause, and once a minute. */
+static void bridge_say_unstarted(struct bridge *b, struct bridge_attempts *attempts, const char *why, bool waits)
+{
+    int64_t now = clock_mono_ms();
+    bool is_known = waits && attempts->said_ms && strcmp(b->answers.not_ready, why) == 0;
+    snprintf(b->answers.not_ready, sizeof b->answers.not_ready, "%s", why);
+    bridge_say_status(why);
+    if (is_known && now - attempts->said_ms < START_SAY_MS)
+        return;
+    attempts->said_ms = now;
+    LOG(ERROR, "cannot start", LOG_C("reason", why));
+}
+
 /* While a broker that may be away does not answer, the start is tried again; everything else that fails is for a
  * person to mend. */
-static bool bridge_start_or_wait(struct bridge *b, int64_t *again_ms)
+static bool bridge_start_or_wait(struct bridge *b, struct bridge_attempts *attempts)
 {
     struct err e = { "" };
-    if (clock_mono_ms() < *again_ms)
+    if (clock_mono_ms() < attempts->again_ms)
         return true;
     if (bridge_start(b, &e))
         return true;
-    snprintf(b->answers.not_ready, sizeof b->answers.not_ready, "%s", e.text);
-    bridge_say_status(e.text);
-    LOG(ERROR, "cannot start", LOG_C("reason", e.text));
-    if (workers_run(&b->engines.workers))
+    bool runs = workers_run(&b->engines.workers);
+    if (!runs) {
+        engines_close(&b->engines);
+        engines_free(&b->engines);
+    }
+    struct err away;
+    bool waits = !runs && broker_facts(&b->config->broker).may_be_away && !broker_ready(b->broker, &away);
+    bridge_say_unstarted(b, attempts, e.text, waits);
+    if (!waits)
         return false;
-    engines_close(&b->engines);
-    engines_free(&b->engines);
-    struct err why;
-    if (!broker_facts(&b->config->broker).may_be_away || broker_ready(b->broker, &why))
-        return false;
-    *again_ms = clock_mono_ms() + START_AGAIN_MS;
+    attempts->again_ms = clock_mono_ms() + START_AGAIN_MS;
     return true;
 }
 
@@ -156,9 +175,9 @@ static void bridge_reload(struct bridge *b, bool by_itself)
 /* Starts, and serves the admin listeners until a signal or a failed broker; returns the exit code. */
 static int bridge_run(struct bridge *b)
 {
-    int64_t again_ms = 0;
+    struct bridge_attempts attempts = { 0 };
     for (;;) {
-        if (!b->answers.started && !bridge_start_or_wait(b, &again_ms))
+        if (!b->answers.started && !bridge_start_or_wait(b, &attempts))
             return 1;
         notify_turn();
         admin_run(b->admin, b->signal_fd, LOOK_MS);

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import ssl
@@ -16,6 +17,7 @@ import time
 import types
 
 import pytest
+import rig
 import secure
 import yaml
 
@@ -58,10 +60,12 @@ class Secured:
     def start(self, **more):
         return self.bridge.start(env=self.env, **more)
 
-    def command(self, *words, code=0):
+    def command(self, *words, code=0, also_said=None):
+        """Its output; `also_said`: what it must have written to standard error."""
         done = subprocess.run([self.bridge.program, *words, "-c", str(self.bridge.config)], cwd=self.bridge.folder, capture_output=True, text=True, timeout=60,
                               env={**os.environ, **self.env})
         assert done.returncode == code, done.stdout + done.stderr
+        assert also_said in (None, done.stderr), done.stderr
         return done.stdout
 
 
@@ -333,7 +337,7 @@ def test_certificates_and_authorities_are_replaced_while_events_flow(secured, re
     # Another certificate, whose key comes later.
     shutil.copy(secure_kafka.dir / "next.pem", tmp_path / "client.pem")
     note = wait_for(lambda: re.match("ready; but .*", daemon.page("/readyz").text), why=daemon.log)[0]
-    assert f"broker.tls.key_file: {tmp_path}/client-key.pem holds no key" in note, note
+    assert f"broker.tls.key_file: {tmp_path}/client-key.pem holds the key of another certificate than the one in {tmp_path}/client.pem" in note, note
     flow.once()
     shutil.copy(secure_kafka.dir / "next-key.pem", tmp_path / "client-key.pem")
     allow_all("User:CN=next,O=Example")
@@ -371,7 +375,7 @@ def test_certificates_and_authorities_are_replaced_while_events_flow(secured, re
 
 # ---- rights ----
 
-LINE = re.compile(r"kafka-acls\.sh --bootstrap-server \S+ --add [^\"\n]*")
+LINE = re.compile(r"kafka-acls\.sh --bootstrap-server \S+ --command-config admin\.properties --add [^\"\n]*")
 
 
 def grant(one, text):
@@ -423,6 +427,11 @@ def test_each_right_taken_away_is_named_and_given_again_by_its_line(secured, rec
         one.kafka.forbid(one.principal, "topic", own, operation, pattern="prefixed")
     daemon = one.start(ready=False)
     until_said(daemon, f"topic {events}: Kafka denies access: it does not exist, and user alice may not create it; to allow it: kafka-acls.sh")
+    time.sleep(5)       # it tries again every 2 s, and says a cause that lasts once a minute
+    said = re.findall(r'msg="cannot start" reason="(.*?)"', daemon.log())
+    assert said and len(said) == len(set(said)), said
+    of_own = [line for line in daemon.log().splitlines() if "a topic cannot be used" in line and f"topic={own}" in line]
+    assert len(of_own) == 1 and re.search(r" others=[1-9]", of_own[0]), of_own
     assert until_ready(one, daemon) == [("topic", events, ["Create"]), ("topic", own, ["Create"])]
     daemon.stop()
     daemon = one.start().watching()
@@ -504,13 +513,36 @@ def test_doctor_names_what_is_missing_and_the_line_that_grants_it(secured, secur
         (found,) = [f for f in json.loads(one.command("doctor", "--json", code=1))["findings"] if (f["object"], f["what"]) == ("broker", events)]
         return found
     assert finding() == {"object": "broker", "what": events, "finding": "broken", "how": "Kafka denies access: user alice may neither create nor describe it",
-                         "todo": f"kafka-acls.sh --bootstrap-server {one.bridge.kafka.servers} --add --allow-principal User:alice --operation Create --operation Describe --topic {events}"}
+                         "todo": f"kafka-acls.sh --bootstrap-server {one.bridge.kafka.servers} --command-config admin.properties --add --allow-principal User:alice --operation Create --operation Describe --topic {events}"}
     grant(one, finding()["todo"])
     assert (finding()["finding"], finding()["how"]) == ("ok", "is not there yet; the start makes it")
     secure_kafka.create(events, 1)
     assert finding()["how"].endswith(f"Kafka denies access: user alice may not read in group {group}")
     grant(one, finding()["todo"])
     assert finding()["how"] == f"1 partition, read by group {group}"
+
+
+def test_the_lines_are_taken_by_kafkas_own_program(secured, secure_kafka, tmp_path):
+    """As the guide and the messages have them, against the port that wants TLS and a login."""
+    one = secured("PLAIN")
+    application(tmp_path)
+    one.bridge.configure(configuration(tmp_path, "http://127.0.0.1:9/"))
+    login = re.search(r"```properties\n(.*?)```", GUIDE, re.DOTALL)[1].replace('"admin"', f'"{secure.USER}"').replace('"..."', f'"{secure.PASSWORD}"')
+    written(tmp_path / "admin.properties", login.replace("/etc/aqueduct/kafka-ca.pem", str(secure_kafka.dir / "tls.pem")))
+    secure_kafka.allow(one.principal, "cluster", "kafka-cluster", "alter")
+
+    def run(line):
+        assert " --command-config admin.properties " in line
+        words = shlex.split(one.names(line).replace("admin.properties", str(tmp_path / "admin.properties")))
+        return rig.tool("AclCommand", *words[1:])
+    of_groups = [" ".join(line.split()) for line in re.search(r"<!-- rights -->\n\n((?:    .*\n)+)", GUIDE)[1].replace("\\\n", " ").splitlines()][-1]
+    said = run(of_groups.replace("kafka-1:9093", one.bridge.kafka.servers).replace("User:bridge", one.principal).replace(" aqueduct. ", f" {one.bridge.name}- "))
+    assert "operation=READ" in said and "operation=DELETE" in said and "patternType=PREFIXED" in said
+    events = one.bridge.topic("events")
+    found = [f for f in json.loads(one.command("doctor", "--json", code=1))["findings"] if f["what"] == events]
+    assert "operation=CREATE" in run(found[0]["todo"])
+    found = [f for f in json.loads(one.command("doctor", "--json", code=1))["findings"] if f["what"] == events]
+    assert found[0]["how"] == "is not there yet; the start makes it"
 
 
 # ---- connections ----
@@ -529,13 +561,25 @@ def test_doctor_says_why_there_is_no_connection(secured, secure_kafka, tmp_path,
     one.bridge.kafka.servers = secure_kafka.at(listener)
     application(tmp_path)
     one.bridge.configure(configuration(tmp_path, "http://127.0.0.1:9/"))
-    said = one.command("doctor", "--json", code=1)
+    said = one.command("doctor", "--json", code=1, also_said="")
     (found,) = [f for f in json.loads(said)["findings"] if f["object"] == "broker"]
     assert found["finding"] == "broken" and how in found["how"] and todo in found["todo"]
     assert "not-the-password" not in said
 
 
 SASL = "sasl: {mechanism: PLAIN, username: bridge, password: a-password}"
+
+
+@pytest.mark.parametrize("servers, is_good", [
+    ("kafka-1", True), ("kafka_1:9092, kafka-2:9092,", True), ("SASL_SSL://kafka-1:9093", True), ("[::1]:9092", True), ("::1", True), ("[::1]", True),
+    ("http://kafka-1:9092", False), ("kafka-1:99999", False), ("kafka-1:0", False), ("kafka-1:x", False), ("kafka-1;kafka-2", False), ("kafka-1 kafka-2", False),
+    ("[::1]x", False), (":9092", False), ("kafka-1:9092,kafka-2:", False),
+])
+def test_check_says_what_is_no_server(aqueduct, tmp_path, servers, is_good):
+    (tmp_path / "bridge.yaml").write_text(f"broker: {{type: kafka, servers: '{servers}'}}\n" + HTTP_SOURCE.replace("$EVENTS", "events") + f"sinks:\n  failed: {{type: dead_letter, path: {tmp_path}/dead.db}}\n")
+    done = subprocess.run([aqueduct, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == (0 if is_good else 1), done.stderr
+    assert is_good or f'broker.servers: "{servers.rpartition(",")[2]}" is no address of a server: HOST:PORT' in done.stderr
 
 
 @pytest.mark.parametrize("section, code, said", [
@@ -547,7 +591,8 @@ SASL = "sasl: {mechanism: PLAIN, username: bridge, password: a-password}"
     ("sasl: {mechanism: OAUTHBEARER, token: a, username: b}", 1, "broker.sasl.username: is of no use with mechanism OAUTHBEARER"),
     (SASL + ", properties: {security.protocol: sasl_ssl}", 1, "broker.properties.security.protocol: broker.sasl says how to log in"),
     ("tls: {enabled: true}, properties: {ssl.ca.location: x.pem}", 1, "broker.properties.ssl.ca.location: broker.tls says it"),
-    ("tls: {ca_file: not-there.pem}", 1, "broker.tls.ca_file: not-there.pem cannot be read as PEM certificates"),
+    ("tls: {ca_file: not-there.pem}", 1, "broker.tls.ca_file: not-there.pem cannot be read: No such file or directory"),
+    ("tls: {ca_file: key.pem}", 1, "broker.tls.ca_file: key.pem holds no PEM certificates"),
     ("tls: {key_file: key.pem}", 1, "broker.tls.key_file: is of use with cert_file only"),
     ("tls: {cert_file: cert.pem, key_file: open.pem}", 1, "broker.tls.key_file: "),
     (SASL, 0, "PLAIN without TLS shows the password to everybody on the way: say tls"),

@@ -181,7 +181,7 @@ def acl(kind, name, pattern, principal, operation):
 
 def read_line(line):
     """What a line of kafka-acls.sh grants: (principal, kind, name, operations, pattern)."""
-    words = line.split()
+    words = line.replace(" --command-config admin.properties", "").split()
     assert words[:2] == ["kafka-acls.sh", "--bootstrap-server"] and words[3:5] == ["--add", "--allow-principal"], line
     principal, kind, name, operations, pattern = words[5].strip("'"), None, None, [], "literal"
     rest = iter(words[6:])

@@ -489,12 +489,15 @@ TEST(successors_that_may_not_write_do_not_spin)
 
 TEST(a_client_that_may_write_nothing)
 {
+    char line[sizeof prefix + 64];
     as_alice("PLAIN", "alice-secret");
     const char *topic = make_topic(0);
     allow(TOPIC, topic, MAY(DESCRIBE));
     struct broker *b = open_broker();
     topic_there(b, topic);
     until_not_ready(b, "Kafka denies access: user alice may not write to any topic");
+    snprintf(line, sizeof line, "--operation Write --topic %s --resource-pattern-type prefixed", prefix);
+    until_not_ready(b, line);
     until_not_stored(b, topic, "user alice may not write to any topic");
     allow(TOPIC, topic, MAY(WRITE));
     until_stored(b, topic);
@@ -573,7 +576,7 @@ TEST(a_log_that_may_not_grow_with_its_topic)
     assert_int_equal(metric_value(narrow), 1);
     assert_says(said, "a blocked log has fewer partitions than its topic");
     assert_says(said, "user alice may not give it more partitions");
-    snprintf(mend, sizeof mend, "kafka-topics.sh --alter --topic %s --partitions 3", log);
+    snprintf(mend, sizeof mend, " --command-config admin.properties --alter --topic %s --partitions 3", log);
     assert_says(said, mend);
     assert_int_equal(kafka_topic_partitions((struct kafka *)b, log), 1);
     until_not_ready(b, "it has 1 partitions, and ");

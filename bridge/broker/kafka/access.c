@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
@@ -40,8 +41,8 @@ static const struct {
     [KAFKA_READ] = { "read", "read topic", "topic", "Read", false },
     [KAFKA_GROUP] = { "group", "read in group", "group", "Read", false },
     [KAFKA_PRODUCE] = { "produce",
-                        "write to any topic: it needs Write on the topics, or IdempotentWrite on the cluster",
-                        "cluster", "IdempotentWrite", false },
+                        "write to any topic (before Kafka 3.0 it needs IdempotentWrite on the cluster as well)",
+                        "topic", "Write", false },
     [KAFKA_TRANSACT] = { "transact", "write transactions as transactional id", "transactional-id", "Write", false },
     [KAFKA_DELETE] = { "delete", "delete what is finished from topic", "topic", "Delete", true },
 };
@@ -170,7 +171,7 @@ static struct str access_refuser(const char *cause)
 bool kafka_access_is_deserted(struct kafka *b)
 {
     pthread_mutex_lock(&b->access.lock);
-    bool is = access_refuser(b->access.cause).at != NULL;
+    bool is = access_refuser(b->access.cause).at || b->access.kind == (int)ACCESS_UNKNOWN_HOST;
     pthread_mutex_unlock(&b->access.lock);
     return is;
 }
@@ -258,16 +259,41 @@ static void access_add_word(struct buf *out, struct str word)
     buf_add_char(out, '\'');
 }
 
+/* Does the port to which we speak want a login or TLS, of Kafka's own programs as well? */
+static bool access_is_secure(const struct broker_config *c)
+{
+    const char *protocol = kafka_conf_value(c, "security.protocol");
+    return c->sasl.mechanism || kafka_login_has_tls(c) || (*protocol && strcasecmp(protocol, "plaintext") != 0);
+}
+
+static void access_add_tool(const struct kafka *b, const char *tool, struct buf *out)
+{
+    struct str servers = str_of(b->config->servers), one;
+    str_cut(&servers, ',', &one);
+    buf_printf(out, "%s --bootstrap-server ", tool);
+    access_add_word(out, str_trim(one));
+    if (access_is_secure(b->config))
+        buf_add_c(out, " --command-config admin.properties");
+}
+
+void kafka_access_tool(const struct kafka *b, const char *tool, char *out, size_t room)
+{
+    struct buf line = buf_new(room);
+    access_add_tool(b, tool, &line);
+    size_t n = strlen(out);
+    snprintf(out + n, room - n, "%s", line.failed ? tool : buf_c(&line));
+    buf_free(&line);
+}
+
 void kafka_access_grant(const struct kafka *b, const char *kind, const char *name, const char *operations, char *out,
                         size_t room)
 {
     char user[KAFKA_USER], principal[KAFKA_USER + 8];
-    struct str servers = str_of(b->config->servers), rest = str_of(operations), one;
+    struct str rest = str_of(operations), one;
     struct buf line = buf_new(2 * KAFKA_WHY);
     snprintf(principal, sizeof principal, "User:%s", access_name(b, user) ? user : "NAME");
-    str_cut(&servers, ',', &one);
-    buf_add_c(&line, "; to allow it: kafka-acls.sh --bootstrap-server ");
-    access_add_word(&line, one);
+    buf_add_c(&line, "; to allow it: ");
+    access_add_tool(b, "kafka-acls.sh", &line);
     buf_add_c(&line, " --add --allow-principal ");
     access_add_word(&line, str_of(principal));
     while (str_cut(&rest, ' ', &one))
@@ -292,6 +318,8 @@ void kafka_access_reason(const struct kafka *b, enum kafka_right right, const ch
         return;
     kafka_access_user(b, user);
     err_set(why, "Kafka denies access: %s may not %s%s%s", user, access_rights[right].text, *name ? " " : "", name);
+    if (right == KAFKA_PRODUCE) /* of any topic: those that are ours need it anyway */
+        name = b->state_topic ? b->state_topic : "";
     kafka_access_grant(b, access_rights[right].kind, name, access_rights[right].operation, why->text, sizeof why->text);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Properties for librdkafka: our defaults, the user's, and those that must be so; and what librdkafka says, in our
  * log. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,12 +309,21 @@ rd_kafka_conf_t *kafka_conf(const struct broker_config *config, enum kafka_role 
     return conf_make(config, config, role, group, e);
 }
 
+/* Who looks from outside is told the cause, in words of ours. */
+static void conf_on_log_outside(const rd_kafka_t *rk, int level, const char *kind, const char *text)
+{
+    (void)rk, (void)level, (void)kind, (void)text;
+}
+
 rd_kafka_conf_t *kafka_conf_of(struct kafka *b, enum kafka_role role, const char *group, struct err *e)
 {
     const struct broker_config *config = b->config;
     struct broker_config login = *config;
     kafka_follow_fill(b, &login);
-    return conf_make(config, &login, role, group, e);
+    rd_kafka_conf_t *conf = conf_make(config, &login, role, group, e);
+    if (conf && b->outside && !kafka_conf_has(config, "debug"))
+        rd_kafka_conf_set_log_cb(conf, conf_on_log_outside);
+    return conf;
 }
 
 static bool conf_set_unless_said(rd_kafka_conf_t *conf, const struct broker_config *config, const char *key, int64_t n,
@@ -370,6 +380,41 @@ static bool conf_check_login(const struct broker_config *config, struct err *e)
            || err_set(e, "broker.properties.sasl.password: is missing, sasl.mechanism %s needs it", mechanism);
 }
 
+/* librdkafka would take what it can of anything else (a port modulo 65536), or say much later that it finds no such host. */
+static bool conf_is_server(struct str one)
+{
+    static const char *const protocols[] = { "plaintext://", "ssl://", "sasl_plaintext://", "sasl_ssl://" };
+    size_t host = 0, colons = 0;
+    uint64_t port = 0;
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        if (str_starts_nocase(one, str_of(protocols[i])))
+            one = str_from(one, strlen(protocols[i]));
+    for (size_t i = 0; i < one.n; i++)
+        colons += one.at[i] == ':';
+    bool bracket = one.n && one.at[0] == '[', bare = !bracket && colons > 1; /* an address of IPv6 */
+    while (host < one.n && (bare || one.at[host] != (bracket ? ']' : ':')))
+        host++;
+    host += bracket && host < one.n;
+    for (size_t i = 0; i < host; i++)
+        if (!isalnum((unsigned char)one.at[i]) && !strchr("._-%:[]", one.at[i]))
+            return false;
+    if (host == 0 || host == one.n)
+        return host > 0;
+    return one.at[host] == ':' && str_to_u64(str_from(one, host + 1), &port) && port > 0 && port <= 65535;
+}
+
+static bool conf_check_servers(const char *servers, struct err *e)
+{
+    struct str rest = str_of(servers), one;
+    while (str_cut(&rest, ',', &one)) {
+        one = str_trim(one);
+        if (one.n && !conf_is_server(one))
+            return err_set(e, "broker.servers: \"%.*s\" is no address of a server: HOST:PORT, several between commas",
+                           STR_ARG(one));
+    }
+    return true;
+}
+
 bool kafka_conf_check(const struct broker_config *config, struct err *e)
 {
     static const enum kafka_role roles[] = { KAFKA_PRODUCER, KAFKA_MEMBER };
@@ -378,6 +423,8 @@ bool kafka_conf_check(const struct broker_config *config, struct err *e)
     if (!config->servers || !config->servers[0])
         return err_set(
             e, "broker.servers: type kafka needs the addresses of its servers (host:port, separated by commas)");
+    if (!conf_check_servers(config->servers, e))
+        return false;
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         rd_kafka_conf_t *conf = kafka_conf(config, roles[i], roles[i] == KAFKA_MEMBER ? "check" : NULL, e);
         if (!conf)

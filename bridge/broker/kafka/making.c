@@ -363,6 +363,16 @@ void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kaf
         rd_kafka_event_destroy(ev);
 }
 
+static void making_say_policy(const struct kafka *b, const char *name, const char *policy, char *why, size_t room)
+{
+    snprintf(why, room, "its cleanup.policy is %s, so the cluster forgets what sources have read; mend it with ",
+             policy);
+    kafka_access_tool(b, "kafka-configs.sh", why, room);
+    size_t n = strlen(why);
+    snprintf(why + n, room - n, " --alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact",
+             name);
+}
+
 /* What the user says of the state topic's cleanup.policy: true when nothing of it is forgotten, or it may not be known. */
 static bool making_is_compacted(struct kafka *b, struct kafka_client *client, const char *name, char *why, size_t room)
 {
@@ -375,11 +385,7 @@ static bool making_is_compacted(struct kafka *b, struct kafka_client *client, co
     if (ev && !policy)
         making_say_unseen(b, name, n == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL);
     if (ev && !fine)
-        snprintf(
-            why, room,
-            "its cleanup.policy is %s, so the cluster forgets what sources have read; mend it with kafka-configs.sh "
-            "--alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact",
-            policy, name);
+        making_say_policy(b, name, policy, why, room);
     if (ev)
         rd_kafka_event_destroy(ev);
     return fine;

@@ -220,8 +220,11 @@ void kafka_access_error(struct kafka *b, int code, const char *text);
 void kafka_access_up(struct kafka *b);                    /* the cluster answered */
 bool kafka_access_down(struct kafka *b, struct err *why); /* false, with why the cluster does not answer */
 bool kafka_access_is_refused(struct kafka *b);            /* the login, TLS, or neither: waiting hardly helps */
-bool kafka_access_is_deserted(struct kafka *b);           /* nothing listens there */
+bool kafka_access_is_deserted(struct kafka *b);           /* nothing listens there, or there is no such host */
 bool kafka_access_is_denial(rd_kafka_resp_err_t code);    /* an authorization that failed */
+/* Appends how one of Kafka's own programs is begun against this cluster: "kafka-acls.sh --bootstrap-server ADDRESS", and where the port
+ * wants TLS or a login, with a file that has an administrator's. */
+void kafka_access_tool(const struct kafka *b, const char *tool, char *out, size_t room);
 /* Appends "; to allow it: kafka-acls.sh ..." to what was said of a right that is missing. `kind`: topic, group, cluster, transactional-id;
  * `operations`: one, or several between blanks. The bridge's own topics and groups are many, and get it by their prefix. */
 void kafka_access_grant(const struct kafka *b, const char *kind, const char *name, const char *operations, char *out,

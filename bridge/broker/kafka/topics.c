@@ -77,13 +77,15 @@ static struct kafka_asked *topics_due(struct kafka *b, size_t *count)
 /* ---- the keeper ---- */
 
 /* Says of a topic that got fewer partitions than the one it is like. */
-static void topics_keeper_say_narrow(struct kafka_topic *topic, const char *why)
+static void topics_keeper_say_narrow(const struct kafka *b, struct kafka_topic *topic, const char *why)
 {
     int64_t now = clock_mono_ms();
     if (topic->narrow_ms && now - topic->narrow_ms < SAY_MS)
         return;
-    char mend[WHY_BYTES];
-    snprintf(mend, sizeof mend, "kafka-topics.sh --alter --topic %s --partitions %" PRId64, topic->name,
+    char mend[2 * WHY_BYTES] = "";
+    kafka_access_tool(b, "kafka-topics.sh", mend, sizeof mend);
+    size_t n = strlen(mend);
+    snprintf(mend + n, sizeof mend - n, " --alter --topic %s --partitions %" PRId64, topic->name,
              topic->config.partitions);
     topic->narrow_ms = now;
     LOG(ERROR, "a blocked log has fewer partitions than its topic: with several daemons, keys of it may stand still",
@@ -128,7 +130,7 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
     memcpy(topic->why, asked->why, sizeof topic->why);
     if (topic->like && same && count > 0 && count < topic->config.partitions)
-        topics_keeper_say_narrow(topic, asked->why);
+        topics_keeper_say_narrow(b, topic, asked->why);
     if (count > 0 && topic->said_ms)
         LOG(INFO, "the topic can be used again", LOG_C("topic", topic->name));
     if (count > 0)
@@ -259,16 +261,29 @@ bool kafka_topics(struct broker *base, const char *prefix, void (*each)(void *ct
     return true;
 }
 
-/* Logs what cannot be used, each once a minute. A cluster that is away is another matter. */
+static bool topics_is_unsaid(const struct kafka_topic *topic, int64_t now)
+{
+    return topic->state == TOPIC_FAILED && (!topic->said_ms || now - topic->said_ms >= SAY_MS);
+}
+
+/* Logs what cannot be used, each once a minute, and what is so for the same reason in one line (a right that is given by a
+ * prefix). A cluster that is away is another matter. */
 static void topics_say_failed(struct kafka *b)
 {
     int64_t now = clock_mono_ms();
     for (size_t i = 0; i < b->topic_count && !atomic_load(&b->down); i++) {
         struct kafka_topic *topic = &b->topics[i];
-        if (topic->state != TOPIC_FAILED || (topic->said_ms && now - topic->said_ms < SAY_MS))
+        int64_t others = 0;
+        if (!topics_is_unsaid(topic, now))
             continue;
         topic->said_ms = now;
-        LOG(ERROR, "a topic cannot be used", LOG_C("topic", topic->name), LOG_C("why", topic->why));
+        for (size_t k = i + 1; k < b->topic_count; k++)
+            if (topics_is_unsaid(&b->topics[k], now) && strcmp(b->topics[k].why, topic->why) == 0) {
+                b->topics[k].said_ms = now;
+                others++;
+            }
+        LOG(ERROR, "a topic cannot be used", LOG_C("topic", topic->name), LOG_INT("others", others),
+            LOG_C("why", topic->why));
     }
 }
 
