@@ -2,8 +2,10 @@
 """How much of what came again the kill test (ledger/) excuses, by what it measured beside the daemon."""
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "ledger"))
+import daemon
 import pace
 
 
@@ -32,3 +34,30 @@ def test_a_broker_that_stands_still_excuses_what_was_finished_since():
     slow = measured(*quick(0, 10), (10, 12), *quick(12, 20))
     assert abs(slow.reach(13) - least - pace.TIMES * 2) < 1e-6
     assert abs(slow.reach(16.9) - least - pace.TIMES * 2) < 1e-6            # it ended within what is looked at
+
+
+class Process:
+    """Alive for so many looks; its end is seen by a thread that had no turn for long."""
+    returncode = None
+
+    def __init__(self, looks, late):
+        self.looks, self.late = looks, late
+
+    def poll(self):
+        self.looks -= 1
+        if self.looks < 0:
+            time.sleep(self.late)
+            self.returncode = -9
+        return self.returncode
+
+
+def test_a_death_that_is_noticed_late_is_one_since_the_daemon_was_seen_alive(tmp_path):
+    one = daemon.Daemon("aqueduct", tmp_path, {"type": "local", "path": "./data"}, 1, 2, 3)
+    one.process = Process(3, 0.3)
+    before = time.monotonic()
+    assert one.ended() is None
+    seen = time.monotonic()
+    assert one.ended(60) == -9
+    (began, noticed), = one.deaths
+    assert before <= one.lived == began and seen <= noticed - 0.3
+    assert began <= noticed - 0.3

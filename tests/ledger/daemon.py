@@ -82,6 +82,7 @@ ENDPOINTS = {
 }
 # moody's window is small, so that the waiter has more for it than there is room, and puts it back.
 ATTEMPTS = {"refusing": 3, "gone": 1, "moody": 4, "ordered": 4}      # of a dead letter, by the configuration above
+LOOK = 0.02                     # seconds from one look whether it is alive to the next
 
 
 class Daemon(aqueduct.Daemon):
@@ -98,6 +99,7 @@ class Daemon(aqueduct.Daemon):
         self.names = 1                  # the traveller's
         self.says_former_names = True
         self.deaths = []                # (from, to): when it died without a chance to store its positions
+        self.lived = 0                  # when it was seen alive for the last time
         self.configure()
 
     def configure(self, **more):
@@ -142,6 +144,7 @@ class Daemon(aqueduct.Daemon):
         self.starts += 1
         with open(self.log_file, "a") as log:
             log.write(f"---- start {self.starts}{' AQUEDUCT_CRASH_AT=' + crash_at if crash_at else ''}\n")
+        self.lived = time.monotonic()
         super().start(**{name: value for name, value in switches.items() if value})
 
     def kill(self):
@@ -151,11 +154,18 @@ class Daemon(aqueduct.Daemon):
         return code
 
     def ended(self, wait=0.0):
-        running = self.process.returncode is None
-        code = super().ended(wait)
-        if running and code:
-            self.died(time.monotonic())
-        return code
+        """As of any daemon. Dead it is since it was seen alive for the last time: on a busy machine that is seen late."""
+        end = time.monotonic() + wait
+        while True:
+            running, asked = self.process.returncode is None, time.monotonic()
+            code = super().ended()
+            if running and code:
+                self.died(self.lived)
+            if code is not None or asked >= end:
+                self.lived = asked if code is None else self.lived
+                return code
+            self.lived = asked
+            time.sleep(min(LOOK, max(end - time.monotonic(), 0)))
 
     def died(self, began):
         self.mourn()
