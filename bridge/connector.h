@@ -111,6 +111,13 @@ struct posted {      /* a request that somebody could send */
     bool bare; /* nothing is added that proves who its sender is */
 };
 
+struct staged { /* how rows of an application's tables change */
+    const char *
+        schema; /* a file with the SQL of the tables, or a database that has them; NULL: they have what the rows name */
+    const json_t *before,
+        *after; /* {table: [{column: value}]}: as they are first, NULL for empty; as those of `after` become */
+};
+
 struct shown_request { /* one that a receiver would get; borrowed for the call */
     const char *method;
     struct str url; /* no secret of it is hidden */
@@ -175,6 +182,11 @@ struct source_ops {
      * with *e: it is refused, with *status if that is an answer of the source, else 0. Main thread; may be NULL. */
     int (*rehearse)(const struct source *s, const struct posted *p, const struct event **out, size_t room, int *status,
                     struct err *e);
+    /* The same of rows: the events that it would tell once they have changed. What is wrong is told with its place among the
+     * members of `staged` ("after.people[0].role"), and what it said of its rules that does not keep it from telling events is
+     * doubtful. May be NULL: it reads no rows. */
+    size_t (*rehearse_rows)(const struct source *s, const struct staged *of, const struct event **out, size_t room,
+                            fault_fn *wrong, fault_fn *doubtful, void *ctx);
     bool (*open)(struct source *s, struct err *e);
     /* Does it see what it is to watch? False with a sentence in *why. Called between open() and close(), on the main
      * thread while the source's own thread runs (for /readyz), and on that one after a read. May be NULL: always. */

@@ -15,6 +15,26 @@ static const struct option case_request_rows[] = {
     { 0 },
 };
 
+static const struct option case_change_rows[] = {
+    OPTION(struct case_change, source,
+           .doc = "The source that reads them; may be left out when it is the only one that does."),
+    OPTION(
+        struct case_change, schema,
+        .doc =
+            "A file with the SQL of the application's tables (sqlite3 app.db .schema > app.sql), or its database, of which "
+            "only the tables are taken. Without it a table has the columns that its rows, and the source's rules, name."),
+    OPTION(
+        struct case_change, before,
+        .doc =
+            "Each table's rows before the source looks first: {people: [{id: 7, role: user}]}; without it they are empty."),
+    OPTION(
+        struct case_change, after,
+        .doc =
+            "The same when they have changed, of the tables that it names: rows that are not there any more are deleted, "
+            "others are found by the rule's `key` and get the columns that are said, or are inserted."),
+    { 0 },
+};
+
 static const struct option case_delivery_rows[] = {
     OPTION(struct case_delivery, to, .required = true, .doc = "SINK or SINK/ENDPOINT."),
     OPTION(struct case_delivery, method, .doc = "POST, ..."),
@@ -33,9 +53,12 @@ static const struct option case_rows[] = {
     OPTION(struct test_case, name, .required = true, .doc = "What is expected, in a few words."),
     OPTION(struct test_case, event, .doc = "A CloudEvent; id, source and specversion may be left out."),
     OPTION_GROUP(struct test_case, request, case_request_rows, .doc = "In the place of `event`: what somebody posts."),
+    OPTION_GROUP(struct test_case, rows, case_change_rows,
+                 .doc = "In the place of `event`: rows of an application's database, as they were and as they become."),
     OPTION(struct test_case, status, .max = 599, .doc = "The answer to the request; default: 2xx."),
     OPTION(struct test_case, events,
-           .doc = "The events that the request becomes, all of them, each compared like `body` of requests."),
+           .doc =
+               "The events that the request or the rows become, all of them, each compared like `body` of requests."),
     OPTION(struct test_case, topics, .doc = "All topics that get it; [] for none."),
     OPTION(struct test_case, keys, .doc = "Topic to the key of the record there; \"\": none."),
     OPTION(struct test_case, sinks, .doc = "All of SINK or SINK/ENDPOINT that take it; [] for none."),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a file of `aqueduct test` says: cases, each an event or a request and what is expected of it. */
+/* What a file of `aqueduct test` says: cases, each an event, a request or rows that change, and what is expected of it. */
 #pragma once
 #include <jansson.h>
 #include "bridge/lib/option.h"
@@ -10,6 +10,11 @@ struct case_request { /* to a path of an HTTP source */
     struct tree body;
     char *text;
     bool signed_; /* with what proves its sender */
+};
+
+struct case_change { /* of rows that a source reads */
+    char *source, *schema;
+    struct tree before, after;
 };
 
 struct case_delivery { /* a request that a receiver is to get */
@@ -23,6 +28,7 @@ struct test_case {
     char *name;
     struct tree event;
     struct case_request request;
+    struct case_change rows;
     int64_t status; /* 0: not said */
     struct tree events;
     struct strings topics, sinks, not ;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `aqueduct test`: what the configuration makes of events and requests, against what is expected of it. No network, no daemon, no
+/* `aqueduct test`: what the configuration makes of events, requests and rows, against what is expected of it. No network, no daemon, no
  * broker: the router, the filters, the mapping and the requests are those of a run. */
 #include <glob.h>
 #include <jansson.h>
@@ -13,6 +13,7 @@
 #include "bridge/event/trail.h"
 #include "bridge/intake/route.h"
 #include "bridge/lib/json.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
 enum { TEST_EVENTS = 1000, TEST_FILES = 4096, TEST_EVENT = 16 << 20, TEST_PATH = 256 };
@@ -27,8 +28,8 @@ static const struct flag test_flags[] = {
 };
 
 static const char test_notes[] =
-    "A file has cases: an event, or a request to a path of an HTTP source, and what is expected of it. What is not said is\n"
-    "not looked at.\n\n"
+    "A file has cases: an event, a request to a path of an HTTP source, or rows of a database that change, and what is\n"
+    "expected of it. What is not said is not looked at.\n\n"
     "  cases:\n"
     "    - name: an answer goes to the CRM\n"
     "      event: {type: chat.response.generated, subject: c/1, data: {output: {text: Hi}}}\n"
@@ -42,14 +43,20 @@ static const char test_notes[] =
     "      events: [{type: github.push}]\n"
     "    - name: without a signature it is refused\n"
     "      request: {path: /v1/github, signed: false, body: {}}\n"
-    "      status: 401\n\n"
-    "FILE may be a pattern in quotes. Each expectation that fails is said with its file and line; exit code 1. Its JSON\n"
+    "      status: 401\n"
+    "    - name: a person gets another role\n"
+    "      rows:                               # a SQLite source: its own rules, on a database that is made for the case\n"
+    "        source: desk\n"
+    "        before: {people: [{id: 7, name: Ann, role: user}]}\n"
+    "        after: {people: [{id: 7, role: admin}]}    # a row that is missing here was deleted\n"
+    "      events: [{type: user.updated, data: {user: {id: \"7\", role: admin}, before: {user: {role: user}}}}]\n\n"
+    "FILE may be a pattern in quotes. Each expectation that fails is said with its file, line and column; exit code 1. Its JSON\n"
     "Schema, for editors: aqueduct schema --test.\n";
 
 struct test {
     const struct config *config;
     struct router *router;
-    json_t *failures;
+    json_t *failures, *doubts; /* of the case at hand: what its source said of its rules */
     const struct sheet *sheet; /* of the file at hand */
     const char *file;
     const struct test_case *at;
@@ -64,11 +71,13 @@ struct test {
 static void test_fail(struct test *t, const char *part, const json_t *wanted, const json_t *got, const char *why)
 {
     char path[TEST_PATH];
+    int line, column;
     snprintf(path, sizeof path, "cases[%zu]%s%s", t->index, *part ? "." : "", part);
+    sheet_place(t->sheet, path, &line, &column);
     t->here++;
-    json_array_append_new(t->failures, json_pack("{s:s, s:i, s:s, s:s, s:O*, s:O*, s:s?}", "file", t->file, "line",
-                                                 sheet_line(t->sheet, path), "case", t->at->name, "what", part,
-                                                 "expected", wanted, "got", got, "why", why));
+    json_array_append_new(t->failures, json_pack("{s:s, s:i, s:i, s:s, s:s, s:O*, s:O*, s:s?}", "file", t->file, "line",
+                                                 line, "column", column, "case", t->at->name, "what", part, "expected",
+                                                 wanted, "got", got, "why", why));
 }
 
 static void test_differs(void *ctx, const char *path, const json_t *wanted, const json_t *got)
@@ -151,6 +160,90 @@ static void test_take_request(struct test *t)
         test_fail(t, t->at->status ? "status" : "request", t->at->status ? wanted : NULL, got, n < 0 ? e.text : NULL);
     json_decref(got);
     json_decref(wanted);
+}
+
+/* ---- rows ---- */
+
+static void test_wrong_rows(void *ctx, const char *place, const char *why)
+{
+    char part[TEST_PATH];
+    snprintf(part, sizeof part, "rows%s%.200s", *place ? "." : "", place);
+    test_fail(ctx, part, NULL, NULL, why);
+}
+
+static void test_doubt_rows(void *ctx, const char *place, const char *why)
+{
+    struct test *t = ctx;
+    (void)place;
+    json_array_append_new(t->doubts, json_string(why));
+}
+
+/* No source has that name. */
+static void test_no_source(struct test *t, const char *name)
+{
+    struct err e;
+    const char **names = mem_alloc((t->config->source_count + 1) * sizeof *names);
+    for (size_t i = 0; i < t->config->source_count; i++)
+        names[i] = t->config->sources[i].source->id;
+    const char *near = str_nearest(str_of(name), names);
+    err_set(&e, "there is no source %.80s%s%.80s%s", name, near ? " (did you mean " : "", near ? near : "",
+            near ? "?)" : "");
+    test_fail(t, "rows.source", NULL, NULL, e.text);
+    free(names);
+}
+
+/* The source that is named, or the only one that reads rows; NULL: why there is none was said. */
+static const struct source *test_source_of_rows(struct test *t)
+{
+    const char *name = t->at->rows.source;
+    const struct source *found = NULL;
+    struct buf readers = buf_new(WHY_BYTES);
+    struct err e;
+    size_t count = 0;
+    for (size_t i = 0; i < t->config->source_count; i++) {
+        const struct source *s = t->config->sources[i].source;
+        if (name ? strcmp(s->id, name) != 0 : !s->ops->rehearse_rows)
+            continue;
+        found = s;
+        buf_printf(&readers, "%s%s", count++ ? ", " : "", s->id);
+    }
+    if (name && !found)
+        test_no_source(t, name);
+    else if (count == 0)
+        test_fail(t, "rows", NULL, NULL, "no source of the configuration reads rows");
+    else if (count > 1)
+        err_set(&e, "several sources read rows: say which by source (%s)", buf_c(&readers) ? buf_c(&readers) : "...");
+    else if (!found->ops->rehearse_rows)
+        err_set(&e, "%.80s reads no rows: it is of type %s", found->id, found->ops->type);
+    bool one = count == 1 && found->ops->rehearse_rows;
+    if (count && !one)
+        test_fail(t, name ? "rows.source" : "rows", NULL, NULL, e.text);
+    buf_free(&readers);
+    return one ? found : NULL;
+}
+
+static void test_take_rows(struct test *t)
+{
+    const struct case_change *c = &t->at->rows;
+    const struct source *s = test_source_of_rows(t);
+    json_t *before = test_tree(&c->before), *after = test_tree(&c->after);
+    struct staged of = { c->schema, before, after };
+    if (s && !after)
+        test_fail(t, "rows", NULL, NULL, "by `after` rows say what becomes of them: after: {people: [{id: 7}]}");
+    else if (s)
+        t->event_count = s->ops->rehearse_rows(s, &of, t->events, TEST_EVENTS, test_wrong_rows, test_doubt_rows, t);
+    json_decref(before);
+    json_decref(after);
+}
+
+/* What the source said of its rules may be why a case fails. */
+static void test_tell_doubts(struct test *t)
+{
+    size_t i;
+    const json_t *one;
+    if (t->here > 0)
+        json_array_foreach(t->doubts, i, one) test_fail(t, "rows", NULL, NULL, json_string_value(one));
+    json_array_clear(t->doubts);
 }
 
 /* ---- topics and keys ---- */
@@ -420,10 +513,13 @@ static void test_events(struct test *t)
 static void test_run_case(struct test *t)
 {
     t->here = t->event_count = 0;
-    if (!t->at->event.json == !t->at->request.path)
-        test_fail(t, "", NULL, NULL, "a case has an event, or a request with its path");
-    else if (t->at->request.path)
+    bool event = t->at->event.json, request = t->at->request.path, rows = test_says(t, "rows");
+    if (event + request + rows != 1)
+        test_fail(t, "", NULL, NULL, "a case has an event, a request with its path, or rows");
+    else if (request)
         test_take_request(t);
+    else if (rows)
+        test_take_rows(t);
     else
         test_take_event(t);
     if (t->here == 0) {
@@ -432,6 +528,7 @@ static void test_run_case(struct test *t)
         test_sinks(t);
         test_requests(t);
     }
+    test_tell_doubts(t);
     for (size_t i = 0; i < t->event_count; i++)
         event_unref(t->events[i]);
     t->cases++;
@@ -485,9 +582,9 @@ static void test_say(const json_t *failure)
     snprintf(why, sizeof why, "%s", json_text(failure, "why"));
     str_make_shown(name);
     str_make_shown(why);
-    printf("%s:%" JSON_INTEGER_FORMAT ": %s: %s%s%s\n", json_text(failure, "file"),
-           json_integer_value(json_object_get(failure, "line")), name, json_text(failure, "what"), *why ? ": " : "",
-           why);
+    printf("%s:%" JSON_INTEGER_FORMAT ":%" JSON_INTEGER_FORMAT ": %s: %s%s%s\n", json_text(failure, "file"),
+           json_integer_value(json_object_get(failure, "line")), json_integer_value(json_object_get(failure, "column")),
+           name, json_text(failure, "what"), *why ? ": " : "", why);
     test_say_value("- expected", failure, "expected");
     test_say_value("+ got     ", failure, "got");
 }
@@ -513,14 +610,18 @@ static int test_run(struct command_call *call)
     const struct test_flags *f = call->flags;
     struct problems problems = { 0 };
     bool good = true;
+    log_setup(LOG_ERROR, LOG_LOGFMT); /* what is wrong is told of its case */
     struct test *t = mem_alloc(sizeof *t);
-    *t = (struct test){ .config = call->config, .router = router_new(call->config), .failures = json_array() };
+    *t = (struct test){
+        .config = call->config, .router = router_new(call->config), .failures = json_array(), .doubts = json_array()
+    };
     for (size_t i = 0; i < call->word_count; i++)
         good = test_run_word(t, call->words[i], &problems) && good;
     good = good && t->failed == 0;
     test_say_all(t, &problems, good, f->json);
     problems_free(&problems);
     json_decref(t->failures);
+    json_decref(t->doubts);
     router_free(t->router);
     free(t);
     return good ? COMMAND_DONE : COMMAND_FAILED;
@@ -529,7 +630,7 @@ static int test_run(struct command_call *call)
 const struct command command_test = {
     .name = "test",
     .synopsis = "[-c FILE]... FILE... [--json]",
-    .doc = "Run cases: an event or a request in, expected topics, sinks and requests out.",
+    .doc = "Run cases: an event, a request or rows in, expected topics, sinks and requests out.",
     .notes = test_notes,
     .flags = test_flags,
     .size = sizeof(struct test_flags),

@@ -91,10 +91,12 @@ static const struct node *sheet_find(const struct sheet *r, const char *text, bo
     return n;
 }
 
-int sheet_line(const struct sheet *r, const char *path)
+void sheet_place(const struct sheet *r, const char *path, int *line, int *column)
 {
     bool whole;
-    return sheet_find(r, path, &whole)->line;
+    const struct node *n = sheet_find(r, path, &whole);
+    *line = n->line;
+    *column = n->column;
 }
 
 bool sheet_have(const struct sheet *r, const char *path)

@@ -10,8 +10,8 @@ struct sheet;
 struct sheet *sheet_load(const char *file, const struct option *rows, size_t size, struct problems *out);
 void sheet_free(struct sheet *r); /* accepts NULL */
 const void *sheet_object(const struct sheet *r);
-/* The line of "cases[2].requests[0].body.data", or of what of it is there. */
-int sheet_line(const struct sheet *r, const char *path);
+/* Where "cases[2].requests[0].body.data" stands, or what of it is there; from 1. */
+void sheet_place(const struct sheet *r, const char *path, int *line, int *column);
 bool sheet_have(const struct sheet *r, const char *path);
 /* JSON Schema of such a file. */
 void sheet_schema(const char *title, const struct option *rows, FILE *out);

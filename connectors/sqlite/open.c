@@ -9,9 +9,11 @@
 
 enum { OPEN_LATE = 48 }; /* an aborted row is watched so many times abort_after */
 
-uint64_t open_since(const struct rule *r, sqlite3_stmt *row)
+uint64_t open_since(const struct sqlite_source *s, const struct rule *r, sqlite3_stmt *row)
 {
     int64_t now = clock_wall_ms(), ms;
+    if (s->rehearsed)
+        return (uint64_t)now;
     return (uint64_t)(value_time_until(row, HEAD_TIME, r->zone, now, &ms) && ms >= 0 && ms <= now ? ms : now);
 }
 
@@ -52,7 +54,7 @@ void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_s
     char *with = open_kept(s, r, key, from);
     struct birth birth = position_birth(r, from);
     uint64_t kept[OPEN_BIRTH] = { (uint64_t)birth.epoch, (uint64_t)birth.rowid };
-    struct row *row = row_new(key, open_since(r, from), kept, OPEN_BIRTH, str_of(with));
+    struct row *row = row_new(key, open_since(s, r, from), kept, OPEN_BIRTH, str_of(with));
     row->pass = s->pass.number;
     row = rows_put(&r->rows, row);
     state_store_open(s, r, row);
@@ -84,7 +86,7 @@ static void open_take_if_young(struct sqlite_source *s, struct rule *r, sqlite3_
     struct buf key = buf_new(KEY_BYTES + 8);
     value_key(&key, row, HEAD_KEY);
     if (!sqlite3_column_int(row, HEAD_DONE) && sqlite3_column_type(row, HEAD_KEY) != SQLITE_NULL
-        && clock_wall_ms() - (int64_t)open_since(r, row) < r->o->abort_after.ms && open_can_be_kept(s, r, row))
+        && clock_wall_ms() - (int64_t)open_since(s, r, row) < r->o->abort_after.ms && open_can_be_kept(s, r, row))
         open_add(s, r, buf_str(&key), row);
     buf_free(&key);
 }

@@ -234,8 +234,9 @@ static sqlite3_stmt *review_probe(struct review *v, const struct rule_options *o
     return probe;
 }
 
-static void review_told(void *ctx, const char *why)
+static void review_told(void *ctx, const struct rule *r, const char *why)
 {
+    (void)r;
     struct err e;
     err_set(&e, "%s", why);
     if (strstr(why, "no such column") || strstr(why, "no such table"))

@@ -474,7 +474,7 @@ static void rule_say(struct sqlite_source *s, struct rule *r, const char *what, 
     if (!rule_is_new(r->warned, RULE_WARNINGS, &r->warned_count, str_hash(str_of(why))))
         return;
     if (s->told) {
-        s->told(s->told_ctx, why);
+        s->told(s->told_ctx, r, why);
         return;
     }
     LOG(WARN, what, LOG_C("source", s->base.id), LOG_C("rule", r->name), LOG_C("why", why));
@@ -487,7 +487,8 @@ void rule_warn(struct sqlite_source *s, struct rule *r, const char *why)
 
 void rule_warn_of_cost(struct sqlite_source *s, struct rule *r, const char *why)
 {
-    rule_say(s, r, "a capture rule costs more than it needs to; it goes on", why);
+    if (!s->rehearsed)
+        rule_say(s, r, "a capture rule costs more than it needs to; it goes on", why);
 }
 
 void rule_warn_of_unkeyed(struct sqlite_source *s, struct rule *r)

@@ -592,6 +592,7 @@ const struct source_ops sqlite_source = {
     .apps = apps_known,
     .recognise = apps_recognise,
     .probe = probe_source,
+    .rehearse_rows = rehearse_staged,
     .types = source_types,
     .content = source_content,
     .open = source_open,

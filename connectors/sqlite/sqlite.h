@@ -40,6 +40,8 @@
  *   trial      for `aqueduct check --database`: what a rule costs there, and the events of its newest row
  *   review     for `aqueduct check`: what of the rules does not fit the database that is there
  *   source     options, open, read, settle, close
+ *   stage      for `aqueduct test`: a database of its own, in which a case's rows change
+ *   rehearse   the source at work on it
  *   setup      `aqueduct sqlite setup | verify | teardown`: the one part that writes to the database, with a connection of its own
  *
  * A *pass* runs every rule once, after data_version has moved or a database that was let go was opened again. It is read in *slices*: one short read transaction each,
@@ -331,9 +333,10 @@ struct sqlite_source {
     bool restoring;      /* there is some state, and the first read() is still to come */
     /* the file */
     sqlite3 *db; /* NULL: not open */
-    /* During `aqueduct check`: takes what is otherwise logged about a rule. */
-    void (*told)(void *ctx, const char *why);
+    /* During `aqueduct check` and `aqueduct test`: takes what is otherwise logged about a rule (NULL: about none). */
+    void (*told)(void *ctx, const struct rule *r, const char *why);
     void *told_ctx;
+    bool rehearsed; /* by `aqueduct test`: what a rule costs is of no interest, and an unfinished row is one of now */
     sqlite3_stmt *data_version, *schema_version;
     struct file_id file;
     int64_t seen_version;    /* data_version of the last complete pass; -1: none yet */
@@ -618,8 +621,8 @@ int position_check(struct sqlite_source *s, struct rule *r);
 
 /* open.c */
 enum { OPEN_BIRTH = 2 }; /* numbers kept of an open row (struct row's hashes): its epoch and rowid */
-uint64_t open_since(const struct rule *r,
-                    sqlite3_stmt *row); /* when the row began: its own time, unless that lies in the future */
+/* When the row began: its own time, unless that lies in the future. */
+uint64_t open_since(const struct sqlite_source *s, const struct rule *r, sqlite3_stmt *row);
 bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
 void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from);
 void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
@@ -706,6 +709,10 @@ void review_rules(struct sqlite_source *s, const struct review_how *how);
 void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t);
 /* Rows of a table, looked at for `budget_ms` at most, in reads of a few milliseconds; *exact false: there are more. */
 int64_t trial_count(struct sqlite_source *s, const char *table, int64_t budget_ms, bool *exact);
+
+/* rehearse.c: source_ops.rehearse_rows */
+size_t rehearse_staged(const struct source *base, const struct staged *of, const struct event **out, size_t room,
+                       fault_fn *wrong, fault_fn *doubtful, void *ctx);
 
 /* ---- whose database is it? (apps.c) ---- */
 

@@ -34,7 +34,7 @@ static void trial_doubt(struct sqlite_source *s, const char *option, const char 
 {
     char text[2 * WHY_BYTES];
     snprintf(text, sizeof text, "%s: %s; %s", option, what, fix);
-    s->told(s->told_ctx, text);
+    s->told(s->told_ctx, NULL, text);
 }
 
 /* ---- what it costs ---- */
@@ -224,9 +224,9 @@ static void trial_read(struct sqlite_source *s, struct rule *r, const struct tri
 }
 
 /* Of some rows alone: what is said of that statement does not hold for the rule's own. */
-static void trial_ignore(void *ctx, const char *why)
+static void trial_ignore(void *ctx, const struct rule *r, const char *why)
 {
-    (void)ctx;
+    (void)ctx, (void)r;
     (void)why;
 }
 
@@ -240,7 +240,7 @@ static void trial_rows(struct sqlite_source *s, struct rule *r, const struct tri
     CHECK(where);
     some.where = where;
     r->o = &some;
-    void (*told)(void *ctx, const char *why) = s->told;
+    void (*told)(void *ctx, const struct rule *r, const char *why) = s->told;
     s->told = trial_ignore;
     compile_rule(s, r);
     s->told = told;

@@ -420,7 +420,7 @@ void triggers_tell(struct sqlite_source *s, struct rule *r)
 {
     const char *says = triggers_says(r->triggers);
     if (s->told && says)
-        s->told(s->told_ctx, says);
+        s->told(s->told_ctx, r, says);
     if (s->told || r->triggers == r->triggers_told)
         return;
     if (says)

@@ -324,6 +324,7 @@ def test_the_commands_of_a_guide(stage, name):
 # ---- blocks with a test of their own ----
 
 CASES, RUN_CASES = take("bridge/guide/configure.md", "cases:"), take("bridge/guide/configure.md", "aqueduct test ")
+ROW_CASES, RUN_ROW_CASES = take("connectors/sqlite/README.md", "cases:"), take("connectors/sqlite/README.md", "aqueduct test ")
 PLAN, PLANNED = take("bridge/guide/operate.md", "aqueduct plan"), take("bridge/guide/operate.md", "~ routes")
 STATUS = take("bridge/guide/operate.md", "crm (webhook)")
 
@@ -334,6 +335,13 @@ def test_the_cases_of_the_guide(stage):
     (stage.folder / "bridge.yaml").write_text(yaml.safe_dump(configuration))
     (stage.folder / "cases.yaml").write_text(CASES.text)
     assert stage.run(RUN_CASES) == f"{CASES.text.count('- name:')} cases, 0 failed\n"
+
+
+def test_the_cases_of_the_guide_to_sqlite(stage):
+    rules = next(block.text for block in BLOCKS if block.guide == ROW_CASES.guide and "path: /srv/desk/desk.db" in block.text)
+    (stage.folder / "bridge.yaml").write_text(rules)
+    (stage.folder / "cases.yaml").write_text(ROW_CASES.text)
+    assert stage.run(RUN_ROW_CASES) == f"{ROW_CASES.text.count('- name:')} cases, 0 failed\n"
 
 
 def test_what_plan_and_reload_print(stage):

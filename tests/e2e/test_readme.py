@@ -14,7 +14,7 @@ TEXTS = {str(guide.relative_to(ROOT)): guide.read_text() for guide in GUIDES}
 BLOCKS = [(name, kind, text) for name, guide in TEXTS.items() for kind, text in re.findall(r"^```(\w[^\n]*)\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)]
 CONFIGURATIONS = [(name, text) for name, kind, text in BLOCKS if kind == "yaml"]
 # Blocks that begin with ```yaml and more, such as ```yaml part, are no configurations by themselves: (guide, kind).
-PARTS = {("bridge/guide/kafka-security.md", "yaml part"), ("bridge/guide/configure.md", "yaml cases")}
+PARTS = {("bridge/guide/kafka-security.md", "yaml part"), ("bridge/guide/configure.md", "yaml cases"), ("connectors/sqlite/README.md", "yaml cases")}
 # The guide's example connector is in nobody's program.
 EXAMPLES = {("connectors/README.md", "aqueduct help print")}
 FLAGS_OF_ALL = {"-c", "--config", "-h", "--help", "--version"}
