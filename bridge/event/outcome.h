@@ -19,6 +19,7 @@ struct change {
     struct str value; /* absent: forget the key; at most 64 KiB */
     /* The broker may not be able to store state and event in one step (Kafka). Then the broker first stores
      * an intent of this change, and after a crash between the two restore() gets it with ahead = true: "this may or may
-     * not have been published". */
+     * not have been published". An intent takes the place of an earlier one of its key: whoever makes one while another is in
+     * doubt says in it what that said. */
     bool ahead;
 };

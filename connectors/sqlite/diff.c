@@ -43,7 +43,9 @@ static void diff_report_delete(struct sqlite_source *s, struct rule *r, const st
                                          .key = row_key(row),
                                          .version = last->version,
                                          .kept = row_kept(last) });
-    diff_forget(s, r, row, type != NULL);
+    if (type && row->ahead) /* what that may have told is what is gone */
+        state_store_row(s, r, row->ahead, true, &(struct doubt){ .gone = true });
+    diff_forget(s, r, row, type && !row->ahead);
 }
 
 /* ---- the scan ---- */

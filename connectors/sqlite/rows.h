@@ -7,15 +7,26 @@
 struct row {
     uint64_t version;
     struct row *ahead; /* written ahead of a publish that may or may not have happened; owned */
-    uint32_t pass;     /* the last pass that saw it */
+    union {
+        uint32_t pass; /* the last pass that saw it */
+        uint32_t told; /* of an `ahead`: doubt.told */
+    };
     uint16_t key_n;
     uint8_t count;       /* hashes */
-    bool fresh : 1;      /* only `ahead` is real: its insert was written ahead */
+    bool fresh : 1;      /* its insert was written ahead: only `ahead` is real */
     bool maybe_gone : 1; /* its delete was written ahead */
     bool aborted : 1;
     bool has_kept : 1;
     bool in_block : 1;
     uint64_t hashes[]; /* then the key's bytes, then what is kept, with a zero behind */
+};
+
+/* What an event that is written ahead says of the row beside its state, when another one was in doubt already: nobody knows whether
+ * that was sent, and it is replaced. */
+struct doubt {
+    uint32_t told; /* bits: the watched columns that it tells; 0: those that differ */
+    bool first;    /* it tells the row as a new one */
+    bool gone;     /* it tells that the row, which was so, is gone */
 };
 
 enum { ROWS_CLASSES = 32 }; /* of sizes of rows: so many times 8 bytes; larger ones stand alone */

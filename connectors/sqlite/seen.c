@@ -41,7 +41,8 @@ bool seen_is_silent(const struct sqlite_source *s, const struct rule *r)
     return !r->ready && s->start != START_SNAPSHOT;
 }
 
-void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead)
+void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead,
+                   const struct doubt *d)
 {
     struct buf kept = buf_new(16 << 10);
     if (r->o->keep.count && now->all)
@@ -49,7 +50,7 @@ void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *n
     struct row *row = row_new(now->key, version, now->hashes, now->count, buf_str(&kept));
     row->pass = s->pass.number;
     row = rows_put(&r->rows, row);
-    state_store_row(s, r, row, ahead);
+    state_store_row(s, r, row, ahead, d);
     buf_free(&kept);
 }
 
@@ -214,10 +215,11 @@ bool seen_report_new(struct sqlite_source *s, struct rule *r, struct seen *now, 
 }
 
 /* A row of which nothing is remembered, and the states that it is in already. */
-static void seen_report_first(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version)
+static void seen_report_first(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version,
+                              const struct doubt *d)
 {
     bool any = seen_report_new(s, r, now, version);
-    seen_remember(s, r, now, version, any);
+    seen_remember(s, r, now, version, any, any ? d : NULL);
 }
 
 /* ---- comparing ---- */
@@ -254,38 +256,51 @@ static uint64_t seen_new_version(struct sqlite_source *s)
     return ++s->versions;
 }
 
+/* Adds those that an event written ahead tells; returns all of them as bits. */
+static uint32_t seen_mark_told(const struct row *ahead, const struct seen *now, bool *changed)
+{
+    uint32_t all = 0;
+    for (size_t i = 0; i < now->watched; i++) {
+        changed[i] = changed[i] || (ahead->told >> i & 1);
+        all |= (uint32_t)changed[i] << i;
+    }
+    return all;
+}
+
 /* A row whose last event was written ahead: sent or not, nobody knows. The same state gets the same id, another one
- * a new id. */
+ * a new id, and tells all that the two may have told: who crashes once more knows only of it. */
 static void seen_tell_ahead(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
 {
     bool changed[RULE_WATCH] = { 0 }, as_written = seen_is_watched_same(row->ahead, now);
     uint64_t version = as_written ? row->ahead->version : seen_new_version(s);
     if (row->fresh) {
-        seen_report_first(s, r, now, version);
+        seen_report_first(s, r, now, version, &(struct doubt){ .first = true });
         return;
     }
     seen_mark_columns(row, now, changed);
     if (!as_written)
         seen_mark_columns(row->ahead, now, changed);
+    bool doubtful = !as_written || row->ahead->told;
+    struct doubt d = { .told = seen_mark_told(row->ahead, now, changed) };
     bool any = seen_report_update(s, r, row_kept(row), now, changed, version);
-    seen_remember(s, r, now, version, any);
+    seen_remember(s, r, now, version, any, any && doubtful ? &d : NULL);
 }
 
 /* A row that is remembered and looks different, or may. */
 static void seen_tell_change(struct sqlite_source *s, struct rule *r, const struct row *row, struct seen *now)
 {
     bool changed[RULE_WATCH] = { 0 };
-    if (row->ahead) {
+    if (row->maybe_gone) { /* its delete may have been sent */
+        seen_report_first(s, r, now, seen_new_version(s), &(struct doubt){ .first = true });
+    } else if (row->ahead) {
         seen_tell_ahead(s, r, row, now);
-    } else if (row->maybe_gone) {
-        seen_report_first(s, r, now, seen_new_version(s)); /* its delete may have been sent */
     } else if (seen_is_silent(s, r) || (r->ready && r->signature != rule_signature(r))
                || !seen_mark_columns(row, now, changed)) {
-        seen_remember(s, r, now, row->version, false);
+        seen_remember(s, r, now, row->version, false, NULL);
     } else {
         uint64_t version = seen_new_version(s);
         bool any = seen_report_update(s, r, row_kept(row), now, changed, version);
-        seen_remember(s, r, now, version, any);
+        seen_remember(s, r, now, version, any, NULL);
     }
 }
 
@@ -299,7 +314,7 @@ void seen_tell(struct sqlite_source *s, struct rule *r, const struct row *row, s
     if (row)
         seen_tell_change(s, r, row, now);
     else if (seen_is_silent(s, r))
-        seen_remember(s, r, now, 0, false);
+        seen_remember(s, r, now, 0, false, NULL);
     else
-        seen_report_first(s, r, now, seen_new_version(s));
+        seen_report_first(s, r, now, seen_new_version(s), NULL);
 }

@@ -21,8 +21,9 @@ bool seen_is_scan(const struct rule *r, sqlite3_stmt *row); /* else it was read 
 bool seen_is_silent(const struct sqlite_source *s, const struct rule *r); /* the first pass only remembers */
 /* Is it known exactly so? Then there is nothing to tell, nor to remember. */
 bool seen_is_known(const struct row *row, const struct seen *now);
-/* `ahead`: an event with this version is on its way. */
-void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead);
+/* `ahead`: an event with this version is on its way; `d`: while an earlier one is in doubt, else NULL. */
+void seen_remember(struct sqlite_source *s, struct rule *r, const struct seen *now, uint64_t version, bool ahead,
+                   const struct doubt *d);
 /* What the row tells as a new one, by the states that it is in, too; as one that changed (`kept`: of it as it was). Nothing
  * is remembered. Return whether there may be any event. */
 bool seen_report_new(struct sqlite_source *s, struct rule *r, struct seen *now, uint64_t version);

@@ -556,7 +556,8 @@ void state_store_top(struct sqlite_source *s, struct rule *r);
 void state_store_since(struct sqlite_source *s, struct rule *r);
 void state_store_open(struct sqlite_source *s, struct rule *r, const struct row *row);
 void state_forget_open(struct sqlite_source *s, struct rule *r, struct str key);
-void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead);
+/* `d`: NULL when no earlier event of the row is in doubt. */
+void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead, const struct doubt *d);
 void state_forget_row(struct sqlite_source *s, struct rule *r, struct str key, bool ahead);
 bool state_restore(struct sqlite_source *s, struct str key, struct str value, bool ahead); /* false: it is damaged */
 

@@ -111,10 +111,13 @@ void state_forget_open(struct sqlite_source *s, struct rule *r, struct str key)
     found_change(s, r, "open/", key, STR_ABSENT, false);
 }
 
-void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead)
+void state_store_row(struct sqlite_source *s, struct rule *r, const struct row *row, bool ahead, const struct doubt *d)
 {
     struct buf value = buf_new(64 << 10);
-    buf_printf(&value, "%" PRIu64 " ", row->version);
+    buf_printf(&value, "%" PRIu64, row->version);
+    if (d)
+        buf_printf(&value, ":%" PRIx32 "%s", d->told, d->first ? "+" : d->gone ? "-" : "");
+    buf_add_char(&value, ' ');
     for (size_t i = 0; i < row->count; i++)
         buf_printf(&value, "%s%" PRIx64, i ? "," : "", row->hashes[i]);
     buf_add_char(&value, ' ');
@@ -145,13 +148,32 @@ static bool state_hex(struct str text, uint64_t *out)
     return true;
 }
 
-/* "<version> <hash,hash,...> <kept>"; NULL: damaged. */
-static struct row *state_row(struct str key, struct str value)
+/* "<version>", or "<version>:<told>" with "+" (first) or "-" (gone) behind it. */
+static bool state_version(struct str text, uint64_t *version, struct doubt *d)
+{
+    struct str number;
+    uint64_t told;
+    *d = (struct doubt){ 0 };
+    if (!str_cut(&text, ':', &number) || !str_to_u64(number, version))
+        return false;
+    if (!text.at)
+        return true;
+    d->first = text.n && text.at[text.n - 1] == '+';
+    d->gone = text.n && text.at[text.n - 1] == '-';
+    text.n -= d->first || d->gone;
+    if (!state_hex(text, &told) || told > UINT32_MAX)
+        return false;
+    d->told = (uint32_t)told;
+    return true;
+}
+
+/* "<version, as above> <hash,hash,...> <kept>"; NULL: damaged. */
+static struct row *state_row(struct str key, struct str value, struct doubt *d)
 {
     struct str version, list, hash;
     uint64_t number, hashes[RULE_HASHES];
     size_t count = 0;
-    if (!str_cut(&value, ' ', &version) || !str_to_u64(version, &number) || !str_cut(&value, ' ', &list))
+    if (!str_cut(&value, ' ', &version) || !state_version(version, &number, d) || !str_cut(&value, ' ', &list))
         return NULL;
     while (list.n && str_cut(&list, ',', &hash)) {
         if (count == RULE_HASHES || !state_hex(hash, &hashes[count++]))
@@ -170,10 +192,12 @@ static bool state_restore_row(struct rule *r, struct str key, struct str value, 
             rows_remove(&r->rows, key);
         return true;
     }
-    struct row *row = state_row(key, value);
+    struct doubt d;
+    struct row *row = state_row(key, value, &d);
     if (!row)
         return false;
     if (!ahead) {
+        row->maybe_gone = d.gone; /* it is to be forgotten by the same batch */
         rows_put(&r->rows, row);
         return true;
     }
@@ -184,6 +208,9 @@ static bool state_restore_row(struct rule *r, struct str key, struct str value, 
     }
     row_free(known->ahead);
     known->ahead = row;
+    row->told = d.told;
+    known->fresh = known->fresh || d.first;
+    known->maybe_gone = d.gone;
     return true;
 }
 
@@ -346,6 +373,7 @@ bool state_restore(struct sqlite_source *s, struct str key, struct str value, bo
 {
     struct str what = key, name, text;
     uint64_t version = 0;
+    struct doubt d;
     if (str_eq(key, STR("identity"))) {
         if (value.n != UUID_TEXT - 1)
             return false;
@@ -360,7 +388,7 @@ bool state_restore(struct sqlite_source *s, struct str key, struct str value, bo
     }
     if (!str_cut(&what, '/', &name) || !what.at || !state_restore_rule(rule_of(s, name), what, value, ahead))
         return false;
-    if (str_starts(what, STR("row/")) && str_cut(&value, ' ', &text) && str_to_u64(text, &version))
+    if (str_starts(what, STR("row/")) && str_cut(&value, ' ', &text) && state_version(text, &version, &d))
         state_raise_versions(s, version);
     return true;
 }

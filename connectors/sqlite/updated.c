@@ -206,7 +206,7 @@ static int updated_compare(struct sqlite_source *s, struct rule *r, sqlite3_stmt
     now.touched = !value_time(scan, HEAD_TIME, &made) || made < u->since;
     const struct row *row = rows_find(&r->rows, now.key);
     if (!row && ms < u->floor && ms > u->now + r->o->overlap.ms)
-        seen_remember(s, r, &now, 0, false); /* the clock was set back: it was told before that */
+        seen_remember(s, r, &now, 0, false, NULL); /* the clock was set back: it was told before that */
     else if (!seen_is_known(row, &now))
         seen_tell(s, r, row, &now);
     updated_let_go(r, now.all);

@@ -70,6 +70,17 @@ static void rig_pair_set(struct rig_pairs *pairs, struct str key, struct str val
     p->forget = value.at == NULL;
 }
 
+static void rig_pair_drop(struct rig_pairs *pairs, struct str key)
+{
+    for (size_t i = 0; i < pairs->count; i++)
+        if (str_eq(str_of(pairs->at[i].key), key)) {
+            free(pairs->at[i].key);
+            free(pairs->at[i].value);
+            memmove(&pairs->at[i], &pairs->at[i + 1], (--pairs->count - i) * sizeof *pairs->at);
+            return;
+        }
+}
+
 static void rig_pairs_free(struct rig_pairs *pairs)
 {
     for (size_t i = 0; i < pairs->count; i++) {
@@ -105,7 +116,6 @@ static bool rig_restore(struct rig *rig, struct err *e)
         const struct rig_pair *p = &rig->ahead.at[i];
         good = sqlite_source.restore(rig->s, str_of(p->key), rig_pair_value(p), true, e);
     }
-    rig_pairs_free(&rig->ahead);
     return good;
 }
 
@@ -193,9 +203,10 @@ static void rig_store(struct rig *rig, const struct emission *m)
     for (size_t i = 0; i < m->change_count; i++) {
         const struct change *c = &m->changes[i];
         assert_true(c->key.n >= 1 && c->key.n <= 512 && c->value.n <= 64 << 10);
-        if (rig->confirm)
+        if (rig->confirm) {
             rig_pair_set(&rig->state, c->key, c->value);
-        else if (c->ahead)
+            rig_pair_drop(&rig->ahead, c->key);
+        } else if (c->ahead)
             rig_pair_set(&rig->ahead, c->key, c->value);
     }
     if (m->refused) {
@@ -212,7 +223,6 @@ int rig_read(struct rig *rig, struct err *e)
 {
     struct emission out[256];
     int n = sqlite_source.read(rig->s, rig->wake, out, rig->room, e);
-    rig_pairs_free(&rig->ahead);
     for (int i = 0; i < n; i++)
         rig_store(rig, &out[i]);
     for (int i = 0; i < n && rig->confirm; i++)

@@ -29,7 +29,7 @@ struct rig {
     char *yaml;
     struct source *s;
     int wake;
-    struct rig_pairs state, ahead; /* what the broker has; what was written ahead of the last batch */
+    struct rig_pairs state, ahead; /* what the broker has; what was written ahead of what it has not */
     const struct event *seen[RIG_EVENTS];
     size_t seen_count;
     const struct event

@@ -155,6 +155,61 @@ TEST(other_id_when_row_moved_on)
     rig_end(&rig);
 }
 
+/* As crash_after_publish, but it dies before the events are sent. */
+static void crash_before_publish(void)
+{
+    crash_after_publish();
+    rig_forget(&rig);
+}
+
+/* Two crashes on end: what the first may have told is not forgotten for what the second was about to tell. */
+TEST(a_crash_while_an_earlier_event_is_in_doubt)
+{
+    rig_begin(&rig, "DELETE", "CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", DIFF);
+    app_exec(&rig, "INSERT INTO t VALUES (1, 0, 'x'), (2, 0, 'x'), (3, 0, 'x')");
+    assert_captured(&rig, "t.made t.made t.made");
+
+    app_exec(&rig, "UPDATE t SET a = 7 WHERE id = 1");
+    crash_after_publish();
+    assert_types(&rig, "t.a");
+    app_exec(&rig, "DELETE FROM t WHERE id = 1");
+    crash_before_publish();
+    crash_before_publish();
+    rig_settle(&rig);
+    assert_true(rig_has(rig.seen[0], "\"a\":7"));
+    assert_types(&rig, "t.gone");
+
+    app_exec(&rig, "UPDATE t SET a = 7 WHERE id = 2");
+    crash_after_publish();
+    assert_types(&rig, "t.a");
+    app_exec(&rig, "UPDATE t SET a = 0 WHERE id = 2");
+    crash_before_publish();
+    crash_before_publish();
+    rig_settle(&rig);
+    assert_true(rig_has(rig.seen[0], "\"a\":0"));
+    assert_types(&rig, "t.a");
+
+    app_exec(&rig, "DELETE FROM t WHERE id = 3");
+    crash_after_publish();
+    assert_types(&rig, "t.gone");
+    app_exec(&rig, "INSERT INTO t VALUES (3, 0, 'x')");
+    crash_before_publish();
+    crash_before_publish();
+    assert_captured(&rig, "t.made");
+
+    app_exec(&rig, "INSERT INTO t VALUES (4, 0, 'x')");
+    crash_after_publish();
+    assert_types(&rig, "t.made");
+    app_exec(&rig, "DELETE FROM t WHERE id = 4");
+    crash_before_publish();
+    crash_before_publish();
+    assert_captured(&rig, "t.gone");
+
+    rig_restart(&rig);
+    assert_captured(&rig, "");
+    rig_end(&rig);
+}
+
 TEST(append_after_crash)
 {
     rig_begin(&rig, "DELETE", "CREATE TABLE log(id INTEGER PRIMARY KEY AUTOINCREMENT, at, x)", APPEND);
@@ -805,6 +860,7 @@ int main(void)
         cmocka_unit_test(versions),
         cmocka_unit_test(key_used_again),
         cmocka_unit_test(same_id_after_crash),
+        cmocka_unit_test(a_crash_while_an_earlier_event_is_in_doubt),
         cmocka_unit_test(other_id_when_row_moved_on),
         cmocka_unit_test(append_after_crash),
         cmocka_unit_test(crash_in_baseline),
