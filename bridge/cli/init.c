@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/cli/commands.h"
 #include "bridge/cli/init_find.h"
@@ -49,11 +50,12 @@ static const struct flag init_flags[] = {
 static const char init_notes[] =
     "On a terminal it asks: where events come from, and where they go. With --database or --http, and without a terminal,\n"
     "it asks nothing. Secrets are drawn, and lie in files of mode 0600 beside the configuration. Then it checks what it\n"
-    "wrote: exit code 1 if that has mistakes.\n\n"
+    "wrote: exit code 1 if that has mistakes. Of a file below /etc the daemon keeps what it writes in /var/lib/aqueduct, as\n"
+    "the Debian package has it; as root, --force leaves the file's owner, group and rights, and its group reads the secrets.\n\n"
     "Examples:\n"
     "  aqueduct init && aqueduct run\n"
     "  aqueduct init --database ~/.n8n/database.sqlite --url https://hooks.slack.com/services/T0/B0/x\n"
-    "  aqueduct init --http 8080 --kafka kafka-1:9092,kafka-2:9092 --out /etc/aqueduct/bridge.yaml\n";
+    "  aqueduct init --http 8080 --kafka kafka-1:9092,kafka-2:9092 --out /etc/aqueduct/bridge.yaml --force\n";
 
 struct init {
     const struct command_call *call;
@@ -64,7 +66,8 @@ struct init {
     char *out;           /* the file */
     char *answers[4];    /* what was typed */
     char *database;      /* its whole path */
-    char *folder, *stem; /* of the plan */
+    char *folder, *stem; /* before the files, and the secrets' files */
+    struct stat was;     /* the file that is replaced; st_mode 0: there is none */
     char http[INIT_ADDRESS], live[INIT_ADDRESS], admin[INIT_ADDRESS];
 };
 
@@ -226,7 +229,8 @@ static const char *init_free_port(char out[INIT_ADDRESS], int from, const char *
     return out;
 }
 
-/* Where the files are: beside the configuration; by whole names, unless that is in the working folder. */
+/* Where the files are: beside the configuration; by whole names, unless that is in the working folder. Below /etc nothing
+ * is written: what the daemon keeps is where the package and its unit have it. */
 static bool init_set_folder(struct init *w, struct err *e)
 {
     w->out = w->f->out.at ? str_dup(w->f->out) : str_dup(STR("bridge.yaml"));
@@ -247,9 +251,10 @@ static bool init_set_folder(struct init *w, struct err *e)
     char *name = str_dup(base);
     w->stem = str_join(*w->folder ? w->folder : "./", name, "");
     free(name);
-    w->plan.folder = w->folder;
+    w->plan.served = str_starts(str_of(w->folder), STR("/etc/"));
+    w->plan.data = w->plan.served ? "/var/lib/aqueduct/" : w->folder;
     w->plan.stem = w->stem;
-    if (access(w->out, F_OK) == 0 && !w->f->force)
+    if (stat(w->out, &w->was) == 0 && !w->f->force)
         return err_set(e, "%s is there already: --force replaces it, --out FILE writes another", w->out);
     return true;
 }
@@ -303,14 +308,29 @@ static void init_draw(enum init_secret which, const struct init_plan *p, struct 
     crypto_wipe(bytes, sizeof bytes);
 }
 
-/* What is there already may be known to a receiver: it stays, but for a URL. */
-static bool init_put_secret(const struct init_plan *p, enum init_secret which, struct err *e)
+/* Root changes nothing of who may read the file: it is the package's, for the group that its daemon runs as, or another user's. */
+static bool init_is_others(const struct init *w)
 {
+    return w->was.st_mode && geteuid() == 0;
+}
+
+static bool init_put_file(const struct init *w, const char *file, const struct buf *text, unsigned mode, bool replace,
+                          struct err *e)
+{
+    return file_put_for(init_is_others(w) ? &w->was : NULL, file, buf_str(text), mode, replace, e);
+}
+
+/* What is there already may be known to a receiver: it stays, but for a URL. The group that reads the configuration reads its
+ * secrets, unless everybody does. */
+static bool init_put_secret(const struct init *w, enum init_secret which, struct err *e)
+{
+    const struct init_plan *p = &w->plan;
+    bool grouped = init_is_others(w) && !(w->was.st_mode & S_IRWXO);
     char *file = init_secret_file(p, which);
     struct buf text = buf_new(INIT_BYTES);
     bool ok = which != INIT_URL && access(file, F_OK) == 0;
     init_draw(which, p, &text);
-    ok = ok || file_put(file, buf_str(&text), 0600, which == INIT_URL, e);
+    ok = ok || init_put_file(w, file, &text, 0600 | (grouped ? w->was.st_mode & S_IRGRP : 0), which == INIT_URL, e);
     crypto_wipe_buf(&text);
     free(file);
     return ok;
@@ -321,10 +341,10 @@ static bool init_put_all(const struct init *w, struct err *e)
     struct buf text = buf_new(INIT_BYTES);
     bool ok = true;
     for (int i = 0; ok && i < INIT_SECRETS; i++)
-        ok = !init_wants(&w->plan, (enum init_secret)i) || init_put_secret(&w->plan, (enum init_secret)i, e);
+        ok = !init_wants(&w->plan, (enum init_secret)i) || init_put_secret(w, (enum init_secret)i, e);
     init_write(&w->plan, &text);
     ok = ok && (!text.failed || err_set(e, "the names are too long for a configuration"));
-    ok = ok && file_put(w->out, buf_str(&text), 0644, w->f->force, e);
+    ok = ok && init_put_file(w, w->out, &text, init_is_others(w) ? w->was.st_mode & 0777 : 0644, w->f->force, e);
     buf_free(&text);
     return ok;
 }
@@ -371,7 +391,12 @@ static void init_say(const struct init *w, bool good, const struct problems *pro
         printf("mend what is said above, then: aqueduct check%s%s\n", named ? " -c " : "", named ? w->out : "");
         return;
     }
-    printf("next: aqueduct run%s%s\n", named ? " -c " : "", named ? w->out : "");
+    if (p->served)
+        printf(
+            "next: systemctl enable aqueduct && systemctl restart aqueduct; without the package: aqueduct run -c %s\n",
+            w->out);
+    else
+        printf("next: aqueduct run%s%s\n", named ? " -c " : "", named ? w->out : "");
     if (p->http)
         printf("then: aqueduct send%s%s /v1/events --type test.greeting --data '{\"hello\": \"world\"}'\n",
                named ? " -c " : "", named ? w->out : "");

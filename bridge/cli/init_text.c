@@ -71,11 +71,11 @@ static void init_add_secret(const struct init_plan *p, enum init_secret which, s
 
 /* ---- sections ---- */
 
-/* `text` and the file's name. */
+/* The name of a file that the daemon makes. */
 static void init_add_file(const struct init_plan *p, const char *name, struct buf *out)
 {
-    char *file = str_join(*p->folder ? p->folder : "./", name, "");
-    if (*p->folder)
+    char *file = str_join(*p->data ? p->data : "./", name, "");
+    if (*p->data)
         yaml_add_text(out, file);
     else
         buf_add_c(out, file);
@@ -161,8 +161,9 @@ void init_write(const struct init_plan *p, struct buf *out)
         "# Written by `aqueduct init`. What a key means: aqueduct help KEY; what events come: aqueduct help events.\n"
         "# After a change: aqueduct check, then: aqueduct reload. How it goes: aqueduct status, or /status and /metrics at\n"
         "# http://127.0.0.1:9464/; with the console in a browser there: admin: {console: true}.\n");
-    buf_add_c(out,
-              p->kafka ? "# With Kafka, reload needs a socket: admin: {control: /run/aqueduct/control}.\n\n" : "\n");
+    buf_add_c(out, p->kafka && !p->served
+                       ? "# With Kafka, reload needs a socket: admin: {control: /run/aqueduct/control}.\n\n"
+                       : "\n");
     init_write_broker(p, out);
     init_write_sources(p, out);
     buf_add_c(out, "sinks:\n");
@@ -180,4 +181,6 @@ void init_write(const struct init_plan *p, struct buf *out)
     buf_add_c(out, "\n\nadmin:\n  listen: ");
     yaml_add_text(out, p->admin);
     buf_add_c(out, "       # /metrics, /healthz, /readyz\n");
+    if (p->kafka && p->served)
+        buf_add_c(out, "  control: /run/aqueduct/control       # where `systemctl reload aqueduct` asks\n");
 }

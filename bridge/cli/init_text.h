@@ -12,7 +12,8 @@ struct init_plan {              /* what the configuration is to be; texts are bo
     const char *kafka;          /* servers; NULL: the local log */
     const char *content;        /* full, hash or none */
     const char *live, *admin;   /* where listeners, and the pages of the admin, are served */
-    const char *folder;         /* before every file: "" or "/etc/aqueduct/" */
+    bool served;                /* by systemd, as the Debian package has it; else by who wrote it */
+    const char *data;           /* before what the daemon writes: "" or "/var/lib/aqueduct/" */
     const char *stem;           /* of the secrets' files: "/etc/aqueduct/bridge" */
 };
 enum init_secret { INIT_TOKEN, INIT_WEBHOOK, INIT_URL, INIT_CONTENT, INIT_SECRETS };

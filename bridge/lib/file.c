@@ -220,6 +220,12 @@ bool file_check_secret_at(const char *path, struct err *e)
 
 bool file_put(const char *path, struct str text, unsigned mode, bool replace, struct err *e)
 {
+    return file_put_for(NULL, path, text, mode, replace, e);
+}
+
+bool file_put_for(const struct stat *like, const char *path, struct str text, unsigned mode, bool replace,
+                  struct err *e)
+{
     char *temporary = str_join(path, ".XXXXXX", "");
     int fd = !replace && access(path, F_OK) == 0 ? (errno = EEXIST, -1) : mkostemp(temporary, O_CLOEXEC);
     bool made = fd >= 0, ok = made;
@@ -228,7 +234,7 @@ bool file_put(const char *path, struct str text, unsigned mode, bool replace, st
         ok = n > 0 || (n < 0 && errno == EINTR);
         at += n > 0 ? (size_t)n : 0;
     }
-    ok = ok && fchmod(fd, mode) == 0 && fsync(fd) == 0
+    ok = ok && (!like || fchown(fd, like->st_uid, like->st_gid) == 0) && fchmod(fd, mode) == 0 && fsync(fd) == 0
          && (replace ? rename(temporary, path) == 0 : link(temporary, path) == 0);
     int why = errno;
     if (made) {

@@ -37,5 +37,9 @@ bool file_check_regular_at(const char *path, struct err *e);
  * Docker secret with a target of its own: file_check_secret knows that, too.) */
 bool file_is_secret_mount(const char *path);
 /* Writes the text to a file of that mode, as a whole or not at all, and durably. With `replace` a file that is there gives
- * way; else errno is EEXIST. False with *e, which names the file; what failed leaves nothing. */
+ * way; else errno is EEXIST. False with *e, which names the file; what failed leaves nothing. file_put_for gives it away,
+ * to the owner and group of `like` (NULL: it stays this process's). */
+struct stat;
 bool file_put(const char *path, struct str text, unsigned mode, bool replace, struct err *e);
+bool file_put_for(const struct stat *like, const char *path, struct str text, unsigned mode, bool replace,
+                  struct err *e);

@@ -91,6 +91,23 @@ def test_elsewhere_with_kafka_and_a_source_of_requests(run):
     assert run("check", "-c", str(etc / "aq.yaml"), cwd="/").stdout.startswith("ok: ")
 
 
+def test_who_reads_a_service_s_configuration_reads_its_secrets(run):
+    """Root replaces the package's file: it stays the group's that the daemon runs as. Another user writes files of his own."""
+    file, token = run.folder / "bridge.yaml", run.folder / "bridge.token"
+    file.write_text("# the package's")
+    file.chmod(0o640)
+    root = os.geteuid() == 0
+    os.chown(file, -1, 65534 if root else -1)
+    run("init", "--http", "18080", "--force")
+    rights = [(stat.S_IMODE(one.stat().st_mode), one.stat().st_gid == 65534) for one in (file, token)]
+    assert rights == ([(0o640, True), (0o640, True)] if root else [(0o644, False), (0o600, False)])
+    token.unlink()
+    file.chmod(0o644)
+    run("init", "--http", "18080", "--force")
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600, "all may read the configuration, none the secret"
+    run("check")
+
+
 def test_content_by_digest_gets_a_key(run):
     make_app("open-webui", run.folder / "app.db")
     run("init", "--database", "app.db", "--content", "hash")

@@ -248,6 +248,19 @@ TEST(where_runtimes_mount_secrets)
     assert_false(file_is_secret_mount("/home/run/secrets/crm"));
 }
 
+TEST(a_file_is_given_to_whom_another_one_belongs)
+{
+    struct err e = { "" };
+    struct stat like, st;
+    assert_int_equal(stat(own_folder, &like), 0);
+    if (geteuid() == 0)
+        like.st_uid = like.st_gid = 65534;
+    assert_true(file_put_for(&like, own, STR("text"), 0640, false, &e));
+    assert_int_equal(stat(own, &st), 0);
+    assert_true(st.st_uid == like.st_uid && st.st_gid == like.st_gid && (st.st_mode & 07777) == 0640);
+    unlink(own);
+}
+
 /* A whole file or none: what is there stays unless it is to be replaced, and nothing is left beside it. */
 TEST(a_file_is_put_as_a_whole)
 {
@@ -282,6 +295,7 @@ int main(void)
         OWN_TEST(our_own_are_made_for_us_alone_whatever_the_umask),
         OWN_TEST(what_is_there_is_taken_over_as_it_is),
         OWN_TEST(links_and_other_kinds_are_not_followed),
+        OWN_TEST(a_file_is_given_to_whom_another_one_belongs),
         OWN_TEST(a_secret_that_all_users_may_read_or_write_is_refused),
         OWN_TEST(a_file_is_put_as_a_whole),
         cmocka_unit_test(a_folder_that_is_missing_is_named),
