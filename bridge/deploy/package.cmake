@@ -94,5 +94,5 @@ add_custom_target(dist COMMENT "a release in ${dist}" VERBATIM DEPENDS aqueduct
   COMMAND sh -c "umask 022 && exec \"$@\"" sh ${CMAKE_CPACK_COMMAND} --config ${PROJECT_BINARY_DIR}/CPackConfig.cmake -B ${dist}
   COMMAND ${CMAKE_COMMAND} -E rm -rf ${dist}/_CPack_Packages
   COMMAND ${CMAKE_COMMAND} -E copy ${PROJECT_BINARY_DIR}/installed/doc/aqueduct/sbom.cdx.json ${dist}/${sources}.cdx.json
-  COMMAND sh -c "git -C \"$1\" archive --format=tar --prefix=$2/ HEAD | gzip -9n >\"$3/$2.tar.gz\" && cd \"$3\" && sha256sum *.* >SHA256SUMS"
+  COMMAND sh -c "git -C \"$1\" archive --format=tar --prefix=$2/ --output=\"$3/$2.tar\" HEAD && cd \"$3\" && gzip -9n $2.tar && sha256sum *.* >SHA256SUMS"
     sh ${PROJECT_SOURCE_DIR} ${sources} ${dist})

@@ -95,6 +95,26 @@ def test_the_configurations_of_package_and_manifests_pass_the_check(aqueduct, tm
     assert done.returncode == 0, done.stderr
 
 
+def test_what_is_to_be_replaced_is_no_secret(aqueduct, tmp_path):
+    """Who forgets one of the manifest's secrets hears of it, and has no door that all readers of the guide can open."""
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes/aqueduct.yaml").read_text()))
+    [secrets], [config] = ([one for one in documents if one["kind"] == kind] for kind in ("Secret", "ConfigMap"))
+    given = {"crm": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ingest": "a-token-of-some-length-0123"}
+    (tmp_path / "bridge.yaml").write_text(config["data"]["bridge.yaml"].replace("/run/secrets/aqueduct", str(tmp_path)).replace("/var/lib/aqueduct", str(tmp_path)))
+    for forgotten, text in secrets["stringData"].items():
+        for name in given:
+            (tmp_path / name).write_text(text if name == forgotten else given[name])
+            (tmp_path / name).chmod(0o600)
+        done = check(aqueduct, tmp_path, {"POD_NAME": "aqueduct-0"})
+        assert done.returncode == 1 and ("placeholder" in done.stderr or "base64" in done.stderr), (forgotten, done.stderr)
+
+
+def test_the_manifest_runs_this_version():
+    text = (DEPLOY / "kubernetes/aqueduct.yaml").read_text()
+    version = re.search(r"project\(aqueduct VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text())[1]
+    assert set(re.findall(r"aqueduct:(\d\S*\d)", text)) == {version}
+
+
 def test_an_image_is_built_of_all_that_is_installed():
     """A build in Docker has only what .dockerignore lets through."""
     passed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}

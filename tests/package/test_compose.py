@@ -54,6 +54,21 @@ def test_a_mistake_in_a_compose_file_is_found(compose):
         assert done.returncode != 0 and why in done.stdout
 
 
+def test_what_the_file_says_to_type_is_all_that_it_needs(compose):
+    """Docker Compose has the secrets of .env in each shell."""
+    [line] = [line.strip("# \n") for line in (compose.folder / "compose.yaml").read_text().splitlines() if ">.env" in line]
+    do("sh", "-c", line, cwd=compose.folder)
+    secrets = compose.folder / ".env"
+    try:
+        assert secrets.stat().st_mode & 0o777 == 0o600
+        done = compose(["compose.yaml"])
+        assert done.returncode == 0, done.stdout
+        got = json.loads(done.stdout)["services"]["aqueduct"]["environment"]
+        assert got["AQUEDUCT_WEBHOOK_URL"] == "https://crm.example.com/hooks" and got["AQUEDUCT_WEBHOOK_SECRET"].startswith("whsec_") and len(got["AQUEDUCT_LIVE_TOKEN"]) == 32
+    finally:
+        secrets.unlink()
+
+
 class Project:
     """The services of a project, as Docker Compose resolved it."""
 

@@ -44,3 +44,40 @@ def test_it_runs_read_only_and_says_whether_it_is_healthy(image, tmp_path):
     finally:
         code = one.stop()
     assert code == 0, one.log()
+
+
+CONFIG = """
+broker: {type: local, path: /var/lib/aqueduct/data}
+sources: {hooks: {type: http, listen: "127.0.0.1:PORT", paths: [{path: /v1/events, verify: {scheme: bearer, secrets: ["${file:/run/secrets/ingest}"]}}]}}
+routes: [{topic: events}]
+sinks: {failed: {type: dead_letter, path: /var/lib/aqueduct/dead-letters.db}}
+admin: {listen: "127.0.0.1:ADMIN"}
+"""
+
+
+def test_a_file_configures_it_and_what_it_keeps_outlives_it(image, tmp_path):
+    """As the README has it: a file that all may read, secrets that are the user's alone, a volume; the next container goes on."""
+    root, config = image
+    for name in ("secrets", "kept"):
+        (tmp_path / name).mkdir(0o700)
+        os.chown(tmp_path / name, 65532, 65532)
+    (tmp_path / "secrets/ingest").write_text("a-token-of-some-length-0123")
+    (tmp_path / "secrets/ingest").chmod(0o600)
+    os.chown(tmp_path / "secrets/ingest", 65532, 65532)
+    (tmp_path / "bridge.yaml").write_text(CONFIG.replace("PORT", str(free_port())).replace("ADMIN", str(free_port())))
+    (tmp_path / "bridge.yaml").chmod(0o644)
+    env, said = dict(one.split("=", 1) for one in config["Env"]), []
+    for again in (False, True):
+        one = Container(tmp_path, root, config["Entrypoint"] + config["Cmd"], env, config["User"], config["WorkingDir"],
+                        [(tmp_path / "bridge.yaml", "/etc/aqueduct/bridge.yaml", "ro"), (tmp_path / "secrets", "/run/secrets", "ro"), (tmp_path / "kept", "/var/lib/aqueduct", "rw")])
+        one.start()
+        try:
+            wait_for(lambda: one.exec(*config["Healthcheck"]["Test"][1:]).stdout == "ready\n", 60, one.log)
+            if not again:
+                sent = one.exec("aqueduct", "send", "/v1/events", "--type", "test.greeting", "--data", '{"hello": "world"}')
+                assert sent.returncode == 0, sent.stdout
+            said.append(one.exec("aqueduct", "tail", "--from", "earliest", "--no-follow", "--json").stdout)
+        finally:
+            code = one.stop()
+        assert code == 0, one.log()
+    assert "test.greeting" in said[0] and said[0] == said[1]

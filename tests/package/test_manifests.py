@@ -137,6 +137,7 @@ def test_a_pod_takes_events_and_what_the_config_map_says_anew(image, tmp_path):
                 return [r for r in received() if (r["event_id"], r["path"], r["mode"], r["verified"]) == (ident, path, "ok", True)]
             wait_for(lambda: probe("startupProbe") and probe("livenessProbe") and probe("readinessProbe"), 120, one_pod.log, 0.2)
             assert send("first").startswith("2")
+            assert "crm (webhook)" in one_pod.exec("aqueduct", "status").stdout
             wait_for(lambda: got("first", "/one"), 60, one_pod.log, 0.2)
             projected(here["config"], {name: text.replace("crm:8000/one", "crm:8000/two") for name, text in config.items()}, 2)
             numbers = itertools.count()

@@ -50,6 +50,8 @@ def test_a_release_is_the_same_bytes_wherever_it_is_built(release):
     assert (plain / "out" / deb.name).read_bytes() == deb.read_bytes()
     listed = [do("dpkg-deb", "-c", plain / at / deb.name).stdout for at in ("tight", "out")]
     assert listed[0] == listed[1] and "drwxr-xr-x" in listed[0], "who makes a package may keep his files to himself"
+    done = do("cmake", "--build", "--preset", "release", "--target", "dist", cwd=plain, env=clean(GIT_CEILING_DIRECTORIES=str(WORK)), check=False)
+    assert done.returncode != 0 and "not a git repository" in done.stdout, "no release without its sources"
 
 
 def test_the_bill_of_materials_is_what_is_loaded(release, fresh):
@@ -154,12 +156,17 @@ for i in $(seq 200); do [ "$(of NRestarts)" = 1 ] && [ "$(of ActiveState)" = act
 echo "stuck=$(of NRestarts) $(of ActiveState)"
 rm -r /run/systemd/system/aqueduct.service.d; systemctl daemon-reload
 systemctl stop aqueduct; echo "stop=$? $(of Result) $(of ExecMainStatus)"
+aqueduct init --http 8080 --url http://127.0.0.1:9/hook --force --out $C >/tmp/init.log; echo "init=$? $(stat -c %U:%G:%a $C /etc/aqueduct/bridge.token | tr '\n' ' ')"
+sh -c "$(sed -n 's/^next: \(.*\);.*/\1/p' /tmp/init.log)" 2>/dev/null; echo "next=$? $(of ActiveState) $(of UnitFileState)"
+aqueduct send -c $C /v1/events --type test.greeting --data '{"hello": "world"}' >/dev/null; echo "sent=$? $(stat -c %U /var/lib/aqueduct/data/aqueduct.db)"
+systemctl stop aqueduct
 printf 'AQUEDUCT_X=1\n' >/etc/default/aqueduct
-sed -i 's/^broker:/admin: {listen: ""}\nbroker:/; /^admin:$/,/9464/d' $C
-sed -i 's/type: local .*/type: kafka/; s#path: /var/lib/aqueduct/data#servers: 127.0.0.1:1#' $C
+aqueduct init --http 8080 --kafka 127.0.0.1:1 --force --out $C >/dev/null
+sed -i 's/listen: "127.0.0.1:9464".*/listen: ""/' $C
 systemctl start --no-block aqueduct
 for i in $(seq 200); do case "$(of StatusText)" in *127.0.0.1:1*|*broker*) break ;; esac; sleep 0.1; done
 echo "waits=$(of ActiveState) $(of StatusText)"
+systemctl reload aqueduct; echo "reload_waiting=$?"; test -S /run/aqueduct/control; echo "control=$?"
 systemctl stop aqueduct; echo "gives_up=$?"
 echo "security=$(systemd-analyze security aqueduct --no-pager --threshold=20 >/tmp/security.log; echo $?) $(tail -1 /tmp/security.log)"
 dpkg -r aqueduct >/tmp/remove.log 2>&1; echo "removed=$? $(of LoadState)"
@@ -197,4 +204,5 @@ def test_a_real_systemd_runs_it(deb, fresh):
     security = facts.pop("security", "")
     assert re.match(r"0 .*level for aqueduct.service: [01]\.\d OK", security), said
     assert facts == {"start": "0", "state": "active running aqueduct", "ready": "ready", "files": "1", "reload": "0", "reload_refused": "1 active", "upgrade": "0",
-                     "upgraded": "active", "watched": "0", "stuck": "1 active", "stop": "0 success 0", "gives_up": "0", "removed": "0 not-found", "end": "1"}, said
+                     "upgraded": "active", "watched": "0", "stuck": "1 active", "stop": "0 success 0",
+                     "init": "0 root:aqueduct:640 root:aqueduct:640 ", "next": "0 active enabled", "sent": "0 aqueduct", "control": "0", "gives_up": "0", "removed": "0 not-found", "end": "1"}, said
