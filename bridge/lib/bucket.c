@@ -8,7 +8,7 @@ enum { SECOND_US = 1000000 };
 /* How long it takes until so much has come; rounded up, so that it is there then. */
 static int64_t bucket_us(const struct bucket_size *size, double amount)
 {
-    double us = amount / size->rate * SECOND_US;
+    double us = amount / size->rate * (double)SECOND_US;
     if (us >= (double)LONGEST_US)
         return LONGEST_US;
     int64_t whole = (int64_t)us;
