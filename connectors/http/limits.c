@@ -121,9 +121,10 @@ struct limits {
 
 static struct limit limit_of(const struct limit_options *o)
 {
-    double burst = o->burst ? (double)o->burst : o->rate * LIMITS_SECONDS;
+    double burst = o->burst ? (double)o->burst : o->rate * (double)LIMITS_SECONDS;
     double bytes = (double)o->bytes.n;
-    return (struct limit){ .requests = { o->rate, burst < 1 ? 1 : burst }, .bytes = { bytes, bytes * LIMITS_SECONDS } };
+    return (struct limit){ .requests = { o->rate, burst < 1 ? 1 : burst },
+                           .bytes = { bytes, bytes * (double)LIMITS_SECONDS } };
 }
 
 static bool limit_is_set(const struct limit *l)

@@ -42,7 +42,7 @@ size_t times_since(int64_t ms, bool zoned, struct times out[TIMES_RANGES])
     double at = (double)ms;
     size_t n = 0;
     times_add_numbers(&out[n++], at / 1000, 1e11);
-    times_add_numbers(&out[n++], at / TIMES_DAY_MS + 2440587.5, 5373484.5); /* Julian days */
+    times_add_numbers(&out[n++], at / (double)TIMES_DAY_MS + 2440587.5, 5373484.5); /* Julian days */
     times_add_numbers(&out[n++], times_larger(at, 1e11), 1e14);
     times_add_numbers(&out[n++], times_larger(at * 1e3, 1e14), 1e17);
     times_add_numbers(&out[n++], times_larger(at * 1e6, 1e17), 9.3e18);

@@ -84,7 +84,7 @@ bool consent_read(const char *origin, struct str allowed_origin, struct str allo
     if (!str_to_u64(allowed_rate, &in_a_minute) || in_a_minute == 0)
         return err_set(e, "its WebHook-Allowed-Rate \"%s\" is neither * nor a number of requests in a minute",
                        consent_shown(allowed_rate, hidden, shown));
-    *rate = (double)in_a_minute / MINUTE_S;
+    *rate = (double)in_a_minute / (double)MINUTE_S;
     return true;
 }
 

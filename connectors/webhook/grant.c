@@ -52,7 +52,7 @@ static int64_t grant_seconds(const json_t *value)
         return 0;
     if (json_is_number(value)) {
         double number = json_number_value(value);
-        seconds = number >= 1 && number <= GRANT_MOST_S ? (uint64_t)number : number > GRANT_MOST_S ? GRANT_MOST_S : 0;
+        seconds = !(number >= 1) ? 0 : number < (double)GRANT_MOST_S ? (uint64_t)number : GRANT_MOST_S;
     }
     return seconds < GRANT_MOST_S ? (int64_t)seconds : GRANT_MOST_S;
 }
@@ -78,7 +78,7 @@ static int64_t grant_jwt_s(const char *token, int64_t wall_ms)
         left = whole;
     bool known = json_is_number(to) && left >= 1;
     json_decref(claims);
-    return !known ? 0 : left < GRANT_MOST_S ? (int64_t)left : GRANT_MOST_S;
+    return !known ? 0 : left < (double)GRANT_MOST_S ? (int64_t)left : GRANT_MOST_S;
 }
 
 /* ---- the token ---- */
