@@ -5,6 +5,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "ledger"))
+import books
 import daemon
 import pace
 
@@ -61,3 +62,12 @@ def test_a_death_that_is_noticed_late_is_one_since_the_daemon_was_seen_alive(tmp
     (began, noticed), = one.deaths
     assert before <= one.lived == began and seen <= noticed - 0.3
     assert began <= noticed - 0.3
+
+
+def test_what_waits_on_the_broker_may_come_at_any_moment():
+    one, pair, other = books.Books(), ("/ledger", "batch-7-1"), ("/ledger", "batch-7-2")
+    one.kept = {("many/guest-0", pair), (books.name_of("traveller-7"), pair)}
+    assert one.may_come("many/guest-0", pair) and one.may_come("traveller", pair)
+    assert not one.may_come("many/guest-1", pair) and not one.may_come("many/guest-0", other) and not one.may_come("moody", pair)
+    one.kept, one.account = None, [{"sink": "many", "waiting": 3}, {"sink": "traveller-7", "waiting": 1}, {"sink": "moody", "waiting": 0}]
+    assert one.may_come("many/guest-0", pair) and one.may_come("traveller", pair) and not one.may_come("moody", pair)

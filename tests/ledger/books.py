@@ -59,10 +59,15 @@ class Item:
         self.start = 0                          # of the daemon, when it was first posted
 
 
+def name_of(sink, endpoint=None):
+    """As in SINKS. The traveller has another name every time."""
+    sink = "traveller" if sink.startswith("traveller") else sink
+    return f"{sink}/{endpoint}" if endpoint else sink
+
+
 def destination(line):
-    """Whose dead letter it is. The traveller has another name every time."""
-    sink = "traveller" if line["sink"].startswith("traveller") else line["sink"]
-    return f"{sink}/{line['endpoint']}" if line.get("endpoint") else sink
+    """Whose dead letter it is."""
+    return name_of(line["sink"], line.get("endpoint"))
 
 
 class Seen:
@@ -234,6 +239,14 @@ class Books:
         with self.lock:
             self.lost.setdefault(sink, set()).update(pairs)
             return [pair for pair in pairs if self._delivered_or_dead(sink, pair)]
+
+    def may_come(self, sink, pair):
+        """May a copy of it wait for that sink on the broker, and come by itself when its time is? One that is delivered may have one, too:
+        of a crash between a move and its position."""
+        with self.lock:
+            if self.kept is not None:
+                return (sink, pair) in self.kept
+            return any(name_of(s["sink"]) == sink.partition("/")[0] and s["waiting"] for s in self.account)
 
     def what(self, sink, pair):
         """Type and subject."""
