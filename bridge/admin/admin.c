@@ -347,6 +347,7 @@ void admin_run(struct admin *a, int wake_fd, int wait_ms)
         access_turn(a->pages.access);
     admin_catch_up(a);
     admin_remember(a);
+    api_idle(a->api);
     if (pages)
         http_server_run(pages, -1, 0);
     if (a->control)

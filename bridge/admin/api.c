@@ -7,6 +7,7 @@
 #include "bridge/admin/audit.h"
 #include "bridge/admin/console.h"
 #include "bridge/admin/errands.h"
+#include "bridge/admin/paged.h"
 #include "bridge/admin/private.h"
 #include "bridge/admin/tails.h"
 #include "bridge/lib/json.h"
@@ -32,6 +33,7 @@ struct api {
     struct api_home home;
     struct api_works *works;
     struct tails *tails;
+    struct paged *paged;
 };
 
 /* ---- answers ---- */
@@ -42,7 +44,7 @@ enum { API_HEADERS = 6, API_MORE = 4 };
 static void api_audit(const struct api_ticket *t, int status)
 {
     const struct api_row *row = t->row;
-    if (!row || row->role != ROLE_OPERATOR || row->harmless || strcmp(row->method, "GET") == 0)
+    if (t->untold || !row || row->role != ROLE_OPERATOR || row->harmless || strcmp(row->method, "GET") == 0)
         return;
     audit_note(t->api->home.config, t->api->home.broker,
                &(struct audit){ .operation = row->name,
@@ -51,7 +53,15 @@ static void api_audit(const struct api_ticket *t, int status)
                                 .via = t->who.via,
                                 .address = t->address,
                                 .object = t->object,
+                                .result = t->result,
                                 .status = status });
+}
+
+void api_tell(struct api_ticket *t, int status, const json_t *result)
+{
+    t->result = result;
+    api_audit(t, status);
+    t->result = NULL;
 }
 
 /* Fills the headers of an answer; returns how many. */
@@ -384,6 +394,7 @@ struct api *api_new(const struct api_home *home)
     a->home = *home;
     a->works = api_works_new();
     a->tails = tails_new(&home->config->broker);
+    a->paged = paged_new(api_tell);
     return a;
 }
 
@@ -407,6 +418,7 @@ void api_stop(struct api *a)
 {
     api_works_free(a->works);
     a->works = NULL;
+    paged_end_left(a->paged, true);
     tails_stop(a->tails);
 }
 
@@ -416,12 +428,23 @@ void api_free(struct api *a)
         return;
     api_works_free(a->works);
     tails_free(a->tails);
+    paged_free(a->paged);
     free(a);
 }
 
 struct api_works *api_works(const struct api *a)
 {
     return a->works;
+}
+
+struct paged *api_paged(const struct api *a)
+{
+    return a->paged;
+}
+
+void api_idle(struct api *a)
+{
+    paged_end_left(a->paged, false);
 }
 
 struct tails *api_tails(const struct api *a)

@@ -66,6 +66,8 @@ struct api_ticket { /* whom to answer; copy it to answer later */
     struct who who;
     char object[API_OBJECT];   /* the path behind /api/v1, as it came */
     char address[API_ADDRESS]; /* of the client */
+    bool untold;               /* it is a page of a change that was told (paged.h) */
+    const json_t *result;      /* what the audit says besides; NULL: nothing */
 };
 
 struct api_call {
@@ -90,6 +92,7 @@ struct api_row {
     const struct shape *answer;  /* NULL: no JSON */
     const struct shape *refusal; /* members of its 409 beside those of every problem; NULL: none */
     const char *answers;         /* media type of an answer that is no JSON; NULL: none */
+    bool paged;                  /* it may be done in pages, each asked for alone, that are one change (paged.h) */
     bool harmless;               /* it changes nothing although its method could: no audit */
     void (*handle)(struct api_call *call);
 };
@@ -132,6 +135,7 @@ void api_stop(
 void api_free(struct api *a); /* accepts NULL; after its servers, which close its streams */
 enum { API_FDS = 2 };
 void api_fds(const struct api *a, int out[API_FDS]); /* one of them is readable: api_turn has something to do */
+void api_idle(struct api *a);                        /* now and then: tells of what nobody goes on with */
 void api_turn(struct api *a);
 /* Is the path one of the API's, or of the console's when there is one? */
 bool api_takes(const struct api *a, struct str path);

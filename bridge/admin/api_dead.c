@@ -171,8 +171,9 @@ static void dead_post_discard(struct api_call *call)
         { "dry_run", SHAPE_BOOLEAN, .doc = "Only say what would be done: answered at once." },                         \
         { "limit", SHAPE_INTEGER, .min = 1, .max = DEAD_PAGE,                                                          \
           .doc = "A page: the oldest so many, answered at once, each with what became of it." },                       \
+        { "after", SHAPE_TEXT, .max = 32, .doc = "Of pages: what `next` of the one before said: go on there." },       \
     {                                                                                                                  \
-        "after", SHAPE_TEXT, .max = 32, .doc = "Of pages: what `next` of the one before said: go on there."            \
+        "last", SHAPE_BOOLEAN, .doc = "Of pages: none follows, whatever `next` says; the audit tells the whole then."  \
     }
 
 #define DEAD_ANY_OF "sink|endpoint|class|type|source|id|since|until|all"
@@ -265,9 +266,10 @@ const struct api_row api_dead_rows[] = {
       .query = dead_one_query, .done = 200, .answer = dead_whole, .handle = dead_get_one },
     { "POST", "/api/v1/dead-letters/redrive", "redriveDeadLetters", ROLE_OPERATOR,
       "Gives dead letters again to the sink that gave them up, or to another.", .body = dead_redrive_body,
-      .any_of = DEAD_ANY_OF, .done = 202, .also = 200, .answer = dead_done, .handle = dead_post_redrive },
+      .any_of = DEAD_ANY_OF, .paged = true, .done = 202, .also = 200, .answer = dead_done,
+      .handle = dead_post_redrive },
     { "POST", "/api/v1/dead-letters/discard", "discardDeadLetters", ROLE_OPERATOR, "Gives dead letters up for good.",
-      .body = dead_discard_body, .any_of = DEAD_ANY_OF, .done = 202, .also = 200, .answer = dead_done,
+      .body = dead_discard_body, .any_of = DEAD_ANY_OF, .paged = true, .done = 202, .also = 200, .answer = dead_done,
       .handle = dead_post_discard },
     { 0 },
 };

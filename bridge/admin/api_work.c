@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/admin/paged.h"
 #include "bridge/admin/private.h"
 #include "bridge/config/known.h"
 #include "bridge/delivery/roster.h"
@@ -100,6 +101,23 @@ static void work_keep(struct api_work *w)
     job->of = atomic_load(&w->of);
     job->result = json_incref(w->answer);
     job->why = w->why;
+    if (!w->ticket.row->paged)
+        return;
+    bool interrupted = json_is_true(json_object_get(w->answer, "interrupted"));
+    json_t *told = paged_result(w->body, w->why.text[0] ? "failed" : interrupted ? "interrupted" : "done", w->answer);
+    api_tell(&w->ticket, w->why.text[0] ? 503 : 200, told);
+    json_decref(told);
+}
+
+/* Of a page it is told, or not, what it is a page of. */
+static json_t *work_tell(struct api_work *w, int status)
+{
+    if (!w->ticket.row->paged)
+        return NULL;
+    json_t *told = paged_page(api_paged(w->ticket.api), &w->ticket, w->body, status, w->answer);
+    w->ticket.untold = !told;
+    w->ticket.result = told;
+    return told;
 }
 
 static void work_end(struct job *j)
@@ -107,12 +125,15 @@ static void work_end(struct job *j)
     struct api_work *w = (struct api_work *)j;
     if (!w->answer && !w->why.text[0])
         api_work_fail(w, 503, "the daemon stops");
+    int status = w->status ? w->status : w->ticket.row->done;
+    json_t *told = w->number ? NULL : work_tell(w, status);
     if (w->number)
         work_keep(w);
     else if (w->answer)
-        api_answer(&w->ticket, w->status ? w->status : w->ticket.row->done, json_incref(w->answer));
+        api_answer(&w->ticket, status, json_incref(w->answer));
     else
         api_problem(&w->ticket, w->status, "%s", w->why.text);
+    json_decref(told);
     work_free(w);
 }
 
@@ -168,7 +189,10 @@ void api_long(struct api_call *call, void (*run)(struct api_work *w))
     };
     memcpy(job->who, call->ticket.who.is.name, sizeof job->who);
     snprintf(number, sizeof number, "%" PRIu64, w->number);
+    json_t *told = call->ticket.row->paged ? paged_result(call->body, "begun", NULL) : NULL;
+    call->ticket.result = told;
     api_answer(&call->ticket, 202, json_pack("{s:s}", "job", number));
+    json_decref(told);
 }
 
 bool api_work_is_over(const struct api_work *w)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Tells of changes. */
 #include "bridge/admin/audit.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include "bridge/event/event.h"
 #include "bridge/event/trail.h"
@@ -51,6 +52,14 @@ static void audit_data(const struct audit *a, struct buf *out)
     json_add_text(out, "object", str_of(a->object));
     buf_printf(out, ",\"status\":%d", a->status);
     json_add_text(out, "outcome", str_of(audit_outcome(a->status)));
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)a->result, name, value)
+    {
+        char *text = json_short(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        buf_printf(out, ",\"%s\":%s", name, text ? text : "null");
+        free(text);
+    }
     buf_add_char(out, '}');
 }
 
@@ -84,10 +93,32 @@ static void audit_publish(const struct config *config, struct broker *b, const s
     buf_free(&data);
 }
 
+/* "998 of 1000, refused 2, pages 4"; "": nobody counted. */
+static void audit_counts(const json_t *result, char out[128])
+{
+    static const struct {
+        const char *name, *before;
+    } parts[] = { { "done", "" }, { "matched", " of " }, { "refused", ", refused " }, { "pages", ", pages " } };
+    int n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const json_t *count = json_object_get(result, parts[i].name);
+        if (count && n < 100)
+            n += snprintf(out + n, 128 - (size_t)n, "%s%" JSON_INTEGER_FORMAT, parts[i].before,
+                          json_integer_value(count));
+    }
+}
+
 void audit_note(const struct config *config, struct broker *b, const struct audit *a)
 {
+    char counts[128];
+    char *asked = a->result ? json_short(json_object_get(a->result, "asked"), JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    audit_counts(a->result, counts);
     LOG(INFO, "audit", LOG_C("operation", a->operation), LOG_C("who", a->who), LOG_C("via", a->via),
-        LOG_C("role", a->role), LOG_C("object", a->object), LOG_INT("status", a->status), LOG_C("address", a->address));
+        LOG_C("role", a->role), LOG_C("object", a->object), LOG_INT("status", a->status), LOG_C("address", a->address),
+        LOG_SOME("asked", asked), LOG_SOME("state", json_string_value(json_object_get(a->result, "state"))),
+        LOG_SOME("done", counts[0] ? counts : NULL));
+    free(asked);
     if (config->admin.audit && b)
         audit_publish(config, b, a);
 }

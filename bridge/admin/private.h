@@ -11,6 +11,10 @@ void api_works_turn(struct api_works *works);
 bool api_works_any(const struct api_works *works);
 struct api_works *api_works(const struct api *a);
 
+struct paged *api_paged(const struct api *a);
+/* What a ticket's request did is told by the audit, besides what its answer told. */
+void api_tell(struct api_ticket *t, int status, const json_t *result);
+
 struct tails *api_tails(const struct api *a);
 /* Answers with a stream that goes on, of whom `user` is told by the server's callbacks. NULL: it is answered otherwise. From
  * within the request alone. */

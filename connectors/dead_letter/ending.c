@@ -90,13 +90,17 @@ static void ending_take(struct ending *en, const json_t *page)
     }
 }
 
+/* How many letters are to be done yet, as far as is known. */
+static int64_t ending_left(const struct ending *en)
+{
+    int64_t most = en->begun ? en->total : en->most ? en->most : INT64_MAX;
+    return most - en->done - en->refused;
+}
+
 /* Most letters of the next page: a rate makes small ones. */
 static int64_t ending_room(const struct ending *en)
 {
-    int64_t most = en->begun  ? en->total
-                   : en->most ? en->most
-                              : REDRIVE_BATCH,
-            left = most - en->done - en->refused, part = en->rate ? en->rate / ENDING_PARTS : REDRIVE_BATCH;
+    int64_t left = ending_left(en), part = en->rate ? en->rate / ENDING_PARTS : REDRIVE_BATCH;
     part = part < 1 ? 1 : part < REDRIVE_BATCH ? part : REDRIVE_BATCH;
     return left < part ? left : part;
 }
@@ -114,6 +118,7 @@ static bool ending_do(struct ending *en, struct err *e)
     bool good = true, more = true;
     while (good && more) {
         json_object_set_new(en->which, "limit", json_integer(ending_room(en)));
+        json_object_set_new(en->which, "last", json_boolean(ending_room(en) == ending_left(en)));
         if (*en->after)
             json_object_set_new(en->which, "after", json_string(en->after));
         json_t *page = filing_end(en->filing, en->which, en->discard, e);

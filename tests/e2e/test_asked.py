@@ -7,14 +7,15 @@ import signal
 import pytest
 
 from conftest import DEAD_LETTERS, HTTP_SOURCE, event, free_port, post_ok, wait_for, webhook_sink
+from test_api import asked_by_socket
 
 
-def run(bridge, receivers, sinks="", **env):
+def run(bridge, receivers, sinks="", admin="", **env):
     """A daemon with a control socket on either broker, whose sink `bad` gave up five events and whose sink `good` had them."""
     bad, good = receivers(lambda r: 204 if works else 400), receivers()
     works = []
     bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("good", good.url, "attempts: all") + webhook_sink("bad", bad.url, "retry: []") + DEAD_LETTERS + sinks,
-                     admin_more=f"control: {bridge.folder}/control")
+                     admin_more=f"control: {bridge.folder}/control" + admin)
     daemon = bridge.start(env=env)
     post_ok(daemon, *(event(f"event-number-{i}", "odd.one" if i % 2 else "even.one", data={"n": i, "text": "x" * 20000 if i == 4 else "<b>\u009b31m"}) for i in range(5)))
     wait_for(lambda: len(bridge.dead()) == 5 and len(bridge.command("log", "--json").stdout.splitlines()) == 10, why=daemon.log)
@@ -93,6 +94,51 @@ def test_what_changes_something(bridge, receivers, daemon_is):
         assert set(audit) == {("redriveDeadLetters", "200"), ("discardDeadLetters", "200"), ("resendEvent", "202")}
     wait_for(lambda: {r["id"] for r in bad.good()} == {"event-number-1", "event-number-3"} and sum(r["id"] == "event-number-2" for r in good.all()) == 2, why=daemon.log)
     assert len(bad.good()) == 2 and len(good.all()) == 6
+
+
+def audited(daemon, since=0):
+    """Of each line about a redrive or discard: who, its state, what was asked, and how many."""
+    lines = [line for line in daemon.log()[since:].splitlines() if "msg=audit" in line and "DeadLetters" in line]
+    field = lambda line, name: (re.search(rf'{name}=("(?:[^"\\\\]|\\\\.)*"|\S+)', line) or [None, "null"])[1]
+    text = lambda value: json.loads(value) if value.startswith('"') else value
+    return [(text(field(line, "state")), json.loads(text(field(line, "asked"))), text(field(line, "done"))) for line in lines]
+
+
+def test_a_redrive_is_one_change_however_many_pages_it_takes(local_bridge, receivers):
+    auditor = receivers()
+    daemon, bad, good, works = run(local_bridge, receivers, webhook_sink("auditor", auditor.url).replace("$EVENTS", f"{local_bridge.name}-own.audit"), admin=", audit: true")
+    works.append(True)
+    tell = local_bridge.command
+    assert tell("dead", "redrive", "--all", "--rate", "4", "--dry-run").returncode == 0       # a page of each letter
+    asked = {"all": True, "dry_run": True, "from": "failed"}
+    assert audited(daemon) == [("begun", asked, "1 of 5, refused 0, pages 1"), ("done", asked, "5 of 5, refused 0, pages 5")]
+    told = [json.loads(request["body"])["data"] for request in auditor.arrived(2)]
+    assert [(one["who"], one["status"], one["asked"], one["state"], one["matched"], one["done"], one["refused"], one["pages"]) for one in told] == [
+        ("socket", 200, asked, "begun", 5, 1, 0, 1), ("socket", 200, asked, "done", 5, 5, 0, 5)]
+    before = len(daemon.log())
+    assert tell("dead", "redrive", "--type", "odd.").returncode == 0                           # one page is all
+    assert tell("dead", "discard", "--all", "--limit", "1").returncode == 0                    # and the last one that is asked for
+    (state, asked, done), second = audited(daemon, before)
+    assert (state, asked["type"], done) == ("done", "odd.", "2 of 2, refused 0, pages 1") and second[0] == "done" and second[2].startswith("1 of 3, ")
+    # page by page, as a program does
+    before = len(daemon.log())
+    post = lambda body: asked_by_socket(f"{local_bridge.folder}/control", "POST", "/api/v1/dead-letters/discard", json.dumps(body))[1]
+    first = post({"sink": "bad", "limit": 1, "dry_run": True})
+    post({"sink": "bad", "limit": 1, "dry_run": True, "after": first["next"]})
+    post({"sink": "bad", "limit": 1, "after": first["next"]})                                  # asks for something else: another change
+    post({"type": "nobody.", "limit": 1, "after": "1"})
+    daemon.stop()
+    told = audited(daemon, before)
+    assert [one[0] for one in told] == ["begun", "done", "done", "done"] and told[0][1] == {"sink": "bad", "dry_run": True}, told
+    assert told[2][1] == {"sink": "bad"} and "dry_run" in told[1][1]
+
+
+def test_what_nobody_goes_on_with_is_told_when_the_daemon_ends(local_bridge, receivers):
+    daemon, *_ = run(local_bridge, receivers)
+    before = len(daemon.log())
+    asked_by_socket(f"{local_bridge.folder}/control", "POST", "/api/v1/dead-letters/discard", json.dumps({"all": True, "limit": 2}))
+    daemon.stop()
+    assert [(state, done) for state, _, done in audited(daemon, before)] == [("begun", "2 of 5, refused 0, pages 1"), ("left", "2 of 5, refused 0, pages 1")]
 
 
 def test_a_page_that_a_kill_cut_off_is_done_by_the_next_command(local_bridge, receivers):
