@@ -17,6 +17,7 @@
 
 enum {
     ACCESS_CAUSE_MS = 10000,  /* a cause that says less replaces an older one after this */
+    ACCESS_KNOWN_MS = 60000,  /* a cluster that answered speaks our protocol for so long */
     ACCESS_DENIED_MS = 30000, /* a denial that nobody met again is over after this */
     ACCESS_SAY_MS = 60000,    /* a denial that lasts is logged again after this */
 };
@@ -94,11 +95,16 @@ static struct str access_cause(const char *text)
     return (struct str){ text, after ? (size_t)(after - text) : strlen(text) };
 }
 
+/* A connection that ends before it is used may mean another protocol, or that a node died just then. */
 static void access_keep(struct kafka *b, enum access_kind kind, const char *text)
 {
     struct kafka_access *a = &b->access;
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&a->lock);
+    if (kind == ACCESS_PROTOCOL && a->answered_ms && now - a->answered_ms < ACCESS_KNOWN_MS) {
+        kind = ACCESS_SILENT;
+        text = "Disconnected";
+    }
     if (!a->cause[0] || (int)kind >= a->kind || now - a->cause_ms > ACCESS_CAUSE_MS) {
         a->kind = (int)kind;
         a->cause_ms = now;
@@ -117,11 +123,13 @@ void kafka_access_error(struct kafka *b, int code, const char *text)
 
 void kafka_access_up(struct kafka *b)
 {
-    if (!atomic_exchange(&b->down, false))
-        return;
+    bool again = atomic_exchange(&b->down, false);
     pthread_mutex_lock(&b->access.lock);
-    b->access.cause[0] = '\0';
-    b->access.kind = ACCESS_SILENT;
+    b->access.answered_ms = clock_mono_ms();
+    if (again) {
+        b->access.cause[0] = '\0';
+        b->access.kind = ACCESS_SILENT;
+    }
     pthread_mutex_unlock(&b->access.lock);
 }
 

@@ -58,8 +58,8 @@ enum {
 struct kafka_access {
     pthread_mutex_t lock; /* guards what follows, up to denied */
     int kind;             /* of the cause (access.c) */
-    int64_t cause_ms;
-    char cause[WHY_BYTES]; /* why connections fail; "": nothing heard since the cluster answered */
+    int64_t cause_ms, answered_ms;
+    char cause[WHY_BYTES]; /* why connections fail; "": nothing heard since the cluster came back */
     struct kafka_denial *denials;
     atomic_int denied; /* how many they are */
     struct metric *denied_now;
