@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The client of those who ask where partitions begin and end while they fetch. A cluster answers what comes by one connection
- * one after the other, and a fetch that finds nothing is answered after fetch.wait.max.ms: a question by the same client waits
- * for that. This one never fetches, sees what is committed, is made when somebody asks, and ends when nobody has for a while. */
+/* The client of those who ask while they fetch or write. A cluster answers what comes by one connection one after the other: a
+ * fetch that finds nothing after fetch.wait.max.ms, a write when all replicas in sync have it, which takes as long as one that
+ * died counts as in sync. A question by the same client waits for that. This one does neither, sees what is committed, is made
+ * when somebody asks, and ends when nobody has for a while. */
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"
@@ -23,7 +24,7 @@ static rd_kafka_t *asker_take(struct kafka *b)
     rd_kafka_t *rk = a->rk;
     pthread_mutex_unlock(&a->lock);
     if (!rk)
-        LOG(ERROR, "the cluster cannot be asked where partitions begin and end", LOG_C("reason", e.text));
+        LOG(ERROR, "the cluster cannot be asked", LOG_C("reason", e.text));
     return rk;
 }
 
@@ -91,4 +92,17 @@ rd_kafka_resp_err_t kafka_ask_time(struct kafka *b, const char *topic, int32_t p
     rd_kafka_topic_partition_list_destroy(list);
     asker_give(b);
     return code;
+}
+
+bool kafka_ask_alive(struct kafka *b, int wait_ms)
+{
+    const struct rd_kafka_metadata *md = NULL;
+    rd_kafka_t *rk = asker_take(b);
+    if (!rk)
+        return false;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, NULL, &md, wait_ms);
+    asker_give(b);
+    if (md)
+        rd_kafka_metadata_destroy(md);
+    return !code;
 }

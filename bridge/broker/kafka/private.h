@@ -302,6 +302,8 @@ rd_kafka_resp_err_t kafka_ask_ends(struct kafka *b, const char *topic, int32_t p
                                    int wait_ms);
 rd_kafka_resp_err_t kafka_ask_time(struct kafka *b, const char *topic, int32_t partition, int64_t ms, int64_t *offset,
                                    int wait_ms);
+/* Does the cluster answer somebody who neither fetches nor writes? */
+bool kafka_ask_alive(struct kafka *b, int wait_ms);
 
 /* ---- record.c ---- */
 

@@ -219,11 +219,13 @@ static void topics_keeper_look(struct kafka *b)
     struct kafka_client *client = kafka_client_take(b);
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, NULL, &md, ASK_MS);
     kafka_client_give(client);
-    if (code) {
+    if (code && !kafka_ask_alive(b, ASK_MS)) {
         atomic_store(&b->down, true);
         return;
     }
     kafka_access_up(b);
+    if (code) /* the question waits behind a write */
+        return;
     pthread_mutex_lock(&b->topics_lock);
     for (int i = 0; i < md->topic_cnt; i++) {
         struct kafka_topic *topic = topics_find(b, str_of(md->topics[i].topic));

@@ -25,12 +25,11 @@ static void on_done(void *ctx, uint64_t tag, enum outcome o, const char *why)
     atomic_fetch_add(&settled, 1);
 }
 
-static int begin(void **state)
+static int begin_nodes(int count)
 {
-    (void)state;
     host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), NULL, 0);
-    mock = rd_kafka_mock_cluster_new(host, 3);
-    rd_kafka_mock_topic_create(mock, "orders", 1, 3);
+    mock = rd_kafka_mock_cluster_new(host, count);
+    rd_kafka_mock_topic_create(mock, "orders", 1, count);
     config = (struct broker_config){ .type = BROKER_KAFKA,
                                      .servers = (char *)(uintptr_t)rd_kafka_mock_cluster_bootstraps(mock),
                                      .prefix = "t.",
@@ -38,6 +37,19 @@ static int begin(void **state)
                                      .instance = "" };
     atomic_store(&settled, 0);
     return 0;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    return begin_nodes(3);
+}
+
+/* Who asks has no other node to ask. */
+static int begin_alone(void **state)
+{
+    (void)state;
+    return begin_nodes(1);
 }
 
 static int end(void **state)
@@ -129,11 +141,35 @@ TEST(a_topic_that_gave_up_a_record_is_not_trusted_until_it_stores_one)
     broker_close(b);
 }
 
+/* As one does while a replica that died counts as in sync. */
+TEST(a_cluster_that_takes_long_over_a_record_is_not_said_to_be_away)
+{
+    enum { HELD_MS = 12000 }; /* longer than from one look at the cluster to the next */
+    struct err e = { "" }, why;
+    struct broker *b = broker_open(&config, &e);
+    assert_non_null(b);
+    publish(b);
+    await(1, OUTCOME_STORED);
+    await_ready(b, true);
+    rd_kafka_mock_broker_push_request_error_rtts(mock, 1, PRODUCE, 1, RD_KAFKA_RESP_ERR_NO_ERROR, HELD_MS);
+    publish(b);
+    int64_t until = clock_mono_ms() + LONG_MS;
+    for (; atomic_load(&settled) < 2; poll(NULL, 0, 10)) {
+        if (!broker_ready(b, &why))
+            assert_says(why.text, "Kafka answers, but has not stored a record of topic orders for ");
+        assert_true(clock_mono_ms() < until);
+    }
+    await(2, OUTCOME_STORED);
+    broker_close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             a_cluster_that_answers_and_stores_nothing_is_not_ready_and_says_which_topic_and_why, begin, end),
+        cmocka_unit_test_setup_teardown(a_cluster_that_takes_long_over_a_record_is_not_said_to_be_away, begin_alone,
+                                        end),
         cmocka_unit_test_setup_teardown(a_topic_that_gave_up_a_record_is_not_trusted_until_it_stores_one, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
