@@ -122,6 +122,8 @@ static int64_t around_sync_us(const char *folder)
     return took[AROUND_SYNCS / 2];
 }
 
+static const char around_more_room[] = "make room, or bound the topics (broker.max_size, retention)";
+
 void around_folder(const char *path, finding_fn *each, void *ctx)
 {
     char how[AROUND_TEXT], folder[PATH_MAX];
@@ -137,8 +139,10 @@ void around_folder(const char *path, finding_fn *each, void *ctx)
     }
     int64_t us = around_sync_us(folder);
     if (us < 0) {
+        bool is_full = errno == ENOSPC || errno == EDQUOT;
         snprintf(how, sizeof how, "cannot be written: %s", strerror(errno));
-        each(ctx, FINDING_BROKEN, path, how, "run as the user who may, or give it to him (chown)");
+        each(ctx, FINDING_BROKEN, path, how,
+             is_full ? around_more_room : "run as the user who may, or give it to him (chown)");
         return;
     }
     int64_t free_bytes = statvfs(folder, &fs) == 0 ? (int64_t)(fs.f_bavail * fs.f_frsize) : INT64_MAX;
@@ -147,7 +151,7 @@ void around_folder(const char *path, finding_fn *each, void *ctx)
          free_bytes < AROUND_LOW    ? FINDING_BROKEN
          : free_bytes < AROUND_ROOM ? FINDING_RISKY
                                     : FINDING_OK,
-         path, how, free_bytes < AROUND_ROOM ? "make room, or bound the topics (broker.max_size, retention)" : NULL);
+         path, how, free_bytes < AROUND_ROOM ? around_more_room : NULL);
     bool slow = us > AROUND_SLOW_SYNC_US;
     snprintf(how, sizeof how, "a durable write takes %" PRId64 ".%" PRId64 " ms", us / 1000, us % 1000 / 100);
     each(ctx, slow ? FINDING_SLOW : FINDING_OK, path, how,
@@ -269,7 +273,8 @@ static const char *around_broker_todo(const char *why)
     static const struct {
         const char *part, *todo;
     } known[] = {
-        { "refuses the login", "look at broker.sasl: mechanism, and username and password, or the server of tokens" },
+        { "no token for the login", "look at broker.sasl: token_url, ca_file, client_id, client_secret, or token" },
+        { "refuses the login", "look at broker.sasl: mechanism, and username and password, or whose the token is" },
         { "no TLS connection", "look at broker.tls: ca_file, cert_file, key_file; and at the servers' certificates" },
         { "ends every connection", "look at broker.tls and broker.sasl: what does that port want?" },
         { "is not found", "are the names in `servers` spelt right, and known to this machine's DNS?" },

@@ -16,6 +16,7 @@ def test_a_backup_made_while_it_runs_goes_on_where_it_stood(local_bridge, receiv
     receiver.delivered({f"before-{i}" for i in range(20)})
     backup, restore = COMMANDS
     subprocess.run(["sh", "-ec", backup], cwd=local_bridge.folder, check=True)
+    assert (local_bridge.folder / "backup.db").stat().st_mode & 0o777 == 0o600
     post_ok(daemon, event("after"))
     receiver.delivered({"after"})
     daemon.stop()

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import ssl
 import subprocess
@@ -465,6 +466,8 @@ sinks:
         for _ in range(20):
             app.log("invite_created", {"text": filler})
         assert daemon.alive()
+        if bridge.kind == "local":
+            assert re.search(r"broken .*cannot be written: No space left on device -- make room, or bound the topics", bridge.command("doctor").stdout)
     wait_for(lambda: post(daemon, event("after-1")).status_code == 202, 60, daemon.log)
     post_ok(daemon, *(event(ident, data=filler) for ident in refused))      # as a sender does
     receiver.delivered(acknowledged | refused | {"after-1"})

@@ -34,6 +34,15 @@ def damaged(path):
 
 
 
+def a_page_of_the_state(path):
+    db = sqlite3.connect(path)
+    (page,), (size,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'state'").fetchone(), db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * size:(page - 1) * size + 16] = b"no page, garbage"
+    path.write_bytes(data)
+
+
 def foreign(path):
     path.unlink()
     db = sqlite3.connect(path)
@@ -42,7 +51,7 @@ def foreign(path):
     db.close()
 
 
-@pytest.mark.parametrize("spoil", [garbage, truncated, damaged, foreign])
+@pytest.mark.parametrize("spoil", [garbage, truncated, damaged, a_page_of_the_state, foreign])
 def test_a_spoiled_log_is_refused_and_left_alone(local_bridge, receiver, spoil):
     local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url) + DEAD_LETTERS)
     daemon = local_bridge.start()
@@ -55,6 +64,7 @@ def test_a_spoiled_log_is_refused_and_left_alone(local_bridge, receiver, spoil):
     daemon = local_bridge.start(ready=False)
     assert daemon.wait() == 1
     assert str(local_bridge.folder / "data") in daemon.log() and "level=error" in daemon.log()
+    assert re.search("restore it from a backup|restore the folder from a backup|move it away|choose another folder", daemon.log()), daemon.log()
     after = files(local_bridge.folder / "data")
     name = log_file(local_bridge).relative_to(local_bridge.folder / "data")
     assert after[name] == before[name]

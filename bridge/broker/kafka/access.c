@@ -66,6 +66,9 @@ void kafka_access_close(struct kafka *b)
 
 /* ---- connections ---- */
 
+/* What librdkafka says before what token.c told it. */
+static const char access_no_token[] = "Failed to acquire SASL OAUTHBEARER token: ";
+
 enum access_kind { ACCESS_SILENT, ACCESS_UNKNOWN_HOST, ACCESS_PROTOCOL, ACCESS_TLS, ACCESS_LOGIN };
 
 /* The higher, the more it says. */
@@ -204,6 +207,9 @@ bool kafka_access_down(struct kafka *b, struct err *why)
         return err_set(why, "Kafka at %s does not answer", servers);
     switch (kind) {
     case ACCESS_LOGIN:
+        if (str_starts(str_of(cause), str_of(access_no_token))) /* the cluster was not even asked */
+            return err_set(why, "there is no token for the login to Kafka at %s: %s", servers,
+                           cause + sizeof access_no_token - 1);
         return err_set(why, "Kafka at %s refuses the login: %s%s", servers, cause, access_login_hint(b, cause));
     case ACCESS_TLS:
         if (access_has(cause, "certificate verify failed") && kafka_login_refused(refused))

@@ -373,6 +373,8 @@ void local_link_unlock(struct link *l);
 bool local_store_prepare(struct link *l, sqlite3_stmt **out, struct err *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 bool local_store_number(sqlite3 *db, int64_t *out, const char *sql); /* the first column of the first row */
+/* Says of a file that it is damaged, how, and what to do. Always false. */
+bool local_store_damaged(const char *file, const char *how, struct err *e);
 /* Is a file with these PRAGMAs (application_id, user_version) a log of a format that this program knows? False with *e. */
 bool local_store_is_known(const char *file, int64_t application, int64_t version, struct err *e);
 int local_store_run(sqlite3_stmt *s); /* steps a statement without rows and resets it; SQLite's code */

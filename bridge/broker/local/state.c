@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The state stored for sources and sinks, and the identity of the log, which is a row of it. */
+#include <stdio.h>
 #include <string.h>
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/crypto.h"
@@ -11,18 +12,33 @@ static struct str state_column(sqlite3_stmt *s, int i)
     return (struct str){ at ? at : "", (size_t)sqlite3_column_bytes(s, i) };
 }
 
-static bool state_rows(sqlite3_stmt *s, const char *source,
+static bool state_damaged(const struct local *b, const char *source, const char *what, struct err *e)
+{
+    char how[WHY_BYTES];
+    snprintf(how, sizeof how, "the state of source %s: %s", source, what);
+    return local_store_damaged(b->file ? b->file : ":memory:", how, e);
+}
+
+static bool state_unfit(const struct local *b, const char *source, struct str key, struct err *e)
+{
+    char what[96];
+    snprintf(what, sizeof what, "checksum of key \"%.*s\"", (int)(key.n < 64 ? key.n : 64), key.at);
+    return state_damaged(b, source, what, e);
+}
+
+static bool state_rows(const struct local *b, sqlite3_stmt *s, const char *source,
                        bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
     int rc;
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         struct str key = state_column(s, 0), value = state_column(s, 1);
         if (sqlite3_column_int64(s, 2) != (int64_t)local_state_crc(str_of(source), key, value))
-            return err_set(e, "broker.path: the state of source \"%s\" is damaged (checksum of key \"%.*s\")", source,
-                           (int)(key.n < 64 ? key.n : 64), key.at);
+            return state_unfit(b, source, key, e);
         if (!each(ctx, key, value, false, e))
             return false;
     }
+    if ((rc & 0xff) == SQLITE_CORRUPT)
+        return state_damaged(b, source, sqlite3_errstr(rc), e);
     return rc == SQLITE_DONE
            || err_set(e, "broker.path: reading the state of source \"%s\": %s", source, sqlite3_errstr(rc));
 }
@@ -39,7 +55,7 @@ bool local_state(struct broker *base, const char *source,
     bool ok = local_store_prepare(&l, &s, e, "SELECT key, value, crc FROM state WHERE source=?1");
     if (ok) {
         sqlite3_bind_text(s, 1, source, -1, SQLITE_STATIC);
-        ok = state_rows(s, source, each, ctx, e);
+        ok = state_rows(b, s, source, each, ctx, e);
     }
     sqlite3_finalize(s);
     local_link_unlock(&l);

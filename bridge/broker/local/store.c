@@ -179,19 +179,24 @@ static bool store_check_file(struct local *b, struct err *e)
     return local_wal_check(b->file, e);
 }
 
+bool local_store_damaged(const char *file, const char *how, struct err *e)
+{
+    return err_set(e,
+                   "broker.path: \"%s\" is damaged (%s): restore it from a backup, save what can be read with "
+                   "`sqlite3 FILE .recover`, or move it away to begin with an empty log",
+                   file, how);
+}
+
 static bool store_refuse(struct local *b, struct err *e)
 {
-    int rc = sqlite3_errcode(b->link.db);
+    int rc = sqlite3_errcode(b->link.db) & 0xff;
     if (rc == SQLITE_NOTADB)
         return err_set(
             e,
             "broker.path: \"%s\" is not a log of Aqueduct (not a SQLite database): move it away, or choose another folder",
             b->file);
     if (rc == SQLITE_CORRUPT)
-        return err_set(e,
-                       "broker.path: \"%s\" is damaged (%s): restore it from a backup, save what can be read with "
-                       "`sqlite3 FILE .recover`, or move it away to begin with an empty log",
-                       b->file, sqlite3_errmsg(b->link.db));
+        return local_store_damaged(b->file, sqlite3_errmsg(b->link.db), e);
     return err_set(e, "broker.path: \"%s\": %s", b->file ? b->file : ":memory:", sqlite3_errmsg(b->link.db));
 }
 
@@ -239,6 +244,7 @@ static bool store_upgrade(struct local *b, struct err *e)
 static bool store_check_tables(struct local *b, struct err *e)
 {
     static const char *const tables[] = { "topic", "partition", "position" };
+    char how[WHY_BYTES];
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         sqlite3_stmt *s = NULL;
         if (!local_store_prepare(&b->link, &s, e, "PRAGMA quick_check('%s')", tables[i]))
@@ -246,12 +252,10 @@ static bool store_check_tables(struct local *b, struct err *e)
         bool ok = sqlite3_step(s) == SQLITE_ROW;
         const char *said = ok ? (const char *)sqlite3_column_text(s, 0) : sqlite3_errmsg(b->link.db);
         ok = ok && strcmp(said, "ok") == 0;
-        if (!ok)
-            err_set(
-                e,
-                "broker.path: \"%s\" is damaged (table %s: %s): restore it from a backup, save what can be read with "
-                "`sqlite3 FILE .recover`, or move it away to begin with an empty log",
-                b->file, tables[i], said);
+        if (!ok) {
+            snprintf(how, sizeof how, "table %s: %s", tables[i], said);
+            local_store_damaged(b->file, how, e);
+        }
         sqlite3_finalize(s);
         if (!ok)
             return false;
