@@ -18,7 +18,7 @@ def test_nothing_is_in_it_but_the_program(image):
 
 
 def test_it_runs_read_only_and_says_whether_it_is_healthy(image, tmp_path):
-    """As `docker run --read-only -p ... -v ...` has it, by runc: the database of another application is in a volume that it may only read; the
+    """As `docker run -d --name aqueduct --read-only -p ... -v ...` has it, by runc, and `docker exec aqueduct aqueduct status`: the database of another application is in a volume that it may only read; the
     environment alone configures it."""
     root, config = image
     app, kept = tmp_path / "storage", tmp_path / "kept"
