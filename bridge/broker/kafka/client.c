@@ -163,7 +163,7 @@ static rd_kafka_resp_err_t client_watermarks(rd_kafka_t *rk, const char *topic, 
     return code;
 }
 
-/* Asks who leads the topic's partitions: what the client remembers may be a quarter of an hour old. */
+/* Asks who leads the topic's partitions, and how many they are: what the client remembers may be a quarter of an hour old. */
 static void client_refresh(rd_kafka_t *rk, const char *topic, int64_t until_ms)
 {
     int64_t left = until_ms - clock_mono_ms();
@@ -182,8 +182,7 @@ rd_kafka_resp_err_t kafka_watermarks(rd_kafka_t *rk, const char *topic, int32_t 
     int64_t begin = clock_mono_ms(), end = begin + wait_ms;
     rd_kafka_resp_err_t code = client_watermarks(rk, topic, partition, low, high,
                                                  begin + (wait_ms < 2 * TRY_MS ? wait_ms / 2 : TRY_MS));
-    if (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT
-        && code != RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION)
+    if (!code)
         return code;
     client_refresh(rk, topic, end);
     return client_watermarks(rk, topic, partition, low, high, end);
