@@ -294,7 +294,7 @@ rd_kafka_topic_t *kafka_client_topic(struct kafka_client *client, struct str nam
 
 void kafka_asker_open(struct kafka *b);
 void kafka_asker_turn(
-    struct kafka *b); /* ends a client that nobody needs, or whose login is over; the poller, now and then */
+    struct kafka *b); /* ends a client that nobody needs, or whose login is over; the keeper, now and then */
 void kafka_asker_close(struct kafka *b);
 /* The partition's first offset, and one past its last that is committed; the first offset with that timestamp or a later one
  * (RD_KAFKA_OFFSET_END: there is none). Both wait at most so long, and not for fetches that are under way. Any thread. */

@@ -311,6 +311,7 @@ static void *topics_keeper_run(void *arg)
             continue;
         if (clock_mono_ms() >= look) {
             pthread_mutex_unlock(&b->topics_lock);
+            kafka_asker_turn(b);
             topics_keeper_look(b);
             if (!atomic_load(&b->down))
                 topics_keeper_ask_settings(b);
