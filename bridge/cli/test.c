@@ -70,7 +70,7 @@ struct test {
 /* At a part of the case ("requests[0].body"). */
 static void test_fail(struct test *t, const char *part, const json_t *wanted, const json_t *got, const char *why)
 {
-    char path[TEST_PATH];
+    char path[TEST_PATH + 32];
     int line, column;
     snprintf(path, sizeof path, "cases[%zu]%s%s", t->index, *part ? "." : "", part);
     sheet_place(t->sheet, path, &line, &column);
