@@ -368,8 +368,11 @@ static int position_start_again(struct sqlite_source *s, struct rule *r, bool ba
     census_forget(r);
     int rc = position_move_to_remembered(s, r, &found);
     back = back || (row_by_key && !found && position_is_whole(r)); /* other rows took the place of all */
-    /* the newest row itself is there: nothing was deleted; its key alone was changed: nor that */
-    bool same = found && row_by_key && (!back || (r->cursor_key && strcmp(r->cursor_key, key) == 0));
+    /* the newest row itself is there: nothing was deleted (a damaged file may say that there is none so large); its key
+     * alone was changed: nor that */
+    bool same = found
+                && (strcmp(r->cursor, before) == 0
+                    || (row_by_key && (!back || (r->cursor_key && strcmp(r->cursor_key, key) == 0))));
     if (rc == SQLITE_OK && !same) {
         if (!found && back)
             rc = position_move_to_new(s, r, top, &how);
