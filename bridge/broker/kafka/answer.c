@@ -107,7 +107,6 @@ static bool answer_bounds_of(struct answers *r, struct answer_part *p, struct lo
     p->bounds = *out;
     p->live_is_old = live > out->end && live == p->live;
     p->known = true;
-    p->handed = false;
     p->bounds_ms = clock_mono_ms();
     pthread_mutex_unlock(&r->lock);
     return true;
@@ -119,7 +118,7 @@ static bool answer_bounds_serve(struct answers *r, struct answer_part *p)
     if (!answer_bounds_of(r, p, &bounds))
         return false;
     pthread_mutex_lock(&r->lock);
-    p->asked = false;
+    p->asked = p->handed = false;
     pthread_mutex_unlock(&r->lock);
     return true;
 }

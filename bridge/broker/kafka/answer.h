@@ -73,4 +73,4 @@ struct answers {
 /* With the lock held: what is known of the topic is of an older one. */
 void kafka_answer_anew(struct answers *r, struct answer_part *p);
 
-void *kafka_answer_run(void *replay); /* the thread */
+void *kafka_answer_run(void *arg); /* the thread of a struct answers */
