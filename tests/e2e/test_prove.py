@@ -26,7 +26,7 @@ def test_nothing_is_lost_and_nothing_left(bridge):
     bridge.configure(HTTP_SOURCE)
     before = left(bridge)
     kills = 2 if bridge.kind == "local" else 1
-    code, said, err = prove(bridge, "--rounds", str(kills), "--seconds", str(kills))
+    code, said, err = prove(bridge, "--rounds", str(kills), "--seconds", str(3 * kills))
     assert code == 0, (said, err)
     assert (said["verdict"], said["broker"], said["kills"], said["lost"], said["pending"], said["changed"]) == ("nothing lost", bridge.kind, kills, 0, 0, 0)
     assert said["acknowledged"] == said["delivered"] + said["dead"] and said["dead"] > 0 and said["longest_recovery_ms"] > 0
