@@ -73,8 +73,7 @@ static void access_fill(struct access_session *place, const struct who *who, int
     snprintf(out, ACCESS_TOKEN, "%s", buf_c(&text));
     *place = (struct access_session){ .who = *who, .ends_ms = clock_elapsed_ms() + lasts_ms };
     sha256_of(str_of(out), place->digest);
-    crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
 }
 
 void access_begin(struct access *a, const struct who *who, char out[ACCESS_TOKEN])
@@ -342,9 +341,8 @@ bool access_knows(struct access *a, struct str token, struct who *out)
             .method = STR("GET"), .path = STR("/"), .target = STR("/"), .headers = &shown, .header_count = 1
         };
         known = access_verify(a, &r, out) == REFUSAL_NONE;
-        crypto_wipe(text.at, text.cap);
     }
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return known;
 }
 

@@ -136,12 +136,8 @@ static struct curl_slist *control_show(CURL *curl, const struct admin_config *ad
             buf_printf(url, "%c%.*s", memchr(url->at, '?', url->n) ? '&' : '?', STR_ARG(buf_str(&query)));
     }
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    if (lines.at)
-        crypto_wipe(lines.at, lines.cap);
-    if (query.at)
-        crypto_wipe(query.at, query.cap);
-    buf_free(&lines);
-    buf_free(&query);
+    crypto_wipe_buf(&lines);
+    crypto_wipe_buf(&query);
     return headers;
 }
 

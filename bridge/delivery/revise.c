@@ -87,9 +87,8 @@ static void revise_new_secret(char out[REVISE_SECRET])
     buf_add_c(&text, "whsec_");
     base64_add(&text, (struct str){ (const char *)key, sizeof key });
     snprintf(out, REVISE_SECRET, "%s", buf_c(&text));
-    crypto_wipe(text.at, text.cap);
     crypto_wipe(key, sizeof key);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
 }
 
 /* Is all well with it? With `make`, also when only a secret is lacking: then it gets one. *out is empty before. */

@@ -18,8 +18,7 @@ static bool basic_add_secret(struct verifier *v, struct str secret, bool ended, 
     buf_printf(&text, "%s:", user);
     buf_add_str(&text, secret);
     tokens_add(ended ? v->ended : v->tokens, buf_str(&text), v->adding);
-    crypto_wipe(text.at, text.cap);
-    buf_free(&text);
+    crypto_wipe_buf(&text);
     return true;
 }
 

@@ -19,8 +19,7 @@ static void show_basic(const struct secret *s, struct buf *headers)
     buf_add_c(headers, "Authorization: Basic ");
     base64_add(headers, buf_str(&user));
     buf_add_char(headers, '\n');
-    crypto_wipe(user.at, user.cap);
-    buf_free(&user);
+    crypto_wipe_buf(&user);
 }
 
 static void show_key(const struct verify_options *o, const struct secret *s, struct buf *headers, struct buf *query)

@@ -117,8 +117,9 @@ static bool ending_do(struct ending *en, struct err *e)
 {
     bool good = true, more = true;
     while (good && more) {
-        json_object_set_new(en->which, "limit", json_integer(ending_room(en)));
-        json_object_set_new(en->which, "last", json_boolean(ending_room(en) == ending_left(en)));
+        int64_t room = ending_room(en);
+        json_object_set_new(en->which, "limit", json_integer(room));
+        json_object_set_new(en->which, "last", json_boolean(room == ending_left(en)));
         if (*en->after)
             json_object_set_new(en->which, "after", json_string(en->after));
         json_t *page = filing_end(en->filing, en->which, en->discard, e);

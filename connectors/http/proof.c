@@ -95,10 +95,8 @@ static bool proof_show(const struct proof *p, struct buf *lines, struct err *e)
         buf_add_str(p->query, buf_str(&query));
     else if (query.n)
         shown = err_set(e, "the key belongs into the URL: write ?%s=... behind the path", p->o->query);
-    crypto_wipe(headers.at, headers.cap);
-    crypto_wipe(query.at, query.cap);
-    buf_free(&headers);
-    buf_free(&query);
+    crypto_wipe_buf(&headers);
+    crypto_wipe_buf(&query);
     return shown;
 }
 

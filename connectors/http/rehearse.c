@@ -132,9 +132,7 @@ int rehearse_request(const struct source *base, const struct posted *p, const st
         path_close(&h.path);
         sandbox_close(&h.sandbox);
     }
-    if (h.proof.at)
-        crypto_wipe(h.proof.at, h.proof.cap);
     crypto_wipe_buf(&h.key);
-    buf_free(&h.proof);
+    crypto_wipe_buf(&h.proof);
     return n;
 }

@@ -186,15 +186,9 @@ static bool send_once(struct sending *s, struct str id, struct str body, struct 
         send_print(s, id, status, &answer);
     if (status && (status < 200 || status >= 300))
         s->code = COMMAND_FAILED;
-    if (lines.at)
-        crypto_wipe(lines.at, lines.cap);
-    if (url.at)
-        crypto_wipe(url.at, url.cap);
-    if (key.at)
-        crypto_wipe(key.at, key.cap);
-    buf_free(&url);
-    buf_free(&key);
-    buf_free(&lines);
+    crypto_wipe_buf(&url);
+    crypto_wipe_buf(&key);
+    crypto_wipe_buf(&lines);
     buf_free(&answer);
     buf_free(&media);
     return status != 0;

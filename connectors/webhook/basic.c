@@ -50,10 +50,8 @@ char *basic_line(const struct basic *b, struct hidden *h)
     char *text = str_dup(buf_str(&line));
     hide_word(h, b->password.text);
     hide_word(h, text + strlen(BASIC_LINE));
-    crypto_wipe(pair.at, pair.n);
-    crypto_wipe(line.at, line.n);
-    buf_free(&pair);
-    buf_free(&line);
+    crypto_wipe_buf(&pair);
+    crypto_wipe_buf(&line);
     return text;
 }
 

@@ -130,8 +130,7 @@ static void login_hide(const char *password, struct grant *g)
     hide_word(&g->hidden, password);
     jscan_add_escaped(&escaped, str_of(password));
     hide_word(&g->hidden, buf_c(&escaped));
-    crypto_wipe(escaped.at, escaped.n);
-    buf_free(&escaped);
+    crypto_wipe_buf(&escaped);
 }
 
 /* Makes the grant, or says what is wrong with the options. */

@@ -61,8 +61,7 @@ static void oauth_hide(const struct oauth *o, struct grant *g)
     hide_word(&g->hidden, buf_c(&form));
     if (o->auth == OAUTH_BASIC)
         hide_word(&g->hidden, strrchr(g->request.text.at, ' ') + 1);
-    crypto_wipe(form.at, form.n);
-    buf_free(&form);
+    crypto_wipe_buf(&form);
 }
 
 static void oauth_add_basic(struct buf *out, const struct oauth *o)
@@ -73,8 +72,7 @@ static void oauth_add_basic(struct buf *out, const struct oauth *o)
     oauth_add_escaped(&pair, o->client_secret.text);
     buf_add_c(out, "Authorization: Basic ");
     base64_add(out, buf_str(&pair));
-    crypto_wipe(pair.at, pair.n);
-    buf_free(&pair);
+    crypto_wipe_buf(&pair);
 }
 
 void oauth_grant(const struct oauth *o, struct grant *g)
@@ -97,6 +95,5 @@ void oauth_grant(const struct oauth *o, struct grant *g)
     CHECK(statuses_load(&g->statuses, &(struct strings){ successes, 1 }, &(struct strings){ 0 }, NULL));
     grant_set_request(g, form, buf_c(&line));
     oauth_hide(o, g);
-    crypto_wipe(line.at, line.n);
-    buf_free(&line);
+    crypto_wipe_buf(&line);
 }

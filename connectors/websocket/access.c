@@ -56,8 +56,7 @@ struct verified access_check_token(struct verifier *v, const struct http_request
     buf_add_str(&value, token);
     headers[shown.header_count++] = (struct header){ STR("Authorization"), buf_str(&value) };
     struct verified is = verifier_check(v, &shown);
-    crypto_wipe(value.at, value.cap);
-    buf_free(&value);
+    crypto_wipe_buf(&value);
     free(headers);
     return is;
 }

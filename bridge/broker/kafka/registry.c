@@ -271,11 +271,10 @@ static void registry_log_in(struct kafka_registry *r)
         buf_printf(&pair, "%s:%s", c->username, c->password.text);
         buf_add_c(&r->login, "Basic ");
         base64_add(&r->login, buf_str(&pair));
-        crypto_wipe(pair.at, pair.cap);
     } else if (c->token.text && *c->token.text) {
         buf_printf(&r->login, "Bearer %s", c->token.text);
     }
-    buf_free(&pair);
+    crypto_wipe_buf(&pair);
 }
 
 void kafka_registry_start(struct kafka *b)
