@@ -37,6 +37,9 @@ embed(preset_texts preset_text bridge/config/preset.h TRUE ${files})
 file(GLOB files CONFIGURE_DEPENDS ${schemas}/events/*.schema.json ${schemas}/examples/*/*.json)
 embed(schema_texts schema_text bridge/cli/schemas.h FALSE ${files} ${schemas}/vocabulary.schema.json ${schemas}/asyncapi.yaml)
 
+# The schema of events as columns, as it is registered.
+embed(columns_texts columns_text bridge/event/columns.h FALSE ${schemas}/event.avsc)
+
 # The console is part of the program.
 file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bridge/admin/console/*.*)
 embed(console_texts console_text bridge/admin/console.h FALSE ${files})

@@ -8,6 +8,7 @@
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/ladder.h"
 #include "bridge/event/trail.h"
+#include "bridge/intake/route.h"
 
 struct topics {
     const struct config *config;
@@ -20,8 +21,8 @@ static enum record_schema topics_schema(const struct config *c, const char *name
 {
     const struct route_config *routes = c->routes.at;
     for (size_t i = 0; i < c->routes.count; i++)
-        if (strcmp(routes[i].topic, name) == 0 && routes[i].encoding >= ENCODING_AVRO)
-            return routes[i].encoding == ENCODING_AVRO ? SCHEMA_AVRO : SCHEMA_JSON;
+        if (strcmp(routes[i].topic, name) == 0 && route_schema(&routes[i]) != SCHEMA_NONE)
+            return route_schema(&routes[i]);
     return SCHEMA_NONE;
 }
 

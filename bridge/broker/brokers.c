@@ -111,7 +111,8 @@ const struct option broker_options[] = {
            .doc = "kafka: memory for records read ahead, divided among all sinks and their partitions; `queued.*` and "
                   "`fetch.*` among the properties overrule it."),
     OPTION_GROUP(struct broker_config, registry, registry_options,
-                 .doc = "kafka: the schema registry, for routes with `encoding: avro` or `json-schema`."),
+                 .doc =
+                     "kafka: the schema registry, for routes with `encoding: avro-columns`, `avro` or `json-schema`."),
     OPTION(struct broker_config, session_timeout, .fallback = "6s", .min = 1000, .max = 300000,
            .doc = "kafka: after this long without a sign of life a daemon's partitions move to another."),
     { 0 },

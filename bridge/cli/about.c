@@ -116,12 +116,25 @@ static const struct flag schema_flags[] = {
     { 0 },
 };
 
+/* One of a registry, named as the encoding of a route. */
+static enum record_schema about_registered(const char *name)
+{
+    static const char *const names[] = {
+        [SCHEMA_AVRO] = "avro", [SCHEMA_COLUMNS] = "avro-columns", [SCHEMA_JSON] = "json-schema"
+    };
+    for (enum record_schema s = SCHEMA_AVRO; name && s <= SCHEMA_JSON; s++)
+        if (strcmp(names[s], name) == 0)
+            return s;
+    return SCHEMA_NONE;
+}
+
 static int about_schema(struct command_call *call)
 {
     const struct schema_flags *flags = call->flags;
     const char *name = call->word_count ? call->words[0] : NULL;
     bool asyncapi = name && strcmp(name, "asyncapi") == 0, openapi = name && strcmp(name, "openapi") == 0;
-    if (flags->closed && (!name || asyncapi || openapi))
+    enum record_schema registered = about_registered(name);
+    if (flags->closed && (!name || asyncapi || openapi || registered != SCHEMA_NONE))
         return usage_wrong(&command_schema, "--closed is for the schema of a type");
     if (flags->test && name)
         return usage_wrong(&command_schema, "--test goes without a name");
@@ -133,6 +146,8 @@ static int about_schema(struct command_call *call)
         schemas_print_asyncapi(stdout);
     } else if (openapi) {
         schemas_print_openapi(stdout);
+    } else if (registered != SCHEMA_NONE) {
+        schemas_print_registered(registered, stdout);
     } else {
         const struct vocabulary_type *type = about_type(name);
         if (!type)
@@ -144,9 +159,9 @@ static int about_schema(struct command_call *call)
 
 const struct command command_schema = {
     .name = "schema",
-    .synopsis = "[[--closed] TYPE | asyncapi | openapi | --test]",
+    .synopsis = "[[--closed] TYPE | asyncapi | openapi | avro-columns | avro | json-schema | --test]",
     .doc =
-        "Print the JSON Schema of the configuration, for editors; of a type's data; all types as AsyncAPI; or the JSON API as OpenAPI.",
+        "Print the JSON Schema of the configuration, for editors; of a type's data; all types as AsyncAPI; the JSON API as OpenAPI; or what a route with that `encoding` has in the schema registry.",
     .flags = schema_flags,
     .size = sizeof(struct schema_flags),
     .max_words = 1,

@@ -3,6 +3,7 @@
 #include "bridge/cli/schemas.h"
 #include <jansson.h>
 #include "bridge/admin/openapi.h"
+#include "bridge/event/avro.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/wrap.h"
 
@@ -153,6 +154,12 @@ void schemas_print_asyncapi(FILE *out)
 {
     struct str text = schemas_text("asyncapi.yaml");
     fwrite(text.at, 1, text.n, out);
+}
+
+void schemas_print_registered(enum record_schema which, FILE *out)
+{
+    struct str text = event_schema(which).text;
+    fprintf(out, "%.*s%s", STR_ARG(text), str_ends(text, STR("\n")) ? "" : "\n");
 }
 
 void schemas_print_openapi(FILE *out)

@@ -33,7 +33,13 @@ struct problems {
 
 enum { ROUTE_TARGETS = 16 }; /* most topics one event goes to; config_load refuses more `also` routes in a row */
 
-enum route_encoding { ENCODING_BINARY, ENCODING_STRUCTURED, ENCODING_AVRO, ENCODING_JSON_SCHEMA };
+enum route_encoding {
+    ENCODING_BINARY,
+    ENCODING_STRUCTURED,
+    ENCODING_AVRO, /* this and those behind it have a schema in the registry */
+    ENCODING_AVRO_COLUMNS,
+    ENCODING_JSON_SCHEMA
+};
 enum route_timestamp { TIMESTAMP_EVENT, TIMESTAMP_STORED };
 enum empty_data { EMPTY_DATA_NULL, EMPTY_DATA_EMPTY, EMPTY_DATA_JSON };
 enum unrouted { UNROUTED_ERROR, UNROUTED_DROP };

@@ -16,6 +16,7 @@ static const struct option_value attempts_values[] = { { ATTEMPTS_FAILURES, "fai
 static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binary" },
                                                        { ENCODING_STRUCTURED, "structured" },
                                                        { ENCODING_AVRO, "avro" },
+                                                       { ENCODING_AVRO_COLUMNS, "avro-columns" },
                                                        { ENCODING_JSON_SCHEMA, "json-schema" },
                                                        { 0 } };
 static const struct option_value timestamp_values[] = { { TIMESTAMP_EVENT, "event" },
@@ -169,7 +170,7 @@ const struct option route_options[] = {
     OPTION(
         struct route_config, encoding, .fallback = "binary", .values = encoding_values,
         .doc =
-            "binary: attributes as ce_ headers and the data untouched. structured: one JSON object. avro, json-schema: the same, by CloudEvents' schema in the schema registry (broker.registry), in Confluent's wire format."),
+            "binary: attributes as ce_ headers and the data untouched. structured: one JSON object. The others are Confluent's wire format, by a schema in the schema registry (broker.registry). avro-columns: typed columns for the attributes and each path of the vocabulary, beside the data, for SQL and warehouses. avro, json-schema: CloudEvents' own schemas, a map of attributes and the data."),
     OPTION(
         struct route_config, timestamp, .fallback = "event", .values = timestamp_values,
         .doc =

@@ -24,6 +24,7 @@ link_archive(PkgConfig::YAML yaml)
 link_archive(PkgConfig::SQLITE sqlite3)
 link_archive(PkgConfig::JANSSON jansson)
 link_archive(PkgConfig::NGHTTP2 nghttp2)
+link_archive(PkgConfig::AVRO avro)
 link_archive(PkgConfig::RDKAFKA rdkafka ALSO lz4 zstd sasl2 ssl crypto z curl)
 # No library sees what came out of an archive in the place of its own.
 target_link_options(aqueduct_flags INTERFACE -static-libgcc -Wl,--exclude-libs,ALL)

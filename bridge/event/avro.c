@@ -2,18 +2,20 @@
 /* The Avro event format 1.0, as the value of a Kafka record in Confluent's wire format. */
 #include <stdio.h>
 #include "bridge/event/avro.h"
+#include "bridge/event/avro_read.h"
+#include "bridge/event/columns.h"
 #include "bridge/event/draft.h"
 #include "bridge/lib/crypto.h"
 
 /* avro-format.md, section 2.4, less what its data may be besides: that is what only readers of JSON without a content type need,
  * and a schema that contains itself is too much for some registries and tools. What is written is the same bytes by both. */
-const char event_avro_schema[] =
+static const char avro_schema[] =
     "{\"namespace\":\"io.cloudevents\",\"type\":\"record\",\"name\":\"CloudEvent\",\"version\":\"1.0\","
     "\"doc\":\"Avro Event Format for CloudEvents\",\"fields\":["
     "{\"name\":\"attribute\",\"type\":{\"type\":\"map\",\"values\":[\"null\",\"boolean\",\"int\",\"string\",\"bytes\"]}},"
     "{\"name\":\"data\",\"type\":[\"bytes\",\"null\"]}]}";
 
-const char event_json_schema
+static const char avro_json_schema
     [] = "{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\"title\":\"io.cloudevents.JsonCloudEvent\","
          "\"description\":\"JSON Event Format for CloudEvents\",\"type\":\"object\","
          "\"required\":[\"specversion\",\"id\",\"source\",\"type\"],\"properties\":{"
@@ -22,6 +24,17 @@ const char event_json_schema
          "\"subject\":{\"type\":\"string\"},\"time\":{\"type\":\"string\",\"format\":\"date-time\"},"
          "\"datacontenttype\":{\"type\":\"string\"},\"dataschema\":{\"type\":\"string\"},"
          "\"data\":{},\"data_base64\":{\"type\":\"string\",\"contentEncoding\":\"base64\"}}}";
+
+struct event_schema event_schema(enum record_schema which)
+{
+    switch (which) {
+    case SCHEMA_AVRO: return (struct event_schema){ "io.cloudevents.CloudEvent", STR(avro_schema), false };
+    case SCHEMA_COLUMNS: return (struct event_schema){ "aqueduct.Event", columns_texts->text, false };
+    case SCHEMA_JSON: return (struct event_schema){ "io.cloudevents.JsonCloudEvent", STR(avro_json_schema), true };
+    case SCHEMA_NONE: break;
+    }
+    return (struct event_schema){ "", STR(""), false };
+}
 
 /* Where the values stand in the unions. */
 enum { AVRO_NULL, AVRO_BOOLEAN, AVRO_INT, AVRO_STRING, AVRO_BYTES };
@@ -96,33 +109,9 @@ void event_to_avro(const struct event *ev, struct buf *out)
 struct avro_reading {
     struct str rest;
     struct draft draft;
+    struct err *e;
     struct buf made; /* texts of values that are none; has its whole size at once, so that what points into it stays */
 };
-
-static bool avro_read_long(struct str *rest, int64_t *out)
-{
-    uint64_t z = 0;
-    for (unsigned shift = 0; rest->n > 0 && shift < 64; shift += 7) {
-        unsigned char byte = (unsigned char)rest->at[0];
-        *rest = str_from(*rest, 1);
-        z |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            *out = (int64_t)(z >> 1) ^ -(int64_t)(z & 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool avro_read_bytes(struct str *rest, struct str *out)
-{
-    int64_t n;
-    if (!avro_read_long(rest, &n) || n < 0 || (uint64_t)n > rest->n)
-        return false;
-    *out = (struct str){ rest->at, (size_t)n };
-    *rest = str_from(*rest, (size_t)n);
-    return true;
-}
 
 static bool avro_read_value(struct avro_reading *r, int64_t type, struct str *out)
 {
@@ -154,67 +143,43 @@ static bool avro_read_value(struct avro_reading *r, int64_t type, struct str *ou
     return true;
 }
 
-static bool avro_read_attribute(struct avro_reading *r, struct err *e)
+static bool avro_read_attribute(void *ctx)
 {
+    struct avro_reading *r = ctx;
     struct str name, value;
     int64_t type;
     if (!avro_read_bytes(&r->rest, &name) || !avro_read_long(&r->rest, &type))
         return false;
     if (type == AVRO_NULL)
         return true;
-    if (!avro_read_value(r, type, &value) || !draft_set(&r->draft, name, value, e))
+    if (!avro_read_value(r, type, &value) || !draft_set(&r->draft, name, value, r->e))
         return false;
     if (type == AVRO_INT || type == AVRO_BOOLEAN)
         draft_set_type(&r->draft, name, type == AVRO_INT);
     return true;
 }
 
-/* A map comes in blocks: how many pairs (negative: and how many bytes), the pairs; none at its end. */
-static bool avro_read_attributes(struct avro_reading *r, struct err *e)
+static bool avro_read_event(struct avro_reading *r)
 {
     enum { PAIRS_MOST = EVENT_ATTRIBUTES + 16 };
-    int64_t pairs = 0, count, bytes;
-    for (;;) {
-        if (!avro_read_long(&r->rest, &count) || count < -PAIRS_MOST || count > PAIRS_MOST)
-            return false;
-        if (count == 0)
-            return true;
-        if (count < 0 && !avro_read_long(&r->rest, &bytes))
-            return false;
-        count = count < 0 ? -count : count;
-        if ((pairs += count) > PAIRS_MOST)
-            return false;
-        while (count-- > 0)
-            if (!avro_read_attribute(r, e))
-                return false;
-    }
-}
-
-static bool avro_read_event(struct avro_reading *r, struct err *e)
-{
     int64_t type;
-    if (!avro_read_attributes(r, e) || !avro_read_long(&r->rest, &type))
+    if (!avro_read_map(&r->rest, PAIRS_MOST, avro_read_attribute, r) || !avro_read_long(&r->rest, &type))
         return false;
     if (type != AVRO_DATA_BYTES && type != AVRO_DATA_NULL)
-        return err_set(e, "event: its data is not bytes");
+        return err_set(r->e, "event: its data is not bytes");
     return (type == AVRO_DATA_NULL || avro_read_bytes(&r->rest, &r->draft.fields.data)) && r->rest.n == 0;
 }
 
 const struct event *event_from_avro(struct str value, struct err *e)
 {
     struct err why = { "" };
-    struct avro_reading r = { .rest = event_without_schema(value) };
+    struct avro_reading r = { .rest = record_without_schema(value), .e = &why };
     draft_begin(&r.draft);
     r.made = buf_new(2 * value.n + 16 * (EVENT_ATTRIBUTES + 16));
     buf_room(&r.made, r.made.max);
-    const struct event *ev = avro_read_event(&r, &why) ? draft_event(&r.draft, NULL, &why) : NULL;
+    const struct event *ev = avro_read_event(&r) ? draft_event(&r.draft, NULL, &why) : NULL;
     if (!ev)
         err_set(e, "%s", why.text[0] ? why.text : "event: not an event in Avro, by CloudEvents' schema");
     buf_free(&r.made);
     return ev;
-}
-
-struct str event_without_schema(struct str value)
-{
-    return value.n >= SCHEMA_HEAD && value.at[0] == 0 ? str_from(value, SCHEMA_HEAD) : value;
 }

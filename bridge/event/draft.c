@@ -25,6 +25,17 @@ void draft_set_type(struct draft *d, struct str name, bool integer)
     }
 }
 
+/* "count=integer,flag=boolean" */
+void draft_set_types(struct draft *d, struct str types)
+{
+    struct str one, name;
+    while (str_cut(&types, ',', &one)) {
+        str_cut(&one, '=', &name);
+        if (str_eq(one, STR("integer")) || str_eq(one, STR("boolean")))
+            draft_set_type(d, name, one.at[0] == 'i');
+    }
+}
+
 bool draft_set(struct draft *d, struct str name, struct str value, struct err *e)
 {
     struct str *member = event_member(&d->fields, name);

@@ -28,6 +28,8 @@ static inline void draft_begin(struct draft *d)
 bool draft_set(struct draft *d, struct str name, struct str value, struct err *e);
 /* Sets the type of the extension of that name, which was set, if its value is one of that type. */
 void draft_set_type(struct draft *d, struct str name, bool integer);
+/* The same of all that the header TRAIL_TYPES tells of. */
+void draft_set_types(struct draft *d, struct str types);
 /* A 32-bit integer as JSON writes it? */
 bool draft_is_integer(struct str text);
 /* event_new of the draft, or event_borrow of a record; without a specversion it is not an event. */

@@ -2,6 +2,7 @@
 /* The Kafka protocol binding 1.0 of events: records in binary mode (`ce_` headers, the data untouched) and structured
  * mode. */
 #include "bridge/event/avro.h"
+#include "bridge/event/columns.h"
 #include "bridge/event/draft.h"
 #include "bridge/event/trail.h"
 
@@ -32,17 +33,6 @@ size_t event_to_headers(const struct event *ev, struct header *out)
     return n + kafka_put(&out[n], STR(content_type_header), event_content_type(ev));
 }
 
-/* "count=integer,flag=boolean" */
-static void kafka_read_types(struct draft *d, struct str types)
-{
-    struct str one, name;
-    while (str_cut(&types, ',', &one)) {
-        str_cut(&one, '=', &name);
-        if (str_eq(one, STR("integer")) || str_eq(one, STR("boolean")))
-            draft_set_type(d, name, one.at[0] == 'i');
-    }
-}
-
 static const struct event *kafka_from_binary(const struct record *r, struct record *from, struct err *e)
 {
     struct draft d;
@@ -54,27 +44,44 @@ static const struct event *kafka_from_binary(const struct record *r, struct reco
             && !draft_set(&d, str_from(h->name, PREFIX), h->value, e))
             return NULL;
     }
-    kafka_read_types(&d, record_header(r, TRAIL_TYPES));
+    draft_set_types(&d, record_header(r, TRAIL_TYPES));
     struct str content_type = record_header(r, content_type_header);
     if (content_type.n > 0)
         d.fields.datacontenttype = content_type;
     return draft_event(&d, from, e);
 }
 
+/* Says why it is no event. */
+static void kafka_refuse(const struct record *r, struct err *e)
+{
+    if (!record_header(r, content_type_header).at && r->value.n > SCHEMA_HEAD && r->value.at[0] == 0)
+        err_set(e,
+                "not a CloudEvent: the value begins as those of a schema registry do, but the header %s is missing, "
+                "which says by which schema of ours it is to be read",
+                content_type_header);
+    else
+        err_set(e,
+                "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json, +avro "
+                "or " COLUMNS_TYPE,
+                version_header);
+}
+
 /* `from`: the record that it may borrow from; NULL: it copies. */
 static const struct event *kafka_decode(const struct record *r, struct record *from, struct err *e)
 {
+    struct str type = record_header(r, content_type_header);
     if (record_header(r, version_header).at)
         return kafka_from_binary(r, from, e);
-    if (str_starts_nocase(record_header(r, content_type_header), STR("application/cloudevents+avro")))
+    if (str_starts_nocase(type, STR("application/cloudevents+avro")))
         return event_from_avro(r->value, e);
-    switch (draft_mode(record_header(r, content_type_header), e)) {
-    case DRAFT_JSON: return event_from_json(event_without_schema(r->value), e);
+    if (str_starts_nocase(type, STR(COLUMNS_TYPE)))
+        return event_from_columns(r->value, e);
+    switch (draft_mode(type, e)) {
+    case DRAFT_JSON: return event_from_json(record_without_schema(r->value), e);
     case DRAFT_UNKNOWN: return NULL;
     case DRAFT_BINARY: break;
     }
-    err_set(e, "not a CloudEvent: neither a %s header nor a content-type of application/cloudevents+json or +avro",
-            version_header);
+    kafka_refuse(r, e);
     return NULL;
 }
 

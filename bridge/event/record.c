@@ -26,3 +26,8 @@ struct str record_header(const struct record *r, const char *name)
             return r->headers[i - 1].value;
     return STR_ABSENT;
 }
+
+struct str record_without_schema(struct str value)
+{
+    return value.n >= SCHEMA_HEAD && value.at[0] == 0 ? str_from(value, SCHEMA_HEAD) : value;
+}

@@ -17,7 +17,10 @@ struct record_share {   /* beside a record on the way in; apart from it, so that
     _Atomic(struct record_view *) view; /* NULL: nobody decoded it yet, or it cannot be */
 };
 
-enum record_schema { SCHEMA_NONE, SCHEMA_AVRO, SCHEMA_JSON };
+/* By which schema of a registry a value is written (event/avro.h). Then it begins with Confluent's head: a byte 0 and the
+ * schema's id in the registry (4 bytes, big endian). What follows begins with no 0, so a reader takes it with and without. */
+enum record_schema { SCHEMA_NONE, SCHEMA_AVRO, SCHEMA_COLUMNS, SCHEMA_JSON };
+enum { SCHEMA_HEAD = 5 };
 
 struct record {
     struct str topic;
@@ -27,8 +30,7 @@ struct record {
     int64_t
         event_ms; /* way out only: when what the event tells of happened, which others are to see as the record's time;
                          0: when it was stored. (kafka: as far as the topic takes it; the local log tells nobody.) */
-    enum record_schema
-        schema;        /* way out only: the value begins with the head of event/avro.h, which gets the schema's id */
+    enum record_schema schema; /* way out only: the value begins with a head, which gets the schema's id */
     int64_t stored_ms; /* way in only: when it was stored by the broker's own clock, which need not be the wall's: what
                              "stored since" is compared with (broker.h: since_ms, offset_at) */
     struct str key;    /* absent: no key */
@@ -45,3 +47,6 @@ void record_free(struct record *r); /* accepts NULL */
 
 /* The value of the last header of that name (exact match), absent when there is none. */
 struct str record_header(const struct record *r, const char *name);
+
+/* What stands behind the head of a value, if it has one. */
+struct str record_without_schema(struct str value);

@@ -127,6 +127,18 @@ void vocabulary_subject(const struct vocabulary_type *type, vocabulary_value_fn 
     }
 }
 
+bool vocabulary_of_schema(struct str dataschema)
+{
+    struct str rest = dataschema, piece, name = STR_ABSENT, major = STR_ABSENT;
+    uint64_t number;
+    while (str_cut(&rest, '/', &piece)) {
+        name = major;
+        major = piece;
+    }
+    const struct vocabulary_type *type = name.at ? vocabulary_type(name) : NULL;
+    return type && str_to_u64(major, &number) && number == type->major;
+}
+
 void vocabulary_schema(const struct vocabulary_type *type, const char *base, struct buf *out)
 {
     buf_printf(out, "%s/%s/%u", base, type->name, type->major);

@@ -71,5 +71,7 @@ typedef struct str vocabulary_value_fn(void *ctx, const char *path); /* the text
 /* Appends the subject: of those ids that are not absent; nothing when all are. */
 void vocabulary_subject(const struct vocabulary_type *type, vocabulary_value_fn *value, void *ctx, struct buf *out);
 
+/* Does a dataschema name a type's present schema, whatever its base? */
+bool vocabulary_of_schema(struct str dataschema);
 /* Appends the type's dataschema: <base>/<type>/<major>. */
 void vocabulary_schema(const struct vocabulary_type *type, const char *base, struct buf *out);

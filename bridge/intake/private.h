@@ -136,13 +136,18 @@ void settle_back_off(struct intake *in);
 
 /* ---- routed.c ---- */
 
-/* The records that an event becomes; each record's key and headers point into ev and into `structured`. */
+/* All of an event in the value of a record, behind a head (record.h). */
+struct routed_form {
+    struct header headers[2]; /* the type of the content, TRAIL_FROM */
+    struct buf value;         /* empty: no record has had it yet */
+};
+
+/* The records that an event becomes; each record's key, value and headers point into ev and into the rest of this. */
 struct routed {
     struct record records[ROUTE_TARGETS];
     size_t count;
-    struct header headers[ROUTED_HEADERS];
-    struct header json_headers[2], avro_headers[2];
-    struct buf structured, avro; /* structured has the head of event/avro.h before it */
+    struct header headers[ROUTED_HEADERS]; /* in binary mode */
+    struct routed_form json, avro, columns;
 };
 
 /* Makes the records of an emission, for the topics that its routes name; count 0: no route takes it. */

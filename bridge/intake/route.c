@@ -6,6 +6,18 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 
+enum record_schema route_schema(const struct route_config *route)
+{
+    switch (route->encoding) {
+    case ENCODING_AVRO: return SCHEMA_AVRO;
+    case ENCODING_AVRO_COLUMNS: return SCHEMA_COLUMNS;
+    case ENCODING_JSON_SCHEMA: return SCHEMA_JSON;
+    case ENCODING_BINARY:
+    case ENCODING_STRUCTURED: break;
+    }
+    return SCHEMA_NONE;
+}
+
 struct router {
     const struct config *config;
     const struct route_config *routes;

@@ -15,6 +15,9 @@ struct target {
     bool tombstone; /* the record has no value: its topic is to forget the key */
 };
 
+/* The schema of the records that the route makes. */
+enum record_schema route_schema(const struct route_config *route);
+
 struct router;
 struct router *router_new(const struct config *c); /* borrows c */
 void router_free(struct router *r);

@@ -2,6 +2,7 @@
 /* From an emission to the records that are published. */
 #include "bridge/intake/private.h"
 #include "bridge/event/avro.h"
+#include "bridge/event/columns.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/log.h"
 
@@ -13,28 +14,31 @@ static struct str routed_value(const struct event *ev, const struct route_config
     return route->empty_data == EMPTY_DATA_JSON ? STR("null") : STR("");
 }
 
-/* Not in binary mode: all of the event in the value. */
-static void routed_encode(const struct event *ev, enum route_encoding encoding, struct routed *out, struct record *r)
+static void routed_encode(const struct event *ev, enum record_schema schema, struct routed *out, struct record *r)
 {
-    if (encoding == ENCODING_AVRO) {
-        if (out->avro.n == 0)
-            event_to_avro(ev, &out->avro);
-        out->avro_headers[0] = (struct header){ STR("content-type"), STR("application/cloudevents+avro") };
-        r->schema = SCHEMA_AVRO;
-        r->value = buf_str(&out->avro);
-        r->headers = out->avro_headers;
-        return;
+    struct routed_form *form = schema == SCHEMA_AVRO      ? &out->avro
+                               : schema == SCHEMA_COLUMNS ? &out->columns
+                                                          : &out->json;
+    bool made = form->value.n > 0;
+    r->schema = schema;
+    if (schema == SCHEMA_AVRO) {
+        form->headers[0].value = STR("application/cloudevents+avro");
+        if (!made)
+            event_to_avro(ev, &form->value);
+    } else if (schema == SCHEMA_COLUMNS) {
+        form->headers[0].value = STR(COLUMNS_TYPE);
+        if (!made)
+            event_to_columns(ev, &form->value);
+    } else {
+        form->headers[0].value = STR("application/cloudevents+json; charset=UTF-8");
+        if (!made) {
+            buf_add(&form->value, (const char[SCHEMA_HEAD]){ 0 }, SCHEMA_HEAD);
+            event_to_json(ev, &form->value);
+        }
     }
-    if (out->structured.n == 0) {
-        buf_add(&out->structured, (const char[SCHEMA_HEAD]){ 0 }, SCHEMA_HEAD);
-        event_to_json(ev, &out->structured);
-    }
-    out->json_headers[0] = (struct header){ STR("content-type"), STR("application/cloudevents+json; charset=UTF-8") };
-    r->schema = encoding == ENCODING_JSON_SCHEMA ? SCHEMA_JSON : SCHEMA_NONE;
-    r->value = buf_str(&out->structured);
-    if (r->schema == SCHEMA_NONE)
-        r->value = event_without_schema(r->value);
-    r->headers = out->json_headers;
+    form->headers[0].name = STR("content-type");
+    r->value = schema == SCHEMA_NONE ? record_without_schema(buf_str(&form->value)) : buf_str(&form->value);
+    r->headers = form->headers;
 }
 
 void routed_make(const struct intake *in, const struct emission *em, struct routed *out)
@@ -46,8 +50,9 @@ void routed_make(const struct intake *in, const struct emission *em, struct rout
     int64_t event_ms;
     if (!clock_parse(ev->time, &event_ms))
         event_ms = 0;
-    out->structured = buf_new(8u * EVENT_DATA_BYTES);
-    out->avro = buf_new(2u * EVENT_DATA_BYTES);
+    out->json.value = buf_new(8u * EVENT_DATA_BYTES);
+    out->avro.value = buf_new(2u * EVENT_DATA_BYTES);
+    out->columns.value = buf_new(2u * EVENT_DATA_BYTES);
     size_t headers = event_to_headers(ev, out->headers);
     if (em->scope.n)
         out->headers[headers++] = from;
@@ -62,9 +67,9 @@ void routed_make(const struct intake *in, const struct emission *em, struct rout
                                            .header_count = headers };
         if (targets[i].tombstone || targets[i].route->encoding == ENCODING_BINARY)
             continue;
-        routed_encode(ev, targets[i].route->encoding, out, &out->records[i]);
+        routed_encode(ev, route_schema(targets[i].route), out, &out->records[i]);
         if (em->scope.n) /* behind the type of the content */
-            out->json_headers[1] = out->avro_headers[1] = from;
+            out->json.headers[1] = out->avro.headers[1] = out->columns.headers[1] = from;
         out->records[i].header_count = em->scope.n ? 2 : 1;
     }
 }
@@ -72,8 +77,7 @@ void routed_make(const struct intake *in, const struct emission *em, struct rout
 void routed_dead_letter(const struct intake *in, const struct event *ev, char when[CLOCK_TEXT], const char *why_class,
                         const char *why, struct routed *out)
 {
-    out->structured = buf_new(0);
-    out->avro = buf_new(0);
+    out->json.value = out->avro.value = out->columns.value = buf_new(0);
     clock_text(clock_wall_ms(), when);
     size_t n = event_to_headers(ev, out->headers);
     const struct header trail[] = {
@@ -94,8 +98,9 @@ void routed_dead_letter(const struct intake *in, const struct event *ev, char wh
 
 void routed_free(struct routed *r)
 {
-    buf_free(&r->structured);
-    buf_free(&r->avro);
+    buf_free(&r->json.value);
+    buf_free(&r->avro.value);
+    buf_free(&r->columns.value);
 }
 
 /* The broker's thread, or inside broker_publish. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include "bridge/event/avro.h"
+#include "bridge/event/columns.h"
 #include "bridge/event/event.h"
 #include "bridge/event/filter.h"
 #include "bridge/lib/crypto.h"
@@ -34,6 +36,7 @@ static const struct event fields = {
 };
 static const struct event *ev;
 static struct buf out;
+static const struct event *answer; /* of the vocabulary */
 static struct filter *filter;
 static struct filter_group *group;
 static struct hmac *hmac;
@@ -77,6 +80,40 @@ static void from_json(void)
     const struct event *back = event_from_json(buf_str(&out), NULL);
     CHECK(back);
     event_unref(back);
+}
+
+static void to_headers(void)
+{
+    struct header headers[EVENT_HEADERS];
+    CHECK(event_to_headers(answer, headers) > 5);
+}
+
+static void answer_to_json(void)
+{
+    buf_reset(&out);
+    event_to_json(answer, &out);
+}
+
+static void to_avro(void)
+{
+    buf_reset(&out);
+    event_to_avro(answer, &out);
+}
+
+static void from_avro(void)
+{
+    event_unref(event_from_avro(buf_str(&out), NULL));
+}
+
+static void to_columns(void)
+{
+    buf_reset(&out);
+    event_to_columns(answer, &out);
+}
+
+static void from_columns(void)
+{
+    event_unref(event_from_columns(buf_str(&out), NULL));
 }
 
 static void match(void)
@@ -206,6 +243,32 @@ static void measure(const char *name, void (*operation)(void))
     printf("%-32s %8.0f ns\n", name, (double)best / EACH);
 }
 
+/* An answer as the presets make them, in each encoding of a route. */
+static void measure_encodings(void)
+{
+    static const char data[] =
+        "{\"app\":{\"name\":\"open-webui\"},\"conversation\":{\"id\":\"8070b616-0d1c-4a6e-9a53-6a1c0e0d9b11\"},\"message\":{\"id\":\"a15450ae-2f7d-4b0c-8a5e-1d3c5b7f9e01\","
+        "\"parent\":\"e5b792d0-6c1a-4d8e-9b2f-0a4c6e8d1f22\",\"role\":\"assistant\"},\"user\":{\"id\":\"5f782b5e-7b0e-4c11-8a44-3f6f2c1f9a02\",\"name\":\"Admin\"},"
+        "\"channel\":\"ui\",\"input\":{\"text\":\"How many days of leave do I have, and until when must I take them?\",\"chars\":67},"
+        "\"output\":{\"text\":\"You have 30 days a year.\\nThey must be taken by the end of March of the year after \\u2014 see \\\"Leave\\\" in the handbook.\",\"chars\":118},"
+        "\"model\":{\"name\":\"large-chat\",\"provider\":\"ollama\"},\"usage\":{\"input_tokens\":1204,\"output_tokens\":31,\"total_tokens\":1235},\"duration_ms\":1830,"
+        "\"sources\":[{\"document\":\"d-1\",\"name\":\"handbook.pdf\",\"score\":0.83},{\"document\":\"d-2\",\"name\":\"rules.txt\",\"score\":0.61}]}";
+    struct event f = fields;
+    f.data = STR(data);
+    f.dataschema = STR("urn:aqueduct:event/chat.response.generated/1");
+    answer = event_new(&f, NULL);
+    printf("an answer of %zu bytes\n", f.data.n);
+    measure("binary", to_headers);
+    measure("structured", answer_to_json);
+    measure("avro", to_avro);
+    printf("%-32s %8zu bytes\n", "", out.n);
+    measure("event_from_avro", from_avro);
+    measure("avro-columns", to_columns);
+    printf("%-32s %8zu bytes\n", "", out.n);
+    measure("event_from_columns", from_columns);
+    event_unref(answer);
+}
+
 static void measure_filters(void)
 {
     static const char attributes[] = "{\"prefix\":{\"type\":\"chat.\"},\"not\":{\"exact\":{\"partitionkey\":\"k2\"}}}";
@@ -241,6 +304,7 @@ int main(void)
     measure("new, to_headers, from_record", there_and_back);
     measure("event_to_json", to_json);
     measure("event_from_json", from_json);
+    measure_encodings();
     measure_filters();
     measure("hmac_sign", sign);
     measure("uuid_of", uuid);

@@ -431,6 +431,7 @@ def test_help_of_a_command(run):
     (["help", "events", "document.ready"], 'there is no type "document.ready" in the vocabulary (aqueduct help events lists them)'),
     (["schema", "chat.edit"], 'there is no type "chat.edit" in the vocabulary (did you mean chat.edited?)'),
     (["schema", "--closed"], "--closed is for the schema of a type"),
+    (["schema", "--closed", "avro-columns"], "--closed is for the schema of a type"),
     (["schema", "--closed", "asyncapi"], "--closed is for the schema of a type"),
     (["schema", "chat.edited", "user.created"], 'unknown word "user.created"'),
     (["version", "x"], 'unknown word "x"'),
@@ -1063,6 +1064,12 @@ def test_schema_of_a_type(run):
     assert "additionalProperties" not in json.dumps(opened)
     assert closed["additionalProperties"] is False and closed["$defs"]["message"]["additionalProperties"] is False
     assert run("schema", "asyncapi").stdout == (ROOT / "schemas/asyncapi.yaml").read_text()
+
+
+def test_schemas_of_a_registry(run):
+    assert run("schema", "avro-columns").stdout == (ROOT / "schemas/event.avsc").read_text()
+    assert json.loads(run("schema", "avro").stdout)["name"] == "CloudEvent"
+    assert json.loads(run("schema", "json-schema").stdout)["title"] == "io.cloudevents.JsonCloudEvent"
 
 
 def test_example_of_the_help_is_right(run):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Events on Kafka by a schema that a registry knows: read by Apache's own library for Avro, and by our sinks; the registry away, closed and contrary."""
+import datetime
 import io
 import json
 import os
+import pathlib
 import threading
 
 import avro.io
@@ -10,10 +12,13 @@ import avro.schema
 import jsonschema
 import pytest
 import registry
+import requests
 
-from conftest import DEAD_LETTERS, HTTP_SOURCE, certificate, event, kafka_read, post, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, TOKEN, certificate, event, kafka_read, post, post_ok, wait_for, webhook_sink
+from test_topics import produce
 
 SOURCE = HTTP_SOURCE.split("routes:")[0]
+EXAMPLES = sorted((pathlib.Path(__file__).resolve().parents[2] / "schemas/examples").glob("*/*.json"))
 
 
 @pytest.fixture
@@ -92,15 +97,92 @@ def written_and_read(kafka_bridge, receivers, server):
     assert len(kafka_read(kafka_bridge.kafka, topic, 5)) == 5 and kafka_bridge.dead() == []
 
 
+def as_column(value):
+    """What a column has of a value of JSON, as Apache's library reads it."""
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z") if isinstance(value, datetime.datetime) else value
+
+
+def assert_columns(record, data, at=""):
+    """The columns of the record say what the data says, and nothing else."""
+    for name, column in record.items():
+        value, path = data.get(name), f"{at}{name}"
+        if path in ("before", "audit.detail", "raw.row", "raw.body"):
+            assert (column and json.loads(column)) == value, path
+        elif isinstance(column, dict):
+            assert_columns(column, value, f"{path}.")
+        elif isinstance(column, list):
+            assert len(column) == len(value), path
+            for one, item in zip(column, value):
+                assert_columns(one, item, f"{path}[].")
+        else:
+            assert as_column(column) == value, path
+    assert data.keys() <= record.keys(), at
+
+
+def columns_written_and_read(kafka_bridge, receivers, server):
+    """A route that was changed: its topic has events of both Avro formats, and one that no header tells of; sinks and tail read on."""
+    sink, bare = receivers(), receivers()
+    sinks = ("sinks:\n" + webhook_sink("one", sink.url, "body: structured") + webhook_sink("two", bare.url, "body: data") + DEAD_LETTERS)
+    at(kafka_bridge, server.url, ", subject: topic-record")
+    daemon = kafka_bridge.run(SOURCE + routes() + sinks)
+    post_ok(daemon, event("before", data={"as": "CloudEvents has it"}))
+    topic = kafka_bridge.topic("events")
+    produce(kafka_bridge.kafka, topic, kafka_read(kafka_bridge.kafka, topic, 1)[0]["value"])
+    daemon.stop()
+    daemon = kafka_bridge.run(SOURCE + routes("avro-columns") + sinks)
+    sent = [event(f"{file.parent.name}/{file.stem}", file.parent.name, subject="s/1", partitionkey="k", level=7, flag=True, time="2026-11-20T10:00:00.1239Z",
+                  dataschema=f"urn:aqueduct:event/{file.parent.name}/1", data=json.loads(file.read_text())) for file in EXAMPLES]
+    assert post(daemon, sent).status_code == 202 and len(sent) > 50
+    body = '{ "usage": {"output_tokens" :7,"input_tokens":"x"}, "n":1.10 }'.encode()
+    headers = {"Authorization": f"Bearer {TOKEN}", "ce-specversion": "1.0", "ce-id": "as-it-is", "ce-source": "/e2e", "ce-type": "chat.response.generated",
+               "Content-Type": "application/json"}
+    assert requests.post(f"http://127.0.0.1:{daemon.port('hooks')}/v1", data=body, headers=headers, timeout=30).status_code == 202
+    post_ok(daemon, *EVENTS)
+    found = {}
+    for r in kafka_read(kafka_bridge.kafka, topic, 3 + len(sent) + len(EVENTS)):
+        if r["headers"].get(b"content-type") == b"application/vnd.aqueduct.event+avro":
+            columns = read_avro(r["value"], server.schema)
+            attributes = {name: columns.pop(name) for name in list(columns)[:12]}
+            found[attributes["id"]] = columns, attributes
+    assert f"{topic}-aqueduct.Event" in server.subjects()
+    for one in sent:
+        columns, attributes = found[one["id"]]
+        assert_columns(columns, one["data"])
+        assert json.loads(attributes.pop("data")) == one["data"] and as_column(attributes.pop("time")) == "2026-11-20T10:00:00.123Z"
+        assert attributes == {"id": one["id"], "source": "/e2e", "type": one["type"], "subject": "s/1", "time_text": one["time"], "datacontenttype":
+                              "application/json", "dataschema": one["dataschema"], "partitionkey": "k", "extensions": {"level": "7", "flag": "true"},
+                              "extension_types": "level=integer,flag=boolean"}
+    columns, attributes = found["as-it-is"]
+    assert attributes["data"] == body and columns["usage"] == {"output_tokens": 7, "input_tokens": None, "total_tokens": None}
+    assert [found[one["id"]][1]["data"] for one in EVENTS[1:]] == [None, b"plain", b"\0\xff"]
+    assert not any(value for one in EVENTS for value in found[one["id"]][0].values())
+    every = {one["id"] for one in sent + EVENTS} | {"before", "as-it-is"}
+    sink.delivered(every)
+    bare.arrived(len(every))
+    assert {body, b"plain", b"\0\xff"} <= {r["body"] for r in bare.all()}
+    got = {one["id"]: one for one in (json.loads(r["body"]) for r in sink.all())}
+    for one in sent + EVENTS:
+        assert {k: got[one["id"]][k] for k in one} == one
+    dead = wait_for(kafka_bridge.dead)
+    assert all("the header content-type is missing" in one["reason"] for one in dead), dead
+    done = kafka_bridge.command("tail", "--from", "earliest", "--no-follow", "--json")
+    assert {json.loads(line).get("id") for line in done.stdout.splitlines()} >= every, done.stderr
+
+
 def test_written_and_read(kafka_bridge, receivers, small):
     written_and_read(kafka_bridge, receivers, small())
 
 
+def test_columns_written_and_read(kafka_bridge, receivers, small):
+    columns_written_and_read(kafka_bridge, receivers, small())
+
+
 @pytest.mark.skipif("AQUEDUCT_LONG" not in os.environ, reason="a real registry is 140 MB, and in the suite `long`")
-def test_with_a_real_registry(kafka_bridge, receivers):
+@pytest.mark.parametrize("there_and_back", [written_and_read, columns_written_and_read])
+def test_with_a_real_registry(kafka_bridge, receivers, there_and_back):
     server = registry.Real()
     try:
-        written_and_read(kafka_bridge, receivers, server)
+        there_and_back(kafka_bridge, receivers, server)
     finally:
         server.stop()
 

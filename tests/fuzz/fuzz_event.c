@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Decoding events from JSON, records and HTTP; what was decoded must survive every encoding.
  *
- * The input's first line is json, batch, record or http. Of the last two, lines "name: value" up to an empty one are
+ * The input's first line is json, avro, columns, batch, record or http. Of the last two, lines "name: value" up to an empty one are
  * headers. */
 #include "bridge/event/avro.h"
+#include "bridge/event/columns.h"
 #include "bridge/event/event.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/mem.h"
@@ -66,6 +67,21 @@ static void check_avro(const struct event *ev)
     buf_free(&avro);
 }
 
+static void check_columns(const struct event *ev)
+{
+    struct buf out = buf_new(16 << 20);
+    struct err e = { "" };
+    event_to_columns(ev, &out);
+    CHECK(!out.failed);
+    const struct event *back = event_from_columns(buf_str(&out), &e);
+    struct event typed = *ev;
+    typed.datacontenttype = event_content_type(ev);
+    check_same(&typed, back);
+    CHECK(str_eq(ev->data, back->data) && event_types(back).n == event_types(ev).n);
+    event_unref(back);
+    buf_free(&out);
+}
+
 static void check_event(const struct event *ev, const struct err *e)
 {
     CHECK(!ev == (e->text[0] != '\0'));
@@ -74,6 +90,7 @@ static void check_event(const struct event *ev, const struct err *e)
     check_json(ev);
     check_record(ev);
     check_avro(ev);
+    check_columns(ev);
     event_unref(ev);
 }
 
@@ -99,6 +116,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_event(event_from_json(rest, &e), &e);
     } else if (str_eq(kind, STR("avro"))) {
         check_event(event_from_avro(rest, &e), &e);
+    } else if (str_eq(kind, STR("columns"))) {
+        check_event(event_from_columns(rest, &e), &e);
     } else if (str_eq(kind, STR("batch"))) {
         const struct event *events[8];
         int count = event_from_json_batch(rest, events, 8, &e);

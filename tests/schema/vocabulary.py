@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import avro.schema
 import jsonschema
 import yaml
 
@@ -167,6 +168,34 @@ def judge_asyncapi(bad):
     bad += ["asyncapi.yaml: takes what is wrong"] if check.is_valid(example("chat.feedback", lambda d: d["feedback"].update(score=2))) else []
 
 
+def judge_columns(bad):
+    """event.avsc by Apache's library: what Flink and Connect can read (unions of null and one type, no record twice), a default for each column."""
+    schema = avro.schema.parse((SCHEMAS / "event.avsc").read_text())
+    records, paths = [], set()
+    for at, record in columns(schema):
+        records.append(record.fullname)
+        for field in record.fields:
+            path = f"{at}{field.name}"
+            paths.add(path)
+            bad += [] if field.has_default else [f"event.avsc: {path} has no default"]
+            union = isinstance(field.type, avro.schema.UnionSchema) and [one.type for one in field.type.schemas]
+            bad += [] if path in ("id", "source", "type") or union and union[0] == "null" and len(union) == 2 else [f"event.avsc: {path} cannot be null"]
+    bad += [f"event.avsc: a record's name stands twice: {records}"] if len(records) != len(set(records)) else []
+    known = {f"{name}.{key}" for name in VOCABULARY["properties"] if name != "before"
+             for key in VOCABULARY["$defs"][name].get("items", VOCABULARY["$defs"][name]).get("properties", {})} | set(VOCABULARY["properties"])
+    bad += [f"event.avsc: no column for {path}" for path in sorted(known - paths)]
+
+
+def columns(record, at=""):
+    """(path, record) of it and of all below."""
+    yield at, record
+    for field in record.fields:
+        form = field.type.schemas[1] if isinstance(field.type, avro.schema.UnionSchema) else field.type
+        form = form.items if form.type == "array" else form
+        if form.type == "record":
+            yield from columns(form, f"{at}{field.name}.")
+
+
 def main():
     jsonschema.Draft202012Validator.check_schema(VOCABULARY)
     schemas, bad = event_schemas(), []
@@ -186,6 +215,7 @@ def main():
     bad += [f"the strict form of {n} is open: {i}" for i, (n, change) in enumerate(MORE + VALUES) if validator(schemas[n], strict).is_valid(example(n, change))]
     judge_program(sys.argv[1], schemas, bad)
     judge_asyncapi(bad)
+    judge_columns(bad)
     stale = subprocess.run([sys.executable, SCHEMAS / "generate", "--check"], capture_output=True, text=True, check=False)
     bad += [stale.stdout.strip() or stale.stderr.strip()] if stale.returncode else []
     print("\n".join(bad) or f"{len(schemas)} types, {count} examples, {inbound} of senders, {len(WRONG + MORE + VALUES)} that are none: all judged well")

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
-#include "bridge/event/avro.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/crash.h"
 #include "bridge/lib/mem.h"

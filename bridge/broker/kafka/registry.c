@@ -16,6 +16,7 @@
 
 enum {
     ANSWER_BYTES = 64 << 10,
+    SCHEMA_BYTES = 256 << 10,
     LOGIN_BYTES = 16 << 10,
     REQUEST_MS = 10000,
     AGAIN_MS = 1000,
@@ -58,7 +59,7 @@ static bool registry_goes_on(void *ctx)
 /* The subject's name has characters that stand in a URL. */
 static void registry_subject(const struct kafka_registry *r, const struct registry_entry *entry, struct buf *out)
 {
-    const char *name = entry->schema == SCHEMA_AVRO ? "io.cloudevents.CloudEvent" : "io.cloudevents.JsonCloudEvent";
+    const char *name = event_schema(entry->schema).name;
     if (r->config->subject == REGISTRY_TOPIC)
         buf_printf(out, "%s-value", entry->topic);
     else if (r->config->subject == REGISTRY_RECORD)
@@ -110,10 +111,11 @@ static int32_t registry_ask(struct kafka_registry *r, const struct registry_entr
     struct str base = str_of(r->config->url);
     while (base.n && base.at[base.n - 1] == '/')
         base.n--;
-    struct buf url = buf_new(4096), body = buf_new(16384);
+    struct buf url = buf_new(4096), body = buf_new(SCHEMA_BYTES);
     buf_printf(&url, "%.*s/subjects/%s%s", STR_ARG(base), subject, r->config->registers ? "/versions" : "");
-    buf_printf(&body, "{%s\"schema\":", entry->schema == SCHEMA_JSON ? "\"schemaType\":\"JSON\"," : "");
-    jscan_add_string(&body, str_of(entry->schema == SCHEMA_AVRO ? event_avro_schema : event_json_schema));
+    const struct event_schema schema = event_schema(entry->schema);
+    buf_printf(&body, "{%s\"schema\":", schema.json ? "\"schemaType\":\"JSON\"," : "");
+    jscan_add_string(&body, schema.text);
     buf_add_char(&body, '}');
     const struct header headers[] = { { STR("Content-Type"), STR("application/vnd.schemaregistry.v1+json") },
                                       { STR("Accept"),

@@ -411,7 +411,7 @@ static const struct bad {
     { "routes: [{topic: t, filter: {any: [{data: {/a: [1]}}]}}]\nsources: {s: {type: all}}\n",
       "a.yaml:1:29: routes[0].filter: any[0].data./a: not a string, a number or a boolean, nor null\n" },
     { "routes: [{topic: t, encoding: json}]\nsources: {s: {type: all}}\n",
-      "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured, avro, json-schema\n" },
+      "a.yaml:1:31: routes[0].encoding: \"json\" is not one of binary, structured, avro, avro-columns, json-schema\n" },
     { "routes: [{topic: chats}]\nsinks: {w: {type: web, url: u, topics: [chat]}}\n",
       "a.yaml:2:41: sinks.w.topics[0]: no route fills the topic \"chat\" and topics: does not list it (did you mean chats?)\n" },
     { "routes: [{topic: t}]\nsinks: {w: {type: web, url: u, topics: [t, t]}}\n",

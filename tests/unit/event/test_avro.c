@@ -49,7 +49,7 @@ TEST(bytes_of_the_format)
     assert_memory_equal(out.at, want, out.n);
     for (int head = 0; head < 2; head++) {
         struct err e = { "" };
-        back = event_from_avro(head ? buf_str(&out) : event_without_schema(buf_str(&out)), &e);
+        back = event_from_avro(head ? buf_str(&out) : record_without_schema(buf_str(&out)), &e);
         assert_events_equal(back, ev);
         event_unref(back);
     }

@@ -503,6 +503,7 @@ TEST(foreign_records)
         { { STR("content-type"), STR("application/cloudevents-batch+json") }, "is not one event in JSON" },
         { { STR("content-type"), STR("application/cloudevents+xml") }, "is not one event in JSON" },
         { { STR("content-type"), STR("application/cloudevents+avro") }, "event: not an event in Avro" },
+        { { STR("content-type"), STR("application/vnd.aqueduct.event+avro") }, "by the schema of its columns" },
         { { STR("content-type"), STR("application/cloudevents+json") }, "event: not JSON: byte 0: there is nothing" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -514,6 +515,10 @@ TEST(foreign_records)
     }
     struct record none = { .value = STR("{}") };
     assert_null(event_from_record(&none, NULL));
+    struct err e = { "" };
+    none.value = STR("\0\0\0\0\7x");
+    assert_null(event_from_record(&none, &e));
+    assert_says(e.text, "begins as those of a schema registry do, but the header content-type is missing");
 }
 
 int main(void)

@@ -151,9 +151,25 @@ TEST(a_dataschema_has_type_and_major)
     buf_free(&b);
 }
 
+TEST(dataschemas_of_the_vocabulary)
+{
+    assert_true(vocabulary_of_schema(STR("urn:aqueduct:event/chat.started/1")));
+    assert_true(vocabulary_of_schema(STR("https://example.com/schemas/chat.started/1")));
+    static const char *const none[] = { "",
+                                        "chat.started",
+                                        "urn:aqueduct:event/chat.started",
+                                        "urn:aqueduct:event/chat.started/0",
+                                        "urn:aqueduct:event/chat.start/1",
+                                        "urn:aqueduct:event/chat.started/1/",
+                                        "urn:aqueduct:event/chat.started/x" };
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(vocabulary_of_schema(str_of(none[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dataschemas_of_the_vocabulary),
         cmocka_unit_test(paths_have_form_and_flags),
         cmocka_unit_test(what_is_no_path),
         cmocka_unit_test(types_are_a_closed_list),
