@@ -132,12 +132,104 @@ static void expect_prefetch(int64_t readers, int64_t partitions, const char *kby
 TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions)
 {
     cluster_config.prefetch.n = 64 << 20;
-    expect_prefetch(2, 2, "16384", "20971", "1048576");
-    expect_prefetch(11, 33, "180", "231", "184872");
-    expect_prefetch(100, 100, "32", "40", "32768"); /* the least that is worth a fetch */
+    expect_prefetch(2, 2, "8192", "10485", "1048576");
+    expect_prefetch(11, 33, "90", "115", "11554");
+    expect_prefetch(100, 100, "16", "20", "2048"); /* the least that is worth a fetch */
     cluster_property("queued.min.messages", "7");
     cluster_property("max.partition.fetch.bytes", "70000");
-    expect_prefetch(11, 33, "180", "7", "70000"); /* the user's own win */
+    expect_prefetch(11, 33, "90", "7", "70000"); /* the user's own win */
+}
+
+enum { PACKED_PARTITIONS = 16, PACKED_EACH = 6000 };
+
+/* Each partition gets records of 1 KiB that a codec makes about eight times smaller, in batches of 100. */
+static void produce_packed(const char *topic)
+{
+    char text[512], value[1024];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    const char *const set[][2] = { { "bootstrap.servers", cluster_config.servers },
+                                   { "compression.codec", "gzip" },
+                                   { "batch.num.messages", "100" },
+                                   { "linger.ms", "50" },
+                                   { "queue.buffering.max.messages", "1000000" } };
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        assert_int_equal(rd_kafka_conf_set(conf, set[i][0], set[i][1], text, sizeof text), RD_KAFKA_CONF_OK);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    assert_non_null(rk);
+    memset(value, 'x', sizeof value);
+    for (int i = 0; i < PACKED_EACH; i++)
+        for (int32_t p = 0; p < PACKED_PARTITIONS; p++) {
+            for (size_t at = 0; at < 128; at++)
+                value[at] = (char)('a' + random() % 26);
+            rd_kafka_resp_err_t failed = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(p),
+                                                           RD_KAFKA_V_VALUE(value, sizeof value),
+                                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+            assert_int_equal(failed, RD_KAFKA_RESP_ERR_NO_ERROR);
+        }
+    assert_int_equal(rd_kafka_flush(rk, PATIENCE_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_destroy(rk);
+}
+
+static int run_produce(char **argv)
+{
+    cluster_defaults();
+    produce_packed(argv[2]);
+    return 0;
+}
+
+static int64_t resident_bytes(void)
+{
+    long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*d %lld", &pages), 1);
+    fclose(f);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Until it has not grown for two seconds. */
+static int64_t resident_at_rest(void)
+{
+    int64_t most = 0;
+    for (int still = 0; still < 20; still++) {
+        int64_t now = resident_bytes();
+        still = now > most + (64 << 10) ? 0 : still;
+        most = now > most ? now : most;
+        poll(NULL, 0, 100);
+    }
+    return most;
+}
+
+TEST(what_is_read_ahead_stays_in_its_bounds_once_it_is_unpacked)
+{
+    enum { PREFETCH = 16 << 20 };
+    struct err e = { "" };
+    struct record *first = NULL;
+    int n = 0;
+    cluster_config.prefetch.n = PREFETCH;
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, PACKED_PARTITIONS);
+    pid_t pid = fork(); /* what it takes itself is not to count */
+    if (pid == 0) {
+        execl(cluster_self, cluster_self, "produce", topic, (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    int64_t before = resident_at_rest();
+    struct member *m = member_join(b, cluster_fresh(1), topic, false);
+    for (int64_t until = clock_mono_ms() + PATIENCE_MS; n == 0; n = consumer_poll(m->c, &first, 1, &e)) {
+        poll(&(struct pollfd){ .fd = m->wake_fd, .events = POLLIN }, 1, 500);
+        wake_clear(m->wake_fd);
+        assert_true(clock_mono_ms() < until);
+    }
+    int64_t more = resident_at_rest() - before;
+    if (more > 2 * PREFETCH)
+        fail_msg("%lld bytes are read ahead, of %d allowed", (long long)more, 2 * PREFETCH);
+    record_free(first);
+    member_leave(m);
+    broker_close(b);
 }
 
 /* A state of many small records is read at the speed at which it comes: its queue is bounded by bytes alone. */
@@ -771,12 +863,15 @@ int main(int argc, char **argv)
     cluster_self = argv[0];
     if (argc == 6 && strcmp(argv[1], "crash") == 0)
         return run_crash(argv);
+    if (argc == 3 && strcmp(argv[1], "produce") == 0)
+        return run_produce(argv);
     if (!cluster_ready(argc, argv))
         return 1;
     const struct CMUnitTest tests[] = {
         CLUSTER_TEST(properties_that_break_the_promise_are_refused),
         CLUSTER_TEST(harmless_properties_are_taken_for_both_kinds),
         CLUSTER_TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions),
+        CLUSTER_TEST(what_is_read_ahead_stays_in_its_bounds_once_it_is_unpacked),
         CLUSTER_TEST(a_reader_does_not_wait_for_its_own_queue),
         CLUSTER_TEST(servers_are_needed),
         CLUSTER_TEST(a_cluster_that_does_not_answer_is_said_clearly),
