@@ -48,6 +48,7 @@ struct prove {
     int64_t kills, killed_ms; /* killed_ms: since then nothing was acknowledged; 0: something was */
     int64_t recovery_ms;      /* the longest */
     int64_t began_ms, took_ms;
+    bool early; /* the last kill came before anything was sure to be taken */
     bool interrupted;
 };
 
@@ -71,6 +72,21 @@ static bool prove_recovers(struct prove *p, int64_t since_ms, struct err *e)
     return true;
 }
 
+/* Waits until more was delivered than that, so that a kill meets what is under way; else as prove_recovers. */
+static bool prove_delivers(struct prove *p, int64_t before, struct err *e)
+{
+    int64_t until = clock_mono_ms() + PROVE_START_MS;
+    while (prove_books_total(&p->books).delivered <= before) {
+        if (!prove_daemon_runs(&p->daemon))
+            return err_set(e, "the daemon ended by itself");
+        if (clock_mono_ms() > until)
+            return err_set(e, "the daemon delivered nothing for %d s", PROVE_START_MS / 1000);
+        if (!interrupt_wait(PROVE_LOOK_MS * 5))
+            return true;
+    }
+    return true;
+}
+
 static int64_t prove_draw(int64_t most)
 {
     uint32_t random;
@@ -82,19 +98,20 @@ static int64_t prove_draw(int64_t most)
 
 static void prove_say(const struct prove *p, int64_t round, const struct prove_totals *t)
 {
-    if (!p->flags->json)
-        fprintf(stderr, "killed %" PRId64 " of %" PRId64 " times: %" PRId64 " acknowledged, %" PRId64 " delivered\n",
-                round, p->flags->rounds, t->acknowledged, t->delivered);
+    fprintf(stderr, "killed %" PRId64 " of %" PRId64 " times: %" PRId64 " acknowledged, %" PRId64 " delivered\n", round,
+            p->flags->rounds, t->acknowledged, t->delivered);
 }
 
-/* One life of the daemon: it ends at a random moment, now and then before it takes anything. */
+/* One life of the daemon: it ends at a random moment while it takes and delivers, now and then before it takes anything. */
 static bool prove_round(struct prove *p, int64_t round, struct err *e)
 {
-    int64_t average = p->flags->seconds * 1000 / p->flags->rounds, began = clock_mono_ms();
-    bool early = round > 1 && prove_draw(4) == 0;
-    if (!prove_daemon_start(&p->daemon, e) || (!early && !prove_recovers(p, began - 1, e)))
+    int64_t average = p->flags->seconds * 1000 / p->flags->rounds, began = clock_mono_ms(),
+            delivered = prove_books_total(&p->books).delivered;
+    p->early = round > 1 && !p->early && prove_draw(3) == 0;
+    if (!prove_daemon_start(&p->daemon, e)
+        || (!p->early && (!prove_recovers(p, began - 1, e) || !prove_delivers(p, delivered, e))))
         return false;
-    interrupt_wait(prove_draw(early ? PROVE_EARLY_MS : 2 * average));
+    interrupt_wait(prove_draw(p->early ? PROVE_EARLY_MS : 2 * average));
     if (!prove_daemon_runs(&p->daemon))
         return err_set(e, "the daemon ended by itself");
     if (prove_books_acked_ms(&p->books) >= began && p->killed_ms) /* an early one was quick */

@@ -51,7 +51,8 @@ static json_t *daemon_escape(json_t *j)
     return json_incref(j);
 }
 
-/* The user's, but for the names of what is its own. */
+/* The user's, but for the names of what is its own. On Kafka it is a static member, as the user's is: one that is killed would else
+ * be waited for until its session ends, and be killed again before anything is delivered. */
 static json_t *daemon_broker(const struct prove_daemon *d)
 {
     json_t *whole = config_broker_json(d->config), *broker = daemon_escape(whole);
@@ -61,7 +62,7 @@ static json_t *daemon_broker(const struct prove_daemon *d)
     if (d->path)
         json_object_set_new(broker, "path", daemon_text(d->path));
     else
-        json_object_set_new(broker, "instance", json_string(""));
+        json_object_set_new(broker, "instance", json_string("prove"));
     return broker;
 }
 

@@ -2,6 +2,7 @@
 """`aqueduct prove`: the kill test on a user's own machine and broker, which leaves nothing behind."""
 import json
 import os
+import re
 import subprocess
 
 from conftest import HTTP_SOURCE
@@ -25,12 +26,14 @@ def left(bridge):
 def test_nothing_is_lost_and_nothing_left(bridge):
     bridge.configure(HTTP_SOURCE)
     before = left(bridge)
-    kills = 2 if bridge.kind == "local" else 1
-    code, said, err = prove(bridge, "--rounds", str(kills), "--seconds", str(3 * kills))
+    kills = 3
+    code, said, err = prove(bridge, "--rounds", str(kills), "--seconds", "3")
     assert code == 0, (said, err)
     assert (said["verdict"], said["broker"], said["kills"], said["lost"], said["pending"], said["changed"]) == ("nothing lost", bridge.kind, kills, 0, 0, 0)
     assert said["acknowledged"] == said["delivered"] + said["dead"] and said["dead"] > 0 and said["longest_recovery_ms"] > 0
     assert left(bridge) == before
+    delivered = [int(n) for n in re.findall(r"acknowledged, (\d+) delivered", err)]
+    assert len(delivered) == kills and delivered[-1] > delivered[0], err     # it is killed while it delivers, also behind the first kill
 
 
 def test_keys_that_the_environment_says_are_not_the_daemons(local_bridge):
