@@ -133,6 +133,9 @@ struct look;
 bool broker_check(const struct broker_config *config, struct err *e);
 /* Is there something that works, and is better otherwise? Then false with *e, as above. */
 bool broker_advise(const struct broker_config *config, struct err *e);
+/* Was all that this log holds moved elsewhere (aqueduct move), so that broker_open refuses it? Then false with *e, as above; found from
+ * outside, and what cannot be read is told by who reads. */
+bool broker_stayed(const struct broker_config *config, struct err *e);
 /* How many records of the topic a consumer of this group would begin with that has no position yet; 0: it has one, or
  * that cannot be known without opening or reaching anything (kafka). Changes nothing. */
 int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic);
@@ -323,7 +326,8 @@ struct broker_ops {
     const char *type, *doc;
     struct broker_facts (*facts)(const struct broker_config *);
     bool (*check)(const struct broker_config *, struct err *);
-    bool (*advise)(const struct broker_config *, struct err *);                   /* NULL: nothing to say */
+    bool (*advise)(const struct broker_config *, struct err *); /* NULL: nothing to say */
+    bool (*stayed)(const struct broker_config *, struct err *); /* NULL: nothing is moved from there */
     int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
     struct look *(*look)(const struct broker_config *, const struct look_options *, struct err *); /* look_open;
                                                        NULL: it can only be read by who has it open */

@@ -157,6 +157,12 @@ bool broker_advise(const struct broker_config *config, struct err *e)
     return !ops->advise || ops->advise(config, e);
 }
 
+bool broker_stayed(const struct broker_config *config, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return !ops->stayed || ops->stayed(config, e);
+}
+
 int64_t broker_backlog(const struct broker_config *config, const char *group, const char *topic)
 {
     const struct broker_ops *ops = brokers_tables[config->type];

@@ -135,10 +135,12 @@ json_t *status_of_log(const struct config *c, struct err *e)
         }
         json_array_append_new(sinks, sink);
     }
+    struct err moved;
+    bool stayed = broker_stayed(&c->broker, &moved);
     clock_text(clock_wall_ms(), at);
     return json_pack("{s:s,s:s,s:s,s:b,s:s,s:o,s:o,s:o}", "from", "log", "at", at, "broker",
-                     broker_facts(&c->broker).type, "ready", 0, "not_ready", "no daemon answers", "sources",
-                     status_log_sources(c), "sinks", sinks, "unserved", unserved);
+                     broker_facts(&c->broker).type, "ready", 0, "not_ready", stayed ? "no daemon answers" : moved.text,
+                     "sources", status_log_sources(c), "sinks", sinks, "unserved", unserved);
 }
 
 /* ---- the waiting topics ---- */

@@ -450,7 +450,8 @@ void status_print(const json_t *account, FILE *out)
     size_t i;
     const json_t *sink;
     if (from && strcmp(from, "log") == 0)
-        fprintf(out, "No daemon answers. What the %s itself says of each sink:\n",
+        fprintf(out, "%s. What the %s itself says of each sink:\n",
+                strcmp(why, "no daemon answers") == 0 ? "No daemon answers" : why,
                 strcmp(broker, "kafka") == 0 ? "cluster" : "log");
     else if (json_is_true(json_object_get(account, "ready")))
         fprintf(out, "The daemon runs and is ready (broker: %s).\n", broker);

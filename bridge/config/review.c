@@ -99,7 +99,7 @@ static void review_broker(const struct review *v)
 {
     struct err e;
     const struct node *n = node_get(v->root, "broker");
-    bool wrong = !broker_check(&v->c->broker, &e);
+    bool wrong = !broker_check(&v->c->broker, &e) || !broker_stayed(&v->c->broker, &e);
     if (!wrong && broker_advise(&v->c->broker, &e))
         return;
     char key[64];

@@ -108,6 +108,10 @@ def test_one_who_outgrows_a_machine_loses_nothing(two, receivers):
     here.config = old
     done = move(here, new)
     assert (done.returncode, " was moved to kafka (" in done.stderr) == (1, True), done.stderr
+    for words in (("status",), ("status", "--json"), ("check",)):       # who looks at what was left is told, too
+        done = here.command(*words)
+        assert " was moved to kafka (" in done.stdout + done.stderr, (words, done)
+    assert done.returncode == 1
     refused = here.start(ready=False)
     assert refused.wait() == 1 and " was moved to kafka (" in refused.log()
 

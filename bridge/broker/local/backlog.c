@@ -88,6 +88,27 @@ bool local_backlog_readable(const struct broker_config *config, struct err *e)
     return readable;
 }
 
+bool local_stayed(const struct broker_config *config, struct err *e)
+{
+    sqlite3 *db = config->path ? local_backlog_open(config->path) : NULL;
+    sqlite3_stmt *s = NULL;
+    bool stayed = true;
+    if (!db)
+        return true;
+    char *file = str_join(config->path, "/aqueduct.db", "");
+    sqlite3_busy_timeout(db, BACKLOG_WAIT_MS);
+    static const char sql[] = "SELECT value FROM state WHERE source='" STATE_MOVE "' AND key=CAST('" STATE_MOVED_TO
+                              "' AS BLOB)";
+    if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+        const char *to = sqlite3_column_blob(s, 0);
+        stayed = local_say_moved(file, (struct str){ to ? to : "", (size_t)sqlite3_column_bytes(s, 0) }, e);
+    }
+    sqlite3_finalize(s);
+    sqlite3_close(db);
+    free(file);
+    return stayed;
+}
+
 int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic)
 {
     sqlite3 *db = config->path ? local_backlog_open(config->path) : NULL;

@@ -207,6 +207,7 @@ const struct broker_ops broker_local = {
     .doc = "An embedded durable log in one SQLite file; needs nothing else.",
     .facts = local_facts,
     .check = local_check,
+    .stayed = local_stayed,
     .backlog = local_backlog,
     .look = local_look,
     .look_on = local_look_on,

@@ -327,6 +327,7 @@ void local_status_why(struct local *b, char out[WHY_BYTES]); /* any thread */
 /* ---- backlog.c ---- */
 
 int64_t local_backlog(const struct broker_config *config, const char *group, const char *topic);
+bool local_stayed(const struct broker_config *config, struct err *e);
 /* Opens the log in the folder for reading; NULL when there is none that can be read. sqlite3_close() it. */
 sqlite3 *local_backlog_open(const char *folder);
 bool local_backlog_readable(const struct broker_config *config, struct err *e); /* false with why not, for a person */
@@ -433,7 +434,8 @@ bool local_forget(struct broker *b, const char *group, const char *topic, struct
 bool local_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool local_scopes(struct broker *base, bool (*each)(void *, const char *, struct err *), void *ctx, struct err *e);
-bool local_check_moved(struct local *b, struct err *e); /* false with *e: what it held is elsewhere now */
+bool local_check_moved(struct local *b, struct err *e);               /* false with *e: what it held is elsewhere now */
+bool local_say_moved(const char *file, struct str to, struct err *e); /* false, with *e */
 bool local_identify(
     struct local *b,
     struct err *e); /* finds the log's identity and how keys choose, or makes them; before the writer runs */

@@ -90,17 +90,20 @@ bool local_scopes(struct broker *base, bool (*each)(void *, const char *, struct
     return ok;
 }
 
+bool local_say_moved(const char *file, struct str to, struct err *e)
+{
+    return err_set(e,
+                   "broker.path: what \"%s\" holds was moved to %.*s: start with that configuration. To use this log "
+                   "again all the same, and deliver twice what both have: sqlite3 %s \"DELETE FROM state WHERE "
+                   "source='" STATE_MOVE "'\"",
+                   file, (int)(to.n < 100 ? to.n : 100), to.at, file);
+}
+
 static bool state_take_moved(void *ctx, struct str key, struct str value, bool ahead, struct err *e)
 {
     (void)ahead;
     const struct local *b = ctx;
-    return !str_eq(key, STR(STATE_MOVED_TO))
-           || err_set(
-               e,
-               "broker.path: what \"%s\" holds was moved to %.*s: start with that configuration. To use this log "
-               "again all the same, and deliver twice what both have: sqlite3 %s \"DELETE FROM state WHERE "
-               "source='" STATE_MOVE "'\"",
-               b->file, (int)(value.n < 100 ? value.n : 100), value.at, b->file);
+    return !str_eq(key, STR(STATE_MOVED_TO)) || local_say_moved(b->file, value, e);
 }
 
 bool local_check_moved(struct local *b, struct err *e)
