@@ -43,7 +43,7 @@ static const char command_notes
          "Examples:\n"
          "  aqueduct dead list --class unavailable --since 2h\n"
          "  aqueduct dead redrive --sink crm --until 2026-11-20T10:00:00Z --rate 50\n"
-         "  aqueduct dead redrive 8f14e45f-ceea --to audit/archive\n"
+         "  aqueduct dead redrive 8f14e45f-ceea-467f-a0e6-2c4f5b1b7f10 --to audit/archive\n"
          "  aqueduct dead discard --class refused --type test. --dry-run\n";
 
 struct request {
@@ -254,7 +254,7 @@ static int command_list(struct request *r, const struct command_call *call)
     if (matches < 0 || ((r->json || matches > 0) && command_each(r, most, command_list_letter, &table, &e) < 0))
         return command_fail(&e);
     if (!r->json && matches == 0)
-        fputs("no dead letters match\n", stderr);
+        print_nothing(r->which, stderr);
     if (!r->json && matches > most)
         printf("... and %" PRId64 " older ones (--limit N, --all)\n", matches - most);
     return command_say_discarded(r, &e);
@@ -301,7 +301,7 @@ static int command_show(struct request *r, const struct command_call *call)
     if (command_each(r, r->most ? r->most : INT64_MAX, command_show_letter, &shown, &e) < 0)
         return command_fail(&e);
     if (!shown)
-        fputs("no dead letters match\n", stderr);
+        print_nothing(r->which, stderr);
     return shown ? COMMAND_DONE : COMMAND_FAILED;
 }
 

@@ -159,7 +159,7 @@ static void ending_say_nothing(const struct ending *en)
         fprintf(stderr, "nothing to redrive: %" PRId64 " that match%s redriven before (--again)\n", en->skipped,
                 en->skipped == 1 ? "es was" : " were");
     else if (!en->json)
-        fputs("no dead letters match\n", stderr);
+        print_nothing(en->which, stderr);
 }
 
 bool ending_run(struct ending *en, int *code, struct err *e)

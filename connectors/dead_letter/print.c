@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
+#include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
@@ -49,6 +50,12 @@ static void print_cell(struct str text, int width, FILE *out)
 static int print_owner_width(const struct print_table *t)
 {
     return t->owner < OWNER_LEAST ? OWNER_LEAST : t->owner > OWNER_MOST ? OWNER_MOST : t->owner;
+}
+
+void print_nothing(const json_t *which, FILE *out)
+{
+    size_t n = strlen(json_text(which, "id"));
+    fprintf(out, "no dead letters match%s\n", n && n < UUID_TEXT - 1 ? " (a whole id is wanted)" : "");
 }
 
 void print_table_fit(struct print_table *t, const struct letter *l)

@@ -3,6 +3,7 @@
  *
  * What is shown comes from strangers: control characters never reach the terminal, except with --raw. */
 #pragma once
+#include <jansson.h>
 #include <stdio.h>
 #include "bridge/lib/buf.h"
 #include "connectors/dead_letter/letters.h"
@@ -12,6 +13,8 @@ struct print_table {
     int owner; /* width of the column SINK: of the widest that print_table_fit was shown */
 };
 
+/* That the selection (filing.h) has no letter, and what may be wrong with it. */
+void print_nothing(const json_t *which, FILE *out);
 void print_table_fit(struct print_table *t, const struct letter *l);
 void print_table_head(const struct print_table *t, FILE *out);
 void print_table_row(const struct print_table *t, const struct letter *l, FILE *out);

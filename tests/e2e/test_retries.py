@@ -250,6 +250,16 @@ def test_a_dead_letter_says_its_class_and_the_host(local_bridge, receivers):
     assert "\nhost       localhost\n" in local_bridge.command("dead", "show", "--sink", "unavailable").stdout
 
 
+def test_a_dead_letter_is_named_by_its_whole_id(local_bridge, receivers):
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers(lambda r: 410).url) + DEAD_LETTERS)
+    ident = "8f14e45f-ceea-467f-a0e6-2c4f5b1b7f10"
+    post_ok(daemon, event(ident))
+    wait_for(local_bridge.dead)
+    for words in (("list",), ("show",), ("redrive", "--dry-run"), ("discard", "--dry-run")):
+        part, whole = (local_bridge.command("dead", words[0], one, *words[1:]) for one in (ident[:13], ident))
+        assert part.stderr == "no dead letters match (a whole id is wanted)\n" and ident in whole.stdout, (words, part, whole)
+
+
 def test_410_is_a_dead_letter_at_once(bridge, receivers):
     receiver = receivers(lambda r: 410)
     daemon = bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url, "retry: [10ms, 10ms]") + DEAD_LETTERS)
