@@ -8,7 +8,15 @@
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
-enum { FEW = 4, UNSERVED_LINES = 20, SECOND_MS = 1000, MINUTE_MS = 60000, HOUR_MS = 3600000, DAY_MS = 86400000 };
+enum {
+    FEW = 4,
+    TOPIC_COLUMN = 32,
+    UNSERVED_LINES = 20,
+    SECOND_MS = 1000,
+    MINUTE_MS = 60000,
+    HOUR_MS = 3600000,
+    DAY_MS = 86400000
+};
 
 /* ---- values ---- */
 
@@ -87,12 +95,45 @@ static void status_print_place(const json_t *p, const char *key, FILE *out)
         fprintf(out, " %10" PRId64, n);
 }
 
+static int status_print_width(const json_t *topics)
+{
+    size_t i, width = TOPIC_COLUMN;
+    const json_t *p;
+    json_array_foreach(topics, i, p)
+    {
+        size_t n = strlen(json_text(p, "topic"));
+        width = n > width ? n : width;
+    }
+    return (int)width;
+}
+
+/* What is not pending, since it is not there any more: it is counted and logged when the sink comes to it. */
+static void status_print_gone(const json_t *topics, FILE *out)
+{
+    size_t i;
+    const json_t *p;
+    json_array_foreach(topics, i, p)
+    {
+        int64_t position = status_print_number(p, "position"), start = status_print_number(p, "start"),
+                beyond = status_print_number(p, "finished_beyond"), end = status_print_number(p, "end");
+        char *topic = status_print_text(p, "topic");
+        if (position >= 0 && start > position && end >= start)
+            fprintf(out,
+                    "  %s%" PRId64 " records of %s/%" PRId64
+                    " were removed before it had finished them (offsets %" PRId64 " to %" PRId64 ")\n",
+                    beyond > 0 ? "up to " : "", start - position, topic, status_print_number(p, "partition"), position,
+                    start - 1);
+        free(topic);
+    }
+}
+
 /* The partitions; of those that are finished, not each one of many. */
 static void status_print_topics(const json_t *topics, FILE *out)
 {
     size_t i, left_out = 0;
     const json_t *p;
     bool headed = false;
+    int width = status_print_width(topics);
     json_array_foreach(topics, i, p)
     {
         char *topic = status_print_text(p, "topic");
@@ -102,9 +143,9 @@ static void status_print_topics(const json_t *topics, FILE *out)
             left_out++;
         else if (!finished || !empty) {
             if (!headed)
-                fprintf(out, "  %-32s %4s %10s %10s %10s\n", "TOPIC", "PART", "POSITION", "END", "PENDING");
+                fprintf(out, "  %-*s %4s %10s %10s %10s\n", width, "TOPIC", "PART", "POSITION", "END", "PENDING");
             headed = true;
-            fprintf(out, "  %-32s %4" PRId64, topic, status_print_number(p, "partition"));
+            fprintf(out, "  %-*s %4" PRId64, width, topic, status_print_number(p, "partition"));
             status_print_place(p, "position", out);
             status_print_place(p, "end", out);
             status_print_place(p, "pending", out);
@@ -114,6 +155,7 @@ static void status_print_topics(const json_t *topics, FILE *out)
     }
     if (left_out && headed)
         fprintf(out, "  (%zu more partition%s with nothing pending)\n", left_out, left_out == 1 ? "" : "s");
+    status_print_gone(topics, out);
 }
 
 /* ---- destinations ---- */

@@ -158,6 +158,25 @@ def test_neither_a_daemon_nor_its_kafka(kafka_bridge, receivers):
     assert "no daemon answers, and Kafka at 127.0.0.1:" in done.stderr and "admin.listen" in done.stderr
 
 
+def test_what_retention_took_from_a_sink_is_said_before_it_reads_on(kafka_bridge, receivers):
+    """Paused from its first day, it has finished nothing; its topic's name is longer than the column."""
+    topic, receiver = kafka_bridge.topic("events-of-a-name-that-is-long"), receivers()
+    text = HTTP_SOURCE.replace("$EVENTS", topic) + f"topics: {{{topic}: {{partitions: 1}}}}\nsinks:\n" + webhook_sink("crm", receiver.url, "paused: true").replace("$EVENTS", topic)
+    daemon = run(kafka_bridge, text)
+    post_ok(daemon, *(event(f"e{i}") for i in range(5)))
+    wait_for(lambda: pending(status(kafka_bridge)["sinks"]["crm"]) == 5)
+    daemon.stop()
+    kafka_bridge.kafka.delete_records(topic, {0: 3})
+    kafka_bridge.configure(text.replace("paused: true", "paused: false"), admin=f"127.0.0.1:{free_port()}")
+    said = kafka_bridge.command("status").stdout.splitlines()
+    head, row = next((said[i], said[i + 1]) for i, line in enumerate(said) if "PENDING" in line)
+    assert row.split() == [topic, "0", "0", "5", "2"] and len(head) == len(row), said
+    assert f"  3 records of {topic}/0 were removed before it had finished them (offsets 0 to 2)" in said
+    daemon = kafka_bridge.start()
+    receiver.delivered({"e3", "e4"})
+    assert daemon.metric("aqueduct_records_lost_total") == 3 and "records were removed before they were read" in daemon.log()
+
+
 def test_a_token_of_the_admin_is_used(kafka_bridge, receivers):
     kafka_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url), admin=f"127.0.0.1:{free_port()}")
     kafka_bridge.config.write_text(kafka_bridge.config.read_text().replace("admin: {", "admin: {tokens: [a-token-of-some-length-9], "))

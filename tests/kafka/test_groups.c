@@ -312,6 +312,27 @@ TEST(what_retention_took_is_counted_once_also_when_nothing_came_since)
     broker_close(b);
 }
 
+/* It was there when they came, and took none of them: a sink that is paused from its first day on. */
+TEST(what_retention_took_from_a_group_that_had_read_nothing_is_counted)
+{
+    struct broker *b = cluster_open();
+    const char *topic = cluster_topic(b, 1), *group = cluster_fresh(1);
+    int64_t lost = cluster_metric("aqueduct_records_lost_total"), until = clock_mono_ms() + PATIENCE_MS;
+    struct member *m = member_join(b, group, topic, false);
+    while (!((struct kafka_consumer *)m->c)->assigned_count && clock_mono_ms() < until)
+        member_turn(m, 20);
+    member_leave(m);
+    cluster_forget();
+    put_in_order(b, topic, 0, 5);
+    delete_before(b, topic, 5);
+    m = member_join(b, group, topic, false);
+    while (cluster_metric("aqueduct_records_lost_total") < lost + 5 && clock_mono_ms() < until)
+        member_turn(m, 20);
+    assert_int_equal(cluster_metric("aqueduct_records_lost_total"), lost + 5);
+    member_leave(m);
+    broker_close(b);
+}
+
 TEST(a_position_beyond_the_end_begins_again)
 {
     struct broker *b = cluster_open();
@@ -843,6 +864,7 @@ int main(int argc, char **argv)
         CLUSTER_TEST(a_daemon_that_is_fenced_goes_on_without_the_name),
         CLUSTER_TEST(a_position_that_is_gone_is_counted_and_passed),
         CLUSTER_TEST(what_retention_took_is_counted_once_also_when_nothing_came_since),
+        CLUSTER_TEST(what_retention_took_from_a_group_that_had_read_nothing_is_counted),
         CLUSTER_TEST(a_position_beyond_the_end_begins_again),
         CLUSTER_TEST(what_is_finished_beyond_moves_with_the_partition),
         CLUSTER_TEST(metadata_of_somebody_else_is_ignored),

@@ -4,7 +4,8 @@
  *
  * librdkafka is told to report that (auto.offset.reset=error) instead of jumping, because a jump to the end loses
  * records and says nothing. Rules: a group that is to begin at the end commits that position before it reads
- * anything, so every partition without one after that is new and is read from its start; a position that retention
+ * anything, so every partition without one after that is new and is read from its start, and where that is is committed as well,
+ * so that what retention takes from there on is known as lost, also before anything was finished; a position that retention
  * passed is followed by the oldest record there is, and what lies between is counted as lost. */
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +218,13 @@ static void assignment_believe(struct kafka_assigned *assigned, int64_t high)
         ranges_free(&assigned->restored);
 }
 
+/* It begins there, and that is written down. */
+static void assignment_begins(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t low)
+{
+    assigned->wanted = low;
+    assigned->asked = c->group != NULL;
+}
+
 /* What is lost is told once: the position passes it, also when nothing is read behind it. */
 static int64_t assignment_choose(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t stood, int64_t low)
 {
@@ -296,6 +304,8 @@ bool kafka_assignment_locate(struct kafka_consumer *c, struct kafka_assigned *as
     }
     if (stood < 0 && !assigned->has_committed)
         assigned->owed = high;
+    if (stood < 0 && assigned->wanted < 0)
+        assignment_begins(c, assigned, low);
     if (assigned->last.offset < low)
         assigned->last.offset = -1;
     if (assigned->past.offset < low)
@@ -366,7 +376,7 @@ static void assignment_begin_one(struct kafka_consumer *c, rd_kafka_topic_partit
         if (!assigned->has_committed)
             assigned->owed = high;
         if (p->offset < 0)
-            assigned->wanted = p->offset = assignment_without(c, assigned, low);
+            assignment_begins(c, assigned, p->offset = assignment_without(c, assigned, low));
         else
             assignment_believe(assigned, high);
     }
