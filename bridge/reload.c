@@ -273,6 +273,11 @@ static bool reload_check_names(const struct change_of *c, struct err *e)
     return true;
 }
 
+static bool reload_check_broker(const struct change_of *c, struct err *e)
+{
+    return !plan_find(&c->plan, PLAN_BROKER, "broker") || broker_may_follow(&c->after->broker, e);
+}
+
 /* Adds and changes endpoints of sinks that go on. */
 static bool reload_endpoints(struct change_of *c, struct err *e)
 {
@@ -491,7 +496,8 @@ bool reload_run(struct reload *r, bool apply, json_t **answer)
     if (ok) {
         c.version = version_new(c.after, true);
         c.plan = plan_make(c.before, c.after, reload_filled, r->versions);
-        ok = plan_is_possible(&c.plan, &e) && reload_check_names(&c, &e) && (!apply || reload_apply(&c, &e));
+        ok = plan_is_possible(&c.plan, &e) && reload_check_broker(&c, &e) && reload_check_names(&c, &e)
+             && (!apply || reload_apply(&c, &e));
         if (!ok)
             reload_problem(&problems, &e);
     }

@@ -52,6 +52,7 @@ struct registry_config { /* kafka: the schema registry */
     char *username;
     struct secret password, token;
     char *ca_file; /* NULL: the system's */
+    char *cert_file, *key_file;
 };
 
 struct broker_config { /* the `broker:` section; rows in broker_options */
@@ -235,6 +236,9 @@ void broker_publish(struct broker *b, const struct publication *p);
 bool broker_flush(struct broker *b, struct duration limit);
 /* Of this key of the section another value is taken while the broker is open (broker_follow). */
 bool broker_follows(const char *key);
+/* What is wrong with such a configuration beyond what broker_check says, so that it would not be taken: false with *e. Reaches
+ * nothing. */
+bool broker_may_follow(const struct broker_config *config, struct err *e);
 /* Goes on with another configuration, of which such keys alone differ, and which outlives it. What is not good of it is logged, and what
  * held before stays. Main thread. */
 void broker_follow(struct broker *b, const struct broker_config *config);
@@ -337,8 +341,9 @@ struct broker_ops {
     bool (*standing)(const struct broker_config *, const char *, const char *,
                      void (*)(void *, const struct standing *), void *, struct err *);
     struct broker *(*open)(const struct broker_config *, struct err *);
-    void (*follow)(struct broker *, const struct broker_config *); /* NULL: nothing of it makes a difference */
-    void (*declare)(struct broker *, const struct topic_config *); /* NULL: nothing to do */
+    bool (*may_follow)(const struct broker_config *, struct err *); /* NULL with the next one */
+    void (*follow)(struct broker *, const struct broker_config *);  /* NULL: nothing of it makes a difference */
+    void (*declare)(struct broker *, const struct topic_config *);  /* NULL: nothing to do */
     bool (*topic)(struct broker *, const struct topic_config *, struct err *);
     bool (*topics)(struct broker *, const char *, void (*)(void *, const char *), void *, struct err *);
     void (*gather)(struct broker *); /* NULL: nothing to do */

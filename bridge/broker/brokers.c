@@ -74,10 +74,17 @@ static const struct option registry_options[] = {
     OPTION(struct registry_config, registers, .fallback = "true",
            .doc = "Registers the schema where the subject does not have it; false: it has to be there."),
     OPTION(struct registry_config, username, .doc = "Logs in with this name and the password."),
-    OPTION(struct registry_config, password, .doc = "The password."),
-    OPTION(struct registry_config, token, .doc = "Or a bearer token."),
-    OPTION(struct registry_config, ca_file,
-           .doc = "PEM file of the authorities that the registry's certificate may be of; without it the system's."),
+    OPTION(struct registry_config, password, .doc = "The password; a file is read again for each question."),
+    OPTION(struct registry_config, token, .doc = "Or a bearer token; a file is read again for each question."),
+    OPTION(
+        struct registry_config, ca_file,
+        .doc =
+            "PEM file of the authorities that the registry's certificate may be of; without it the system's. It is read "
+            "again for each question, as the next two are."),
+    OPTION(struct registry_config, cert_file,
+           .doc =
+               "PEM file of a certificate of our own, its chain behind it, for a registry that asks for one (mTLS)."),
+    OPTION(struct registry_config, key_file, .doc = "PEM file of its key, if that is not in cert_file."),
     { 0 },
 };
 
@@ -91,8 +98,11 @@ const struct option broker_options[] = {
     OPTION(struct broker_config, servers, .doc = "kafka: bootstrap servers, host:port separated by commas."),
     OPTION_GROUP(struct broker_config, tls, brokers_tls_options, .doc = "kafka: TLS to the servers."),
     OPTION_GROUP(struct broker_config, sasl, brokers_sasl_options, .doc = "kafka: the login (SASL)."),
-    OPTION(struct broker_config, properties,
-           .doc = "kafka: any librdkafka property, for the producer and the consumers."),
+    OPTION(
+        struct broker_config, properties,
+        .doc =
+            "kafka: any librdkafka property, for the producer and the consumers. One that changes, or whose file does, "
+            "is taken without a restart."),
     OPTION(struct broker_config, compression, .fallback = "lz4", .values = brokers_compressions,
            .doc = "kafka: of what is produced. zstd makes it smallest, lz4 costs least."),
     OPTION(struct broker_config, create_topics, .fallback = "true",
@@ -136,7 +146,25 @@ const struct copy_ops *broker_copy_ops(const struct broker_config *config)
 
 bool broker_follows(const char *key)
 {
-    return str_starts(str_of(key), STR("tls.")) || str_starts(str_of(key), STR("sasl."));
+    static const char *const followed[] = { "tls.",
+                                            "sasl.",
+                                            "properties",
+                                            "registry.username",
+                                            "registry.password",
+                                            "registry.token",
+                                            "registry.ca_file",
+                                            "registry.cert_file",
+                                            "registry.key_file" };
+    bool follows = false;
+    for (size_t i = 0; i < sizeof followed / sizeof *followed; i++)
+        follows = follows || str_starts(str_of(key), str_of(followed[i]));
+    return follows;
+}
+
+bool broker_may_follow(const struct broker_config *config, struct err *e)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    return !ops->may_follow || ops->may_follow(config, e);
 }
 
 bool broker_remove(const struct broker_config *config, struct err *e)

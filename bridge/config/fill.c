@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "bridge/config/preset.h"
 #include "bridge/config/private.h"
+#include "bridge/lib/expand.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
@@ -68,8 +69,12 @@ static void fill_map(struct fill *f, const struct node *n, struct map *field, co
         struct where inside = { .up = at, .key = n->at[i].key->written };
         if (!scalar_check(f, n->at[i].value, &inside) || !scalar_check_secret(f, n->at[i].value, &inside))
             continue;
+        const struct node *value = n->at[i].value;
+        struct str rest = value->written, path;
+        bool of_file = expand_next_file(&rest, &path);
         field->at[field->count++] = (struct map_entry){ arena_text(f->arena, n->at[i].key->text),
-                                                        arena_text(f->arena, n->at[i].value->text) };
+                                                        arena_text(f->arena, value->text),
+                                                        of_file ? arena_text(f->arena, value->written) : NULL };
     }
 }
 

@@ -42,6 +42,7 @@ struct durations {
 };
 struct map_entry {
     char *key, *value;
+    char *written; /* the value as the configuration has it, where it comes from a file (${file:...}); else NULL */
 };
 struct map { /* text to text, in the file's order */
     struct map_entry *at;

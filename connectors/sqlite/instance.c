@@ -87,7 +87,7 @@ static struct map instance_map(struct instance *i, struct map from)
     i->texts = mem_grow(i->texts, i->count + 1, sizeof *i->texts);
     i->texts[i->count++] = (char *)copy.at;
     for (size_t k = 0; k < from.count; k++)
-        copy.at[k] = (struct map_entry){ from.at[k].key, instance_text(i, from.at[k].value) };
+        copy.at[k] = (struct map_entry){ .key = from.at[k].key, .value = instance_text(i, from.at[k].value) };
     return copy;
 }
 

@@ -153,19 +153,19 @@ static struct filter *compile(const char *text)
 
 /* The same body through a path of the HTTP source: as it comes, by its id, and by a map. */
 static struct map_entry mapped[] = {
-    { "run.id", ":body->>'$.issue.id'" },
-    { "run.kind", ":body->>'$.issue.labels[0].name'" },
-    { "run.status", ":body->>'$.issue.state'" },
-    { "run.started_at", ":body->>'$.issue.created_at'" },
-    { "run.ended_at", ":body->>'$.issue.updated_at'" },
-    { "user.id", ":body->>'$.issue.user.id'" },
-    { "user.name", ":body->>'$.issue.user.login'" },
-    { "agent.id", ":body->>'$.repository.id'" },
-    { "agent.name", ":body->>'$.repository.full_name'" },
-    { "output.text", ":body->>'$.issue.body'" },
+    { .key = "run.id", .value = ":body->>'$.issue.id'" },
+    { .key = "run.kind", .value = ":body->>'$.issue.labels[0].name'" },
+    { .key = "run.status", .value = ":body->>'$.issue.state'" },
+    { .key = "run.started_at", .value = ":body->>'$.issue.created_at'" },
+    { .key = "run.ended_at", .value = ":body->>'$.issue.updated_at'" },
+    { .key = "user.id", .value = ":body->>'$.issue.user.id'" },
+    { .key = "user.name", .value = ":body->>'$.issue.user.login'" },
+    { .key = "agent.id", .value = ":body->>'$.repository.id'" },
+    { .key = "agent.name", .value = ":body->>'$.repository.full_name'" },
+    { .key = "output.text", .value = ":body->>'$.issue.body'" },
 };
 static struct map_options finished = { .type = "run.finished", .when = ":body->>'$.action' = 'opened'" };
-static struct map_entry templated[] = { { "repository", "{{body.repository.id}}" } };
+static struct map_entry templated[] = { { .key = "repository", .value = "{{body.repository.id}}" } };
 static struct path_options path_options[] = {
     { .path = "/plain", .verify = { .scheme = VERIFY_NONE }, .mapping = { .unmapped = UNMAPPED_STORE } },
     { .path = "/named",

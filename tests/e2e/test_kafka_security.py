@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sqlite3
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -371,6 +372,52 @@ def test_certificates_and_authorities_are_replaced_while_events_flow(secured, re
         flow.nothing_twice()
         daemon.stop()
     secure_kafka.forbid("User:CN=next,O=Example")
+
+
+def test_properties_are_changed_while_events_flow(secured, receivers, secure_kafka, tmp_path):
+    """By their files, and by a reload; one that no client can be made of is refused, and all goes on."""
+    one, receiver, db, ca = secured("PLAIN"), receivers(), application(tmp_path), tmp_path / "ca.pem"
+    one.allow_all()
+    secure_kafka.allow(one.principal, "transactional-id", f"{one.bridge.name}-own.", "write", pattern="prefixed")
+    admin, control = f"127.0.0.1:{free_port()}", f"control: {tmp_path}/control"
+    one.bridge.instance = "''"      # else the cluster calls a member that comes back as it was called at first
+
+    def configure(**more):
+        properties = {"security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN", "sasl.username": secure.USER, "sasl.password": f"${{file:{tmp_path}/password}}",
+                      "ssl.ca.location": str(ca), **{key.replace("_", "."): value for key, value in more.items()}}
+        one.bridge.broker_more = ", properties: " + json.dumps(properties)
+        one.bridge.configure(exactly_once(configuration(tmp_path, receiver.url)), admin=admin, admin_more=control)
+    shutil.copy(secure_kafka.dir / "tls.pem", ca)
+    configure(client_id="before")
+    daemon = one.start().watching()
+    flow = Flow(daemon, db, receiver)
+    flow.once(1)
+    written(tmp_path / "password", "the next password")     # which the cluster takes for no login: those that there are stay
+    followed(daemon, 1)
+    flow.once(1)
+    assert "begins again with" not in daemon.log()
+    written(tmp_path / "password", secure.PASSWORD)
+    followed(daemon, 2)
+    written(ca, (secure_kafka.dir / "stranger.pem").read_text() + (secure_kafka.dir / "tls.pem").read_text())
+    followed(daemon, 3)
+    flow.once(1)
+    assert "begins again with the login and the properties of now" in daemon.log()
+
+    configure(client_id="after", max_poll_interval_ms="100")
+    refused = subprocess.run([one.bridge.program, "reload", "-c", str(one.bridge.config)], cwd=one.bridge.folder, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1 and "broker: no client can be made of it: `max.poll.interval.ms`" in refused.stdout + refused.stderr, refused
+    flow.once(1)
+    configure(client_id="after")
+    assert "~ broker: properties.client.id\n" in one.command("plan")
+    one.command("reload")
+    flow.once(1)
+    describe = struct.pack(">i", 1) + rig.text(f"{one.bridge.name}-crm")
+    members = wait_for(lambda: (said if rig.text("after") in (said := rig.ask(secure_kafka.port, 15, 0, describe)) else None), why=daemon.log)
+    assert rig.text("before") not in members, members
+    daemon.ready()
+    flow.nothing_twice()
+    daemon.stop()
+    assert "the next password" not in daemon.log() and secure.PASSWORD not in daemon.log()
 
 
 # ---- rights ----

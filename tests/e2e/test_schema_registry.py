@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import threading
 
 import avro.io
@@ -238,6 +239,52 @@ def test_a_registry_that_refuses_is_named(kafka_bridge, small, tmp_path):
     server.login = "Bearer token-of-it"
     daemon = says(f", ca_file: {crt}, token: token-of-it, registers: false", "does not have the schema, and broker.registry.registers is off")
     assert server.subjects() == ["io.cloudevents.CloudEvent"] and not server.known["io.cloudevents.CloudEvent"]
+
+
+def test_a_login_of_the_registry_is_rotated_without_a_restart(kafka_bridge, receiver, small, tmp_path):
+    """Its files are read for each question, and a name or another file is taken at a reload; what was read last serves while they cannot be read."""
+    crt, key = certificate(tmp_path)
+    password, ca = tmp_path / "password", tmp_path / "ca.pem"
+
+    def write(path, text):
+        path.write_text(text)
+        path.chmod(0o600)
+
+    def configure(login, encodings=("avro",)):
+        at(kafka_bridge, server.url, f", ca_file: {ca}, {login}")
+        kafka_bridge.configure(SOURCE + "routes:\n" + "".join(f"  - {{topic: $T_{n}, encoding: {encoding}, also: true}}\n" for n, encoding in enumerate(encodings)),
+                               admin_more=f"control: {tmp_path}/control")
+    server = small(login=registry.basic("bridge", "the second"), tls=(crt, key))
+    write(password, "the first\n")
+    shutil.copy(crt, ca)
+    configure(f"username: bridge, password: '${{file:{password}}}'")
+    daemon = kafka_bridge.start(ready=False)
+    assert "it denies access (401)" in unready(daemon)
+    write(password, "the second\n")
+    daemon.ready()
+    post_ok(daemon, event("one"))
+    password.unlink()
+    server.known.clear()
+    server.login = "Bearer token of it"
+    other = tmp_path / "other"
+    other.mkdir()
+    crt, key = certificate(other)
+    server.stop()
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    mine, mine_key = certificate(ours)
+    server = small(login=server.login, tls=(crt, key), port=server.port, clients=mine)
+    write(tmp_path / "token", "token of it")
+    configure(f"token: '${{file:{tmp_path}/token}}', cert_file: {mine}, key_file: {mine_key}", ("avro", "json-schema"))
+    assert "~ broker: registry.username, registry.password, registry.token, registry.cert_file, registry.key_file\n" in kafka_bridge.command("plan").stdout
+    pid, done = daemon.process.pid, kafka_bridge.command("reload")
+    assert done.returncode == 0, done.stderr
+    assert "certificate" in unready(daemon)
+    shutil.copy(crt, ca)
+    daemon.ready()
+    post_ok(daemon, event("two"))
+    assert len(kafka_read(kafka_bridge.kafka, kafka_bridge.topic("1"), 1)) == 1 and server.subjects() == [f"{kafka_bridge.topic('1')}-value"]
+    assert daemon.process.pid == pid and "the second" not in daemon.log() and "token of it" not in daemon.log()
 
 
 @pytest.mark.parametrize("broker,more,said", [

@@ -127,16 +127,16 @@ static void check_mapped(const struct http_request *r, bool each)
                 of_element[] = "r.value->>'$.text'", of_output[] = ":body->>'$.text'", usage[] = "usage.total_tokens",
                 of_usage[] = ":body->>'$.n'", sources[] = "sources", of_sources[] = ":body->'$.sources'";
     static struct map_entry data[2][5] = {
-        { { chat, of_chat },
-          { message, of_body },
-          { output, of_output },
-          { usage, of_usage },
-          { sources, of_sources } },
-        { { chat, of_chat },
-          { message, of_message },
-          { output, of_element },
-          { usage, of_usage },
-          { sources, of_sources } },
+        { { .key = chat, .value = of_chat },
+          { .key = message, .value = of_body },
+          { .key = output, .value = of_output },
+          { .key = usage, .value = of_usage },
+          { .key = sources, .value = of_sources } },
+        { { .key = chat, .value = of_chat },
+          { .key = message, .value = of_message },
+          { .key = output, .value = of_element },
+          { .key = usage, .value = of_usage },
+          { .key = sources, .value = of_sources } },
     };
     static struct map_options map = { .type = type };
     static struct path_options options[2];
@@ -180,7 +180,7 @@ static void check_templates(const struct http_request *r, bool is_signed)
                 source[] = "/own/{{query.tenant}}", subject[] = "{{body}}", key[] = "tenant",
                 value[] = "{{/a~1b/0 | cut 3}}", kept[] = "X-Type";
     static char *keep[] = { kept }, base[] = "urn:x";
-    static struct map_entry attribute = { key, value };
+    static struct map_entry attribute = { .key = key, .value = value };
     static struct secret secret = { .text = text };
     struct path *path = &paths[is_signed];
     struct path_options *o = &options[is_signed];

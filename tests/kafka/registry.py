@@ -77,9 +77,9 @@ class Real:
 
 class Small:
     """`login`: the Authorization that it wants; None: any. `refuses`: a status and message for each schema that it does not have.
-    `tls`: (certificate, key)."""
+    `tls`: (certificate, key). `clients`: the certificate without which nobody comes in."""
 
-    def __init__(self, login=None, tls=None, port=None):
+    def __init__(self, login=None, tls=None, port=None, clients=None):
         self.login, self.refuses, self.known, self.asked = login, None, {}, []
         self.port = port or free_port()
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/registry"
@@ -102,6 +102,9 @@ class Small:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*map(str, tls))
+            if clients:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(clients)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

@@ -25,7 +25,8 @@ static rd_kafka_t *admin; /* may do all: no login, the plain listener */
 
 static void property(const char *key, const char *value)
 {
-    properties[config.properties.count++] = (struct map_entry){ (char *)(uintptr_t)key, (char *)(uintptr_t)value };
+    properties[config.properties.count++] = (struct map_entry){ .key = (char *)(uintptr_t)key,
+                                                                .value = (char *)(uintptr_t)value };
 }
 
 static void at(const char *servers)
@@ -721,11 +722,13 @@ static char here[64]; /* a folder of our own */
 
 static char *own_file(const char *name)
 {
-    static char paths[4][96];
-    static size_t next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", here, name);
-    return path;
+    static char paths[8][96];
+    char path[sizeof paths[0]];
+    size_t i = 0;
+    snprintf(path, sizeof path, "%s/%s", here, name);
+    while (paths[i][0] && strcmp(paths[i], path) != 0)
+        i++;
+    return memcpy(paths[i], path, sizeof path);
 }
 
 static void put(const char *name, struct str content)
@@ -903,7 +906,7 @@ TEST(a_key_with_a_password_has_to_fit_a_certificate_that_changes)
     struct broker *b = open_broker();
     until_stored(b, topic);
     put_copy("cert.pem", "next.pem");
-    until_note(b, "broker.tls: ");
+    until_note(b, "broker: no client can be made of it: ");
     until_stored(b, topic);
     put_copy("cert.pem", "client.pem");
     until_note(b, "");
@@ -911,6 +914,53 @@ TEST(a_key_with_a_password_has_to_fit_a_certificate_that_changes)
     assert_int_equal(kafka_follow_version((struct kafka *)b), 0); /* it is what it was */
     broker_close(b);
     forbid_all(user, topic, group);
+}
+
+/* They are the properties that say it all. */
+TEST(a_certificate_among_the_properties_that_changes_is_taken_by_all_clients)
+{
+    static const char *const users[] = { "User:CN=bridge,O=Example", "User:CN=next,O=Example" };
+    static const struct {
+        const char *key, *file, *first, *next;
+    } files[] = { { "ssl.ca.location", "ca.pem", "stranger.pem", "tls.pem" },
+                  { "ssl.certificate.location", "cert.pem", "client.pem", "next.pem" },
+                  { "ssl.key.location", "key.pem", "client-sealed-key.pem", "next-key.pem" } };
+    int64_t count = 0, stored = 0;
+    at("AQUEDUCT_TEST_KAFKA_MTLS");
+    property("security.protocol", "ssl");
+    property("message.timeout.ms", "3000");
+    property("ssl.key.password", "password of the key");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        put_copy(files[i].file, files[i].first);
+        property(files[i].key, own_file(files[i].file));
+    }
+    const char *topic = make_topic(0), *group = fresh(1);
+    allow_all(users[0], topic, group);
+    struct broker *b = open_broker();
+    struct consumer *c = join(b, group, topic);
+    until_not_ready(b, "was signed by an authority that we do not know");
+    put_copy("ca.pem", files[0].next);
+    until_version(b, 1);
+    until_ready(b);
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    put_copy("cert.pem", files[1].next);
+    until_note(b, "broker: no client can be made of it: ");
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    allow_all(users[1], topic, group);
+    put_copy("key.pem", files[2].next);
+    until_version(b, 2);
+    forbid_all(users[0], topic, group);
+    until_stored(b, topic);
+    until_count(c, &count, ++stored);
+    until_note(b, "");
+    char user[KAFKA_USER + 8];
+    kafka_access_user((struct kafka *)b, user);
+    assert_string_equal(user, "user CN=next,O=Example");
+    consumer_close(c);
+    broker_close(b);
+    forbid_all(users[1], topic, group);
 }
 
 TEST(a_password_that_changes_is_taken_by_clients_as_they_are)
@@ -986,9 +1036,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(state_that_may_not_be_read_is_named),
         cmocka_unit_test(a_certificate_that_changes_is_taken_by_all_clients),
         cmocka_unit_test(a_key_with_a_password_has_to_fit_a_certificate_that_changes),
+        cmocka_unit_test(a_certificate_among_the_properties_that_changes_is_taken_by_all_clients),
         cmocka_unit_test(a_password_that_changes_is_taken_by_clients_as_they_are),
     };
-    static const char *const own[] = { "cert.pem", "key.pem", "password" };
+    static const char *const own[] = { "ca.pem", "cert.pem", "key.pem", "password" };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rd_kafka_destroy(admin);
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)

@@ -33,8 +33,8 @@ void cluster_defaults(void)
 
 void cluster_property(const char *key, const char *value)
 {
-    cluster_properties[cluster_config.properties.count++] = (struct map_entry){ (char *)(uintptr_t)key,
-                                                                                (char *)(uintptr_t)value };
+    cluster_properties[cluster_config.properties.count++] = (struct map_entry){ .key = (char *)(uintptr_t)key,
+                                                                                .value = (char *)(uintptr_t)value };
 }
 
 struct broker *cluster_open(void)

@@ -240,9 +240,10 @@ bool kafka_access_is_denial(rd_kafka_resp_err_t code)
 
 static bool access_name(const struct kafka *b, char out[KAFKA_USER])
 {
-    struct broker_config login = *b->config;
-    kafka_follow_fill(b, &login);
-    return login.sasl.mechanism == SASL_OAUTHBEARER ? kafka_token_name(out) : kafka_login_name(&login, out);
+    const struct broker_config *now = kafka_follow_take(b);
+    bool known = now->sasl.mechanism == SASL_OAUTHBEARER ? kafka_token_name(out) : kafka_login_name(now, out);
+    kafka_follow_give(b, now);
+    return known;
 }
 
 void kafka_access_user(const struct kafka *b, char out[KAFKA_USER + 8])

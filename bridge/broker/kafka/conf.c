@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
@@ -278,8 +279,8 @@ void kafka_conf_on_log(const rd_kafka_t *rk, int level, const char *kind, const 
     kafka_log(level, kind, text);
 }
 
-/* `login`: the configuration with the login as it is by now. */
-static rd_kafka_conf_t *conf_make(const struct broker_config *config, const struct broker_config *login,
+/* `lasting`: the configuration that outlives the client. */
+static rd_kafka_conf_t *conf_make(const struct broker_config *config, const struct broker_config *lasting,
                                   enum kafka_role role, const char *group, struct err *e)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -294,8 +295,8 @@ static rd_kafka_conf_t *conf_make(const struct broker_config *config, const stru
     for (size_t i = 0; i < config->properties.count; i++)
         if (!conf_set_user(conf, config, &config->properties.at[i], e))
             goto fail;
-    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !kafka_login_conf(conf, login, e)
-        || !kafka_token_conf(conf, config) || !conf_set_doubts(conf, config, role, e)
+    if (!conf_set_all(conf, forced, sizeof forced / sizeof forced[0], role, e) || !kafka_login_conf(conf, config, e)
+        || !kafka_token_conf(conf, lasting) || !conf_set_doubts(conf, config, role, e)
         || !conf_set_group(conf, config, group, e))
         goto fail;
     return conf;
@@ -317,12 +318,11 @@ static void conf_on_log_outside(const rd_kafka_t *rk, int level, const char *kin
 
 rd_kafka_conf_t *kafka_conf_of(struct kafka *b, enum kafka_role role, const char *group, struct err *e)
 {
-    const struct broker_config *config = b->config;
-    struct broker_config login = *config;
-    kafka_follow_fill(b, &login);
-    rd_kafka_conf_t *conf = conf_make(config, &login, role, group, e);
-    if (conf && b->outside && !kafka_conf_has(config, "debug"))
+    const struct broker_config *now = kafka_follow_take(b);
+    rd_kafka_conf_t *conf = conf_make(now, b->config, role, group, e);
+    if (conf && b->outside && !kafka_conf_has(now, "debug"))
         rd_kafka_conf_set_log_cb(conf, conf_on_log_outside);
+    kafka_follow_give(b, now);
     return conf;
 }
 
@@ -349,23 +349,42 @@ bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *conf
 
 /* ---- check ---- */
 
-/* Properties that name a file, and whether it holds a key. */
-static const struct {
+/* Properties that name a file, whether it holds a key, and whether librdkafka itself reads it, when a client is made. */
+static const struct conf_file {
     const char *key;
-    bool is_secret;
+    bool is_secret, is_read;
 } conf_files[] = {
-    { "ssl.ca.location", false },  { "ssl.certificate.location", false }, { "ssl.key.location", true },
-    { "ssl.crl.location", false }, { "ssl.keystore.location", true },     { "sasl.kerberos.keytab", true },
+    { "ssl.ca.location", false, true },      { "ssl.certificate.location", false, true },
+    { "ssl.key.location", true, true },      { "ssl.crl.location", false, true },
+    { "ssl.keystore.location", true, true }, { "sasl.kerberos.keytab", true, false }, /* kinit does, each time */
 };
 
-static bool conf_check_file(const char *key, const char *path, bool is_secret, struct err *e)
+/* NULL: the property names none. */
+static const struct conf_file *conf_file(const char *key, const char *path)
 {
-    if (strcmp(path, "probe") == 0) /* a value of ssl.ca.location: look where systems have their certificates */
+    bool probe = strcmp(path, "probe") == 0; /* of ssl.ca.location: look where systems have their certificates */
+    for (size_t i = 0; i < sizeof conf_files / sizeof *conf_files && *path && !probe; i++)
+        if (strcmp(conf_files[i].key, key) == 0)
+            return &conf_files[i];
+    return NULL;
+}
+
+bool kafka_conf_is_kept(const char *key, const char *value)
+{
+    struct stat st;
+    const struct conf_file *f = conf_file(key, value);
+    return f && f->is_read && !(stat(value, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+bool kafka_conf_check_file(const struct map_entry *p, struct err *e)
+{
+    const struct conf_file *f = conf_file(p->key, p->value);
+    if (!f)
         return true;
-    if (access(path, R_OK) != 0)
-        return err_set(e, "broker.properties.%s: %s cannot be read: %s", key, path, strerror(errno));
-    bool ok = is_secret ? file_check_regular_at(path, e) && file_check_secret_at(path, e) : true;
-    return ok || err_prefix(e, "broker.properties.%s", key);
+    if (access(p->value, R_OK) != 0)
+        return err_set(e, "broker.properties.%s: %s cannot be read: %s", p->key, p->value, strerror(errno));
+    bool ok = !f->is_secret || (file_check_regular_at(p->value, e) && file_check_secret_at(p->value, e));
+    return ok || err_prefix(e, "broker.properties.%s", p->key);
 }
 
 /* A login needs its name and password: librdkafka would go without, and the broker say that they are wrong. */
@@ -432,10 +451,8 @@ bool kafka_conf_check(const struct broker_config *config, struct err *e)
             return false;
         rd_kafka_conf_destroy(conf);
     }
-    for (size_t i = 0; i < sizeof conf_files / sizeof *conf_files; i++) {
-        const char *path = kafka_conf_value(config, conf_files[i].key);
-        if (*path && !conf_check_file(conf_files[i].key, path, conf_files[i].is_secret, e))
+    for (size_t i = 0; i < config->properties.count; i++)
+        if (!kafka_conf_check_file(&config->properties.at[i], e))
             return false;
-    }
     return conf_check_login(config, e) && kafka_login_check(config, e);
 }

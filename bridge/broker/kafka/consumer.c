@@ -89,7 +89,7 @@ static void consumer_on_log(const rd_kafka_t *rk, int level, const char *kind, c
     struct kafka_consumer *c = rd_kafka_opaque(rk);
     if (c && strcmp(kind, "BROKERUA") == 0)
         kafka_doubt_hear(c, text);
-    if (level < 7 || (c && c->debug))
+    if (level < 7 || (c && atomic_load(&c->debug)))
         kafka_conf_on_log(rk, level, kind, text);
 }
 
@@ -121,6 +121,7 @@ static rd_kafka_t *consumer_client_new(struct kafka_consumer *c, struct err *e)
     /* librdkafka wants a group even from who joins none; it is never seen by the cluster. */
     snprintf(group, sizeof group, "%sbroadcast", c->b->config->group_prefix);
     c->login = kafka_follow_version(c->b);
+    atomic_store(&c->debug, kafka_conf_has(c->b->config, "debug"));
     rd_kafka_conf_t *conf = kafka_conf_of(c->b, KAFKA_MEMBER, c->group ? c->group : group, e);
     if (!conf)
         return NULL;
@@ -275,7 +276,6 @@ static struct kafka_consumer *consumer_new(struct broker *base, const struct con
                                   .from_start = o->from_start,
                                   .wake_fd = o->wake_fd,
                                   .metadata_max = KAFKA_METADATA,
-                                  .debug = kafka_conf_has(((struct kafka *)base)->config, "debug"),
                                   .revoked = o->revoked,
                                   .ctx = o->ctx };
     kafka_doubt_open(c);
@@ -366,7 +366,8 @@ static bool consumer_begin_again(struct kafka_consumer *c, struct err *e)
 /* Its login is over: what is under way is finished and committed, as when a partition goes to another member. */
 static bool consumer_follow(struct kafka_consumer *c, struct err *e)
 {
-    LOG(INFO, "a consumer begins again with the login of now", LOG_C("group", c->group ? c->group : "(none)"));
+    LOG(INFO, "a consumer begins again with the login and the properties of now",
+        LOG_C("group", c->group ? c->group : "(none)"));
     if (c->group) {
         consumer_revoke(c);
         kafka_positions_flush(c);

@@ -134,6 +134,7 @@ const struct broker_ops broker_kafka = {
     .look_on = kafka_look_on,
     .look_close = kafka_look_close,
     .open = kafka_open,
+    .may_follow = kafka_follow_check,
     .follow = kafka_follow,
     .declare = kafka_topic_declare,
     .topic = kafka_topic,

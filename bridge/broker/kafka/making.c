@@ -79,11 +79,12 @@ bool kafka_making_say(struct kafka *b, const char *topic, const char *operation,
     return denied;
 }
 
-/* Waits for the answer to an admin request; NULL with *why. */
+/* Waits for the answer to an admin request, not longer than clients of its login last; NULL with *why. */
 static rd_kafka_event_t *making_answer(struct kafka *b, rd_kafka_queue_t *q, char *why, size_t room)
 {
     rd_kafka_event_t *ev = NULL;
-    for (int i = 0; i < 10 * ANSWER_MS / 1000 && !ev && !atomic_load(&b->stop); i++)
+    unsigned login = kafka_follow_version(b);
+    for (int i = 0; i < 10 * ANSWER_MS / 1000 && !ev && !atomic_load(&b->stop) && !kafka_follow_is_over(b, login); i++)
         ev = rd_kafka_queue_poll(q, 100);
     if (ev && rd_kafka_event_error(ev) == RD_KAFKA_RESP_ERR_NO_ERROR)
         return ev;

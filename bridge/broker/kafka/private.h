@@ -3,7 +3,7 @@
  * above it:
  *
  *   login.c         who we are: TLS and the login, from broker.tls and broker.sasl
- *   follow.c        the login as its files were when they were good last, and who follows them
+ *   follow.c        the login and the properties as their files were when they were good last, and who follows them
  *   token.c         tokens for OAUTHBEARER
  *   conf.c          properties: defaults, the user's, what is refused; librdkafka's log
  *   access.c        why the cluster cannot be reached, and what it denies us
@@ -159,10 +159,16 @@ struct kafka_follow *kafka_follow_open(const struct broker_config *config, struc
 void kafka_follow_close(struct kafka_follow *f);                            /* accepts NULL */
 void kafka_follow(struct broker *base, const struct broker_config *config); /* broker_follow; any thread */
 void kafka_follow_turn(struct kafka *b);                                    /* reads what has changed; the poller */
-/* As it was good last, for a moment: puts it into a copy of the configuration. Any thread. */
-void kafka_follow_fill(const struct kafka *b, struct broker_config *config);
+/* Does all of it go together, as far as only librdkafka knows? (broker_may_follow.) */
+bool kafka_follow_check(const struct broker_config *config, struct err *e);
+/* What clients are made of: the configuration as it was good last. Give it back soon. Any thread. */
+const struct broker_config *kafka_follow_take(const struct kafka *b);
+void kafka_follow_give(const struct kafka *b, const struct broker_config *taken);
+/* The configuration by now, whatever its files say. Any thread. */
+const struct broker_config *kafka_follow_wanted(const struct kafka *b);
 /* Asked for before a client is made, and kept with it. Any thread. */
 unsigned kafka_follow_version(const struct kafka *b);
+bool kafka_follow_is_over(const struct kafka *b, unsigned version); /* does a client of that version get a successor? */
 /* Is the client of a login that is over, so that another one is needed? A new password is given to it here. The thread whose
  * client it is. */
 bool kafka_follow_is_old(const struct kafka *b, rd_kafka_t *rk, unsigned *version);
@@ -199,6 +205,10 @@ bool kafka_conf_instance(rd_kafka_conf_t *conf, const char *instance, const char
 bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *config, int64_t partitions, struct err *e);
 /* All that can be wrong with servers and properties, for producers and consumers, and with the files they name. */
 bool kafka_conf_check(const struct broker_config *config, struct err *e);
+/* Does the file serve that the property names, if it names one? */
+bool kafka_conf_check_file(const struct map_entry *p, struct err *e);
+bool kafka_conf_is_kept(const char *key,
+                        const char *value); /* does it name one of which a copy in memory does as well? */
 bool kafka_conf_has(const struct broker_config *config, const char *key); /* did the user set the property? */
 const char *kafka_conf_value(const struct broker_config *config,
                              const char *key); /* what it was set to; "": it was not */
@@ -581,7 +591,7 @@ struct kafka_consumer {
     rd_kafka_topic_partition_list_t *last; /* what the end still has to commit */
     struct kafka_past *past;               /* of partitions that were ours */
     size_t past_count;
-    bool debug;                 /* the user asks for librdkafka's debug lines */
+    atomic_bool debug;          /* the user asks for librdkafka's debug lines */
     atomic_bool doubt;          /* there are doubts */
     pthread_mutex_t doubt_lock; /* guards doubts, doubt_count */
     struct kafka_doubt *doubts;

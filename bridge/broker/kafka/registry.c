@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The schema registry: one thread that asks it for the ids of the schemas that are wanted, until it has each; ids never
- * change, so they are kept. Its API is Confluent's, which others speak as well. */
+ * change, so they are kept. Its API is Confluent's, which others speak as well. Each question is asked with the login and the
+ * authorities as the configuration and its files say them by then. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "bridge/broker/kafka/private.h"
 #include "bridge/event/avro.h"
 #include "bridge/lib/buf.h"
@@ -43,12 +43,19 @@ struct kafka_registry {
     pthread_cond_t wanted;
     struct registry_entry *entries;
     size_t count;
-    struct transport way; /* the thread's, as is what follows */
-    struct fetch *fetch;
-    struct buf login, answer; /* login: the header Authorization; empty: none */
+    struct buf login, answer; /* the thread's; login: the header Authorization, empty: none */
+    struct err unread; /* the thread's: why the files do not say the login, so that the last one is used; "": they do */
 };
 
 /* ---- one question ---- */
+
+static struct transport registry_way(const struct registry_config *c)
+{
+    return (struct transport){ .tls = true,
+                               .ca_file = c->ca_file && *c->ca_file ? c->ca_file : NULL,
+                               .cert_file = c->cert_file && *c->cert_file ? c->cert_file : NULL,
+                               .key_file = c->key_file && *c->key_file ? c->key_file : NULL };
+}
 
 static bool registry_goes_on(void *ctx)
 {
@@ -92,7 +99,8 @@ static int32_t registry_judge(struct kafka_registry *r, long status, struct err 
     if (status == 200)
         err_set(e, "its answer has no id: it is no schema registry, or its address lacks a path");
     else if (status == 401 || status == 403)
-        err_set(e, "it denies access (%ld): see broker.registry.username, password and token", status);
+        err_set(e, "it denies access (%ld): see broker.registry.username, password and token%s%s", status,
+                r->unread.text[0] ? "; they were read before, since " : "", r->unread.text);
     else if (status == 404 && !r->config->registers)
         err_set(e, "it does not have the schema, and broker.registry.registers is off: %.*s", n,
                 said.at ? said.at : "");
@@ -103,16 +111,42 @@ static int32_t registry_judge(struct kafka_registry *r, long status, struct err 
     return 0;
 }
 
+/* As the files say it now, or as they said it last. */
+static void registry_log_in(struct kafka_registry *r, const struct registry_config *c)
+{
+    bool by_name = c->username && *c->username;
+    const struct secret *said = by_name ? &c->password : &c->token;
+    r->unread.text[0] = '\0';
+    char *secret;
+    if (!kafka_login_read(said, &secret, &r->unread) && r->login.n)
+        return;
+    secret = secret || !said->text ? secret : str_dup(str_of(said->text));
+    crypto_wipe_buf(&r->login);
+    r->login = buf_new(LOGIN_BYTES);
+    struct buf pair = buf_new(LOGIN_BYTES / 2);
+    if (by_name) {
+        buf_printf(&pair, "%s:%s", c->username, secret);
+        buf_add_c(&r->login, "Basic ");
+        base64_add(&r->login, buf_str(&pair));
+    } else if (secret && *secret) {
+        buf_printf(&r->login, "Bearer %s", secret);
+    }
+    crypto_wipe_buf(&pair);
+    kafka_login_wipe(secret);
+}
+
 /* Registers the schema, or looks it up. */
 static int32_t registry_ask(struct kafka_registry *r, const struct registry_entry *entry, const char *subject,
                             struct err *e)
 {
     long status;
-    struct str base = str_of(r->config->url);
+    const struct registry_config *c = &kafka_follow_wanted(r->b)->registry;
+    struct str base = str_of(c->url);
+    registry_log_in(r, c);
     while (base.n && base.at[base.n - 1] == '/')
         base.n--;
     struct buf url = buf_new(4096), body = buf_new(SCHEMA_BYTES);
-    buf_printf(&url, "%.*s/subjects/%s%s", STR_ARG(base), subject, r->config->registers ? "/versions" : "");
+    buf_printf(&url, "%.*s/subjects/%s%s", STR_ARG(base), subject, c->registers ? "/versions" : "");
     const struct event_schema schema = event_schema(entry->schema);
     buf_printf(&body, "{%s\"schema\":", schema.json ? "\"schemaType\":\"JSON\"," : "");
     jscan_add_string(&body, schema.text);
@@ -128,8 +162,11 @@ static int32_t registry_ask(struct kafka_registry *r, const struct registry_entr
                                       .limit_ms = REQUEST_MS,
                                       .go_on = registry_goes_on,
                                       .ctx = r };
+    struct transport way = registry_way(c);
+    struct fetch *fetch = fetch_new(&way, NULL); /* a new one reads the authorities again */
     buf_reset(&r->answer);
-    bool answered = fetch_post(r->fetch, &q, &r->answer, &status, e) || (status && status != 200);
+    bool answered = fetch_post(fetch, &q, &r->answer, &status, e) || (status && status != 200);
+    fetch_free(fetch);
     buf_free(&url);
     buf_free(&body);
     return answered ? registry_judge(r, status, e) : 0;
@@ -261,22 +298,9 @@ bool kafka_registry_check(const struct registry_config *c, struct err *e)
                        login ? "password" : "username");
     if (login && c->token.text && *c->token.text)
         return err_set(e, "broker.registry.token: there is a username as well; only one can log in");
-    return !c->ca_file || !*c->ca_file || access(c->ca_file, R_OK) == 0
-           || err_set(e, "broker.registry.ca_file: %s cannot be read", c->ca_file);
-}
-
-static void registry_log_in(struct kafka_registry *r)
-{
-    const struct registry_config *c = r->config;
-    struct buf pair = buf_new(LOGIN_BYTES / 2);
-    if (c->username && *c->username) {
-        buf_printf(&pair, "%s:%s", c->username, c->password.text);
-        buf_add_c(&r->login, "Basic ");
-        base64_add(&r->login, buf_str(&pair));
-    } else if (c->token.text && *c->token.text) {
-        buf_printf(&r->login, "Bearer %s", c->token.text);
-    }
-    crypto_wipe_buf(&pair);
+    struct transport way = registry_way(c);
+    struct err inner;
+    return transport_check(&way, &inner) || err_set(e, "broker.registry.%s", inner.text);
 }
 
 void kafka_registry_start(struct kafka *b)
@@ -289,10 +313,6 @@ void kafka_registry_start(struct kafka *b)
     };
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wanted, NULL);
-    r->way = (struct transport){ .tls = true,
-                                 .ca_file = r->config->ca_file && *r->config->ca_file ? r->config->ca_file : NULL };
-    r->fetch = fetch_new(&r->way, NULL);
-    registry_log_in(r);
     b->registry = r;
     CHECK(pthread_create(&r->thread, NULL, registry_run, r) == 0);
 }
@@ -316,7 +336,6 @@ void kafka_registry_free(struct kafka *b)
     for (size_t i = 0; i < r->count; i++)
         free(r->entries[i].topic);
     free(r->entries);
-    fetch_free(r->fetch);
     crypto_wipe_buf(&r->login);
     buf_free(&r->answer);
     pthread_mutex_destroy(&r->lock);

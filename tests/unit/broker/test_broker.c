@@ -103,8 +103,8 @@ static void expect_properties(const char *const *pairs, const char *words)
     struct map_entry entries[8];
     struct broker_config config = { .type = BROKER_KAFKA, .servers = "127.0.0.1:9", .properties = { entries, 0 } };
     for (; *pairs; pairs += 2)
-        entries[config.properties.count++] = (struct map_entry){ (char *)(uintptr_t)pairs[0],
-                                                                 (char *)(uintptr_t)pairs[1] };
+        entries[config.properties.count++] = (struct map_entry){ .key = (char *)(uintptr_t)pairs[0],
+                                                                 .value = (char *)(uintptr_t)pairs[1] };
     if (broker_check(&config, &e) != !words || (words && !strstr(e.text, words)))
         fail_msg("wanted \"%s\", got \"%s\"", words ? words : "nothing", e.text);
 }
@@ -126,6 +126,24 @@ TEST(properties_are_checked)
                       "sasl.mechanisms", "SCRAM-SHA-256", "sasl.username", "u");
     EXPECT_PROPERTIES(NULL, "security.protocol", "sasl_plaintext", "sasl.mechanism", "PLAIN", "sasl.username", "u",
                       "sasl.password", "p");
+}
+
+/* What only librdkafka knows, which looks at all of them when a client is made. */
+TEST(properties_that_do_not_go_together_are_not_taken)
+{
+    struct err e = { "" };
+    struct map_entry entries[] = { { .key = (char[]){ "max.poll.interval.ms" }, .value = (char[]){ "7000" } } };
+    struct broker_config config = { .type = BROKER_KAFKA,
+                                    .servers = (char[]){ "127.0.0.1:9" },
+                                    .session_timeout = { 6000 },
+                                    .properties = { entries, 1 } };
+    if (!broker_may_follow(&config, &e))
+        fail_msg("%s", e.text);
+    config.session_timeout.ms = 8000;
+    assert_true(broker_check(&config, &e));
+    assert_false(broker_may_follow(&config, &e));
+    assert_says(e.text, "broker: no client can be made of it: `max.poll.interval.ms`");
+    assert_true(broker_may_follow(&(struct broker_config){ .type = BROKER_LOCAL }, &e));
 }
 
 TEST(files_of_properties_are_checked)
@@ -238,6 +256,7 @@ int main(void)
         cmocka_unit_test(every_type_has_its_table),
         cmocka_unit_test_setup_teardown(the_folder_is_checked, folder_set_up, folder_tear_down),
         cmocka_unit_test(properties_are_checked),
+        cmocka_unit_test(properties_that_do_not_go_together_are_not_taken),
         cmocka_unit_test(one_reading_serves_readers_at_all_places_of_it),
         cmocka_unit_test(what_was_read_long_ago_makes_room),
         cmocka_unit_test_setup_teardown(files_of_properties_are_checked, folder_set_up, folder_tear_down),

@@ -161,6 +161,28 @@ TEST(a_login_of_the_broker_can_change)
     config_free(b);
 }
 
+TEST(properties_can_change)
+{
+    static const char kafka[] = ALL "broker: {type: kafka, servers: 'k:9092', properties: {%s}}\n";
+    char before[4096], after[4096];
+    snprintf(before, sizeof before, kafka, "client.id: a, linger.ms: 1, client.rack: r");
+    snprintf(after, sizeof after, kafka, "client.id: b, linger.ms: 1, ssl.key.password: p");
+    expect(before, after, "~ broker: properties.client.id, properties.client.rack, properties.ssl.key.password\n");
+    snprintf(after, sizeof after, kafka, "linger.ms: 1, client.id: a, client.rack: r");
+    expect(before, after, "~ broker: properties\n"); /* their order */
+}
+
+TEST(a_login_of_the_registry_can_change)
+{
+    static const char kafka[] = ALL "broker: {type: kafka, servers: 'k:9092', registry: {url: 'https://%s', %s}}\n";
+    char before[4096], after[4096];
+    snprintf(before, sizeof before, kafka, "r", "username: a, password: of-one");
+    snprintf(after, sizeof after, kafka, "r", "token: of-one");
+    expect(before, after, "~ broker: registry.username, registry.password, registry.token\n");
+    snprintf(after, sizeof after, kafka, "other", "username: a, password: of-one");
+    expect(before, after, "~ broker: registry.url (needs a restart)\n");
+}
+
 static void write_secret(const char *text)
 {
     FILE *f = fopen("secret", "we");
@@ -168,6 +190,18 @@ static void write_secret(const char *text)
     assert_int_equal(chmod("secret", 0600), 0);
     fputs(text, f);
     fclose(f);
+}
+
+TEST(another_file_that_says_the_same_is_another_one_to_follow)
+{
+    static const char kafka[] = ALL "broker: {type: kafka, servers: 'k:9092', sasl: {mechanism: PLAIN, username: a, "
+                                    "password: %s}, properties: {client.id: %s}}\n";
+    char before[4096], after[4096];
+    write_secret("a-name");
+    snprintf(before, sizeof before, kafka, "'${file:secret}'", "'${file:secret}'");
+    snprintf(after, sizeof after, kafka, "'${file:./secret}'", "'${file:./secret}'");
+    expect(before, before, "");
+    expect(before, after, "~ broker: sasl.password, properties.client.id\n");
 }
 
 /* Lists of secrets follow their files by themselves; a single one does not. */
@@ -206,6 +240,9 @@ int main(void)
         cmocka_unit_test(sections_and_topics),
         cmocka_unit_test(what_only_a_start_can_change),
         cmocka_unit_test(a_login_of_the_broker_can_change),
+        cmocka_unit_test(properties_can_change),
+        cmocka_unit_test(a_login_of_the_registry_can_change),
+        cmocka_unit_test(another_file_that_says_the_same_is_another_one_to_follow),
         cmocka_unit_test(a_file_that_says_something_else),
     };
     return cmocka_run_group_tests_name("plan", tests, make_folder, remove_folder);

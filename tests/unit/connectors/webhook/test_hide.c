@@ -8,7 +8,7 @@ static void expect(const char *url, const char *header, const char *answer, cons
 {
     char text[256] = "";
     struct hidden h;
-    struct map_entry entry = { (char *)(uintptr_t) "Authorization", (char *)(uintptr_t)header };
+    struct map_entry entry = { .key = (char *)(uintptr_t) "Authorization", .value = (char *)(uintptr_t)header };
     CURLU *u = curl_url();
     assert_int_equal(curl_url_set(u, CURLUPART_URL, url, 0), CURLUE_OK);
     hide_open(&h, u, &(struct map){ &entry, header ? 1 : 0 });

@@ -120,7 +120,7 @@ TEST(urls)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tree body = { (char[]){ "\"standard\"" } };
         struct map none = { 0 };
-        struct map_entry entry = { (char *)cases[i].name, (char *)cases[i].value };
+        struct map_entry entry = { .key = (char *)cases[i].name, .value = (char *)cases[i].value };
         struct map query = { &entry, cases[i].name ? 1 : 0 };
         struct shape_options o = options_of(&body, &none);
         struct request r = { 0 };
@@ -135,10 +135,10 @@ TEST(urls)
 
 TEST(headers)
 {
-    struct map_entry entries[] = { { (char[]){ "X-Flow" }, (char[]){ "{{data.flow}} ({{type}})" } },
-                                   { (char[]){ "X-None" }, (char[]){ "{{data.none | omit}}" } },
-                                   { (char[]){ "X-Empty" }, (char[]){ "{{data.empty}}" } },
-                                   { (char[]){ "X-Plain" }, (char[]){ "as it is" } } };
+    struct map_entry entries[] = { { .key = (char[]){ "X-Flow" }, .value = (char[]){ "{{data.flow}} ({{type}})" } },
+                                   { .key = (char[]){ "X-None" }, .value = (char[]){ "{{data.none | omit}}" } },
+                                   { .key = (char[]){ "X-Empty" }, .value = (char[]){ "{{data.empty}}" } },
+                                   { .key = (char[]){ "X-Plain" }, .value = (char[]){ "as it is" } } };
     struct tree body = { (char[]){ "\"standard\"" } };
     struct map none = { 0 }, map = { entries, 4 };
     struct shape_options o = options_of(&body, &none);
@@ -168,8 +168,8 @@ static void say(void *ctx, const char *place, const char *why)
 TEST(all_that_is_wrong_is_said)
 {
     struct tree body = { (char[]){ "{\"blocks\":[{\"text\":\"{{data.}}\"}]}" } };
-    struct map_entry query = { (char[]){ "q" }, (char[]){ "{{type" } },
-                     header_entry = { (char[]){ "X-A" }, (char[]){ "{{type | up}}" } };
+    struct map_entry query = { .key = (char[]){ "q" }, .value = (char[]){ "{{type" } },
+                     header_entry = { .key = (char[]){ "X-A" }, .value = (char[]){ "{{type | up}}" } };
     struct map queries = { &query, 1 }, headers_map = { &header_entry, 1 };
     struct shape_options o = { &body, "no type", "dags", &queries, &headers_map };
     said[0] = '\0';
