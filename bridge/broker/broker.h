@@ -25,8 +25,10 @@
 enum broker_type { BROKER_LOCAL, BROKER_KAFKA };
 enum compression { COMPRESSION_LZ4, COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_SNAPPY, COMPRESSION_ZSTD };
 
-struct broker_tls { /* kafka: `tls:`; used when any of it is said */
-    bool enabled;
+enum broker_tls_use { BROKER_TLS_UNSAID, BROKER_TLS_ON, BROKER_TLS_OFF };
+
+struct broker_tls { /* kafka: `tls:`; used when any of it is said, unless it is off */
+    enum broker_tls_use enabled;
     char *ca_file, *cert_file, *key_file;
 };
 

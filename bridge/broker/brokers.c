@@ -12,8 +12,11 @@ static const struct option_value brokers_compressions[] = {
     { COMPRESSION_LZ4, "lz4" },   { COMPRESSION_ZSTD, "zstd" }, { 0 }
 };
 
+static const struct option_value brokers_tls_uses[] = { { BROKER_TLS_ON, "true" }, { BROKER_TLS_OFF, "false" }, { 0 } };
+
 static const struct option brokers_tls_options[] = {
-    OPTION(struct broker_tls, enabled, .fallback = "false", .doc = "TLS; implied by the options below."),
+    OPTION(struct broker_tls, enabled, .values = brokers_tls_uses,
+           .doc = "TLS; implied by the options below. `false` turns it off, whatever they say."),
     OPTION(struct broker_tls, ca_file,
            .doc =
                "PEM file of the authorities that sign the servers' certificates; without it, the system's. Host names "

@@ -102,10 +102,16 @@ static void review_broker(const struct review *v)
     bool wrong = !broker_check(&v->c->broker, &e) || !broker_stayed(&v->c->broker, &e);
     if (!wrong && broker_advise(&v->c->broker, &e))
         return;
-    char key[64];
-    const char *dot = strchr(e.text, '.'), *option = dot ? dot + 1 : "";
-    snprintf(key, sizeof key, "%.*s", (int)strcspn(option, ".:[ "), option);
-    const struct node *value = node_get(n, key), *at = value ? value : n ? n : v->root;
+    const struct node *at = n ? n : v->root;
+    const char *option = strchr(e.text, '.');
+    for (const struct node *below = n; option && *option == '.' && below;) { /* as far as it is written */
+        char key[64];
+        size_t length = strcspn(++option, ".:[ ");
+        snprintf(key, sizeof key, "%.*s", (int)length, option);
+        option += length;
+        below = node_get(below, key);
+        at = below ? below : at;
+    }
     if (wrong)
         problem_at(v->out, at, NULL, "%s", e.text);
     else

@@ -49,6 +49,8 @@ static json_t *schema_text(void)
 
 static json_t *schema_enum(const struct option_value *values)
 {
+    if (strcmp(values->text, "true") == 0) /* and false, or unsaid */
+        return schema_or_expression(json_pack("{s:s}", "type", "boolean"));
     json_t *list = json_array();
     for (; values->text; values++)
         json_array_append_new(list, json_string(values->text));

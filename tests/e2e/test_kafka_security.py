@@ -646,6 +646,8 @@ def test_check_says_what_is_no_server(aqueduct, tmp_path, servers, is_good):
     (SASL, 0, "PLAIN without TLS shows the password to everybody on the way: say tls"),
     ("tls: {enabled: true}, sasl: {mechanism: OAUTHBEARER, token_url: 'http://login.example.com/', client_id: a, client_secret: b}", 0, "begins with http://"),
     ("tls: {enabled: true}, " + SASL, 0, ""),
+    ("tls: {ca_file: key.pem, enabled: false}", 0, "bridge.yaml:1:63: warning: broker.tls.ca_file: has no effect, since broker.tls.enabled is false"),
+    ("tls: {enabled: 'yes'}", 1, 'broker.tls.enabled: "yes" is not one of true, false'),
 ])
 def test_check_says_what_is_wrong_with_a_login(aqueduct, tmp_path, section, code, said):
     written(tmp_path / "key.pem", "no key")

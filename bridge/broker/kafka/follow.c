@@ -104,7 +104,7 @@ static bool follow_read_tls(struct follow_login *l, struct err *e)
     } files[] = { { "tls.ca_file", &l->now.tls.ca_file },
                   { "tls.cert_file", &l->now.tls.cert_file },
                   { "tls.key_file", &l->now.tls.key_file } };
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files && kafka_login_has_tls(l->said); i++) {
         const char *path = *files[i].path;
         if (path && *path && !follow_keep(l, files[i].option, path, &path, e))
             return false;
@@ -219,7 +219,7 @@ static void follow_watch(struct kafka_follow *f, const struct broker_config *sai
 {
     const char *const files[] = { said->tls.ca_file, said->tls.cert_file, said->tls.key_file };
     watch_end(&f->watch);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    for (size_t i = 0; i < sizeof files / sizeof *files && kafka_login_has_tls(said); i++)
         watch_add(&f->watch, files[i]);
     follow_watch_written(f, said->sasl.password.written);
     for (size_t i = 0; i < said->properties.count; i++) {

@@ -34,7 +34,10 @@ static bool login_has(const char *text)
 
 bool kafka_login_has_tls(const struct broker_config *c)
 {
-    return c->tls.enabled || login_has(c->tls.ca_file) || login_has(c->tls.cert_file) || login_has(c->tls.key_file);
+    const struct broker_tls *t = &c->tls;
+    return t->enabled == BROKER_TLS_ON
+           || (t->enabled == BROKER_TLS_UNSAID
+               && (login_has(t->ca_file) || login_has(t->cert_file) || login_has(t->key_file)));
 }
 
 const char *kafka_login_mechanism(const struct broker_config *c)
@@ -48,7 +51,7 @@ const char *kafka_login_mechanism(const struct broker_config *c)
 
 bool kafka_login_shows_certificate(const struct broker_config *c)
 {
-    return login_has(c->tls.cert_file) || *kafka_conf_value(c, "ssl.certificate.location")
+    return (kafka_login_has_tls(c) && login_has(c->tls.cert_file)) || *kafka_conf_value(c, "ssl.certificate.location")
            || *kafka_conf_value(c, "ssl.certificate.pem") || *kafka_conf_value(c, "ssl.keystore.location");
 }
 
@@ -302,6 +305,20 @@ static bool login_is_near(const char *servers)
     return true;
 }
 
+/* What is said for a TLS that is off. */
+static bool login_advise_off(const struct broker_tls *t, struct err *e)
+{
+    const struct login_option idle[] = { { "ca_file", login_has(t->ca_file) },
+                                         { "cert_file", login_has(t->cert_file) },
+                                         { "key_file", login_has(t->key_file) },
+                                         { 0 } };
+    for (const struct login_option *o = idle; t->enabled == BROKER_TLS_OFF && o->name; o++)
+        if (o->said)
+            return err_set(e, "broker.tls.%s: has no effect, since broker.tls.enabled is false: take one of them out",
+                           o->name);
+    return true;
+}
+
 bool kafka_login_advise(const struct broker_config *c, struct err *e)
 {
     const struct broker_sasl *s = &c->sasl;
@@ -316,7 +333,7 @@ bool kafka_login_advise(const struct broker_config *c, struct err *e)
                        "broker.sasl.mechanism: librdkafka %s cannot log in by SCRAM to Kafka 3.7.2, 3.8.1 and later "
                        "(librdkafka before 2.6.1 does it wrong): use a newer librdkafka, or PLAIN over TLS",
                        rd_kafka_version_str());
-    return true;
+    return login_advise_off(&c->tls, e);
 }
 
 /* ---- the name ---- */
@@ -337,7 +354,7 @@ static bool login_subject(const char *path, struct buf *out)
 bool kafka_login_name(const struct broker_config *c, char out[KAFKA_USER])
 {
     struct buf text = buf_new(KAFKA_USER);
-    const char *mechanism = kafka_login_mechanism(c), *cert = c->tls.cert_file;
+    const char *mechanism = kafka_login_mechanism(c), *cert = kafka_login_has_tls(c) ? c->tls.cert_file : NULL;
     const char *user = c->sasl.mechanism ? c->sasl.username : kafka_conf_value(c, "sasl.username");
     bool known = false;
     if (*mechanism && login_has(user))

@@ -37,8 +37,31 @@ TEST(a_question_about_a_partition_whose_leader_is_down_ends)
     rd_kafka_destroy(host);
 }
 
+static void expect_protocol(const struct broker_tls *tls, const char *want)
+{
+    struct err e = { "" };
+    char got[64];
+    size_t room = sizeof got;
+    struct broker_config config = { .type = BROKER_KAFKA, .servers = (char[]){ "k:1" }, .tls = *tls };
+    rd_kafka_conf_t *conf = kafka_conf(&config, KAFKA_PRODUCER, NULL, &e);
+    assert_non_null(conf);
+    assert_int_equal(rd_kafka_conf_get(conf, "security.protocol", got, &room), RD_KAFKA_CONF_OK);
+    assert_string_equal(got, want);
+    rd_kafka_conf_destroy(conf);
+}
+
+TEST(tls_that_is_off_stays_off)
+{
+    char ca[] = "ca.pem";
+    expect_protocol(&(struct broker_tls){ 0 }, "plaintext");
+    expect_protocol(&(struct broker_tls){ .enabled = BROKER_TLS_ON }, "ssl");
+    expect_protocol(&(struct broker_tls){ .ca_file = ca }, "ssl");
+    expect_protocol(&(struct broker_tls){ .enabled = BROKER_TLS_OFF, .ca_file = ca }, "plaintext");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_question_about_a_partition_whose_leader_is_down_ends) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_question_about_a_partition_whose_leader_is_down_ends),
+                                        cmocka_unit_test(tls_that_is_off_stays_off) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
