@@ -149,6 +149,9 @@ struct standing { /* where a group stands in one partition */
     int64_t start, end;          /* the first record that is kept, and one past the last; -1: not known now */
     const struct ranges *beyond; /* what is finished beyond the position */
 };
+/* Is what is stored whole, as far as a look from outside of about so long shows? *how: what is wrong, or how far it went; "": there
+ * is nothing that could be looked at (no log yet, or kafka's). Changes nothing. */
+bool broker_is_whole(const struct broker_config *config, struct duration limit, struct err *how);
 int64_t standing_pending(const struct standing *s); /* records that are not finished; -1: not known */
 bool standing_finished(const struct standing *s, int64_t offset);
 /* Where the group stands in each partition of the topic, as stored, also beside a daemon that runs (kafka: asks the cluster).
@@ -334,7 +337,8 @@ struct broker_ops {
     bool (*check)(const struct broker_config *, struct err *);
     bool (*advise)(const struct broker_config *, struct err *); /* NULL: nothing to say */
     bool (*stayed)(const struct broker_config *, struct err *); /* NULL: nothing is moved from there */
-    int64_t (*backlog)(const struct broker_config *, const char *, const char *); /* NULL: cannot be known */
+    int64_t (*backlog)(const struct broker_config *, const char *, const char *);  /* NULL: cannot be known */
+    bool (*is_whole)(const struct broker_config *, struct duration, struct err *); /* NULL: cannot be known */
     struct look *(*look)(const struct broker_config *, const struct look_options *, struct err *); /* look_open;
                                                        NULL: it can only be read by who has it open */
     bool (*look_on)(struct look *, bool (*)(void *, const struct record *), void *, struct err *);

@@ -200,6 +200,13 @@ int64_t broker_backlog(const struct broker_config *config, const char *group, co
     return ops->backlog ? ops->backlog(config, group, topic) : 0;
 }
 
+bool broker_is_whole(const struct broker_config *config, struct duration limit, struct err *how)
+{
+    const struct broker_ops *ops = brokers_tables[config->type];
+    how->text[0] = '\0';
+    return !ops->is_whole || ops->is_whole(config, limit, how);
+}
+
 struct look *look_open(const struct broker_config *config, const struct look_options *o, struct err *e)
 {
     const struct broker_ops *ops = brokers_tables[config->type];

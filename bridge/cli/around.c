@@ -330,13 +330,23 @@ static bool around_group(const struct config *c, const struct sink_config *s, co
     return ok || strstr(e.text, "denies access");
 }
 
-void around_broker(const struct config *c, finding_fn *each, void *ctx)
+static void around_log(const struct config *c, struct duration limit, finding_fn *each, void *ctx)
+{
+    struct err how;
+    bool whole = broker_is_whole(&c->broker, (struct duration){ limit.ms / 2 }, &how);
+    if (how.text[0])
+        each(ctx, whole ? FINDING_OK : FINDING_BROKEN, "log", how.text, NULL);
+}
+
+void around_broker(const struct config *c, struct duration limit, finding_fn *each, void *ctx)
 {
     char how[AROUND_TEXT];
     struct err e = { "" };
     size_t partitions = 0;
-    if (!broker_facts(&c->broker).needs_servers)
+    if (!broker_facts(&c->broker).needs_servers) {
+        around_log(c, limit, each, ctx);
         return;
+    }
     int64_t before = clock_mono_ms();
     char *group = str_join(c->broker.group_prefix, "doctor", "");
     bool ok = broker_standing(&c->broker, group, group, around_count, &partitions, &e)

@@ -14,5 +14,5 @@ void around_port(const char *address, bool runs, finding_fn *each, void *ctx);
 void around_certificate(const char *file, finding_fn *each, void *ctx);
 /* The collector of traces: its name, the connection and TLS; nothing is sent. */
 void around_collector(const struct traces_config *t, struct duration limit, finding_fn *each, void *ctx);
-/* The cluster, the sinks' groups and their topics; nothing of a local log. */
-void around_broker(const struct config *c, finding_fn *each, void *ctx);
+/* The cluster, the sinks' groups and their topics; or whether the pages of a local log are sound. */
+void around_broker(const struct config *c, struct duration limit, finding_fn *each, void *ctx);

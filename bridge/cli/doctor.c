@@ -32,9 +32,10 @@ static const struct flag doctor_flags[] = {
 };
 
 static const char doctor_notes[] =
-    "Besides all that aqueduct check says: the broker and what it lets us do, databases, receivers (name, connection, TLS and\n"
-    "until when its certificate is good; no event is sent), the collector of traces, folders with their room and how long a durable write takes,\n"
-    "ports, clock, descriptors. Each line is ok, slow, risky or broken, with what to do. It may run beside the daemon.\n"
+    "Besides all that aqueduct check says: the broker and what it lets us do, databases and the log (also whether a page of them\n"
+    "is damaged), receivers (name, connection, TLS and until when its certificate is good; no event is sent), the collector of\n"
+    "traces, folders with their room and how long a durable write takes, ports, clock, descriptors. Each line is ok, slow, risky\n"
+    "or broken, with what to do. It may run beside the daemon.\n"
     "Exit code 1: something is broken.\n\n"
     "Examples:\n"
     "  aqueduct doctor\n"
@@ -117,7 +118,7 @@ static void doctor_look_certificate(struct doctor_job *job)
 
 static void doctor_look_broker(struct doctor_job *job)
 {
-    around_broker(job->doctor->config, doctor_find, job);
+    around_broker(job->doctor->config, job->doctor->limit, doctor_find, job);
 }
 
 static void doctor_look_collector(struct doctor_job *job)

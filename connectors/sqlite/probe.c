@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include "bridge/lib/intact.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/sqlite.h"
 
@@ -58,6 +59,21 @@ static void probe_look(const struct sqlite_source *s, struct sqlite_probe *p)
                 : NULL);
 }
 
+/* Its pages, for half of the time: the rules are looked at as well. */
+static void probe_pages(const struct sqlite_source *copy, struct duration limit, const struct sqlite_probe *p)
+{
+    char how[PROBE_TEXT];
+    struct err why;
+    int64_t before = clock_mono_ms();
+    enum intact found = intact_look(copy->db, (struct duration){ limit.ms / 2 }, &why);
+    if (found == INTACT_DAMAGED)
+        snprintf(how, sizeof how, "%s is damaged (SQLite: %s)", copy->path, why.text);
+    else
+        snprintf(how, sizeof how, "%s, %" PRId64 " ms", intact_says(found), clock_mono_ms() - before);
+    p->each(p->ctx, found == INTACT_DAMAGED ? FINDING_BROKEN : FINDING_OK, "pages", how,
+            found == INTACT_DAMAGED ? "check it with the application, or restore a backup" : NULL);
+}
+
 void probe_source(const struct source *base, struct duration limit, finding_fn *each, void *ctx)
 {
     const struct sqlite_source *s = (const struct sqlite_source *)base;
@@ -66,14 +82,10 @@ void probe_source(const struct source *base, struct duration limit, finding_fn *
     struct err e = { "" };
     bool refused;
     char how[PROBE_TEXT];
-    (void)limit; /* each read of it is bounded */
     *copy = (struct sqlite_source){ .base = { .ops = base->ops, .id = base->id }, .path = s->path };
     int64_t wal = probe_size(s->path, "-wal"), before = clock_mono_us();
     enum db state = review_open(copy, &refused, &e);
     int64_t ms = (clock_mono_us() - before) / 1000;
-    if (state == DB_OK)
-        database_close(copy);
-    free(copy);
     if (state == DB_BUSY) {
         each(ctx, FINDING_SLOW, "database", "its application holds a lock just now", "again, when it is at rest");
     } else if (state == DB_GONE) {
@@ -85,6 +97,9 @@ void probe_source(const struct source *base, struct duration limit, finding_fn *
                  probe_size(s->path, "") / 1024, wal >= 0 ? "WAL" : "rollback", wal > 0 ? wal / 1024 : 0, ms);
         each(ctx, wide ? FINDING_RISKY : FINDING_OK, "database", how,
              wide ? "some reader of it stays in a transaction, so that the -wal grows: which one?" : NULL);
+        probe_pages(copy, limit, &p);
         probe_look(s, &p);
+        database_close(copy);
     }
+    free(copy);
 }

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import OTHER_SECRET, Receiver, free_port
+from conftest import HTTP_SOURCE, OTHER_SECRET, Receiver, event, free_port, post_ok, webhook_sink
 
 CONFIG = """\
 broker: {path: data}
@@ -48,7 +48,7 @@ def doctor(aqueduct, tmp_path):
         said = json.loads(done.stdout)
         assert said["ok"] is (code == 0)
         return said["findings"]
-    call.folder, call.configure = tmp_path, configure
+    call.folder, call.configure, call.program = tmp_path, configure, aqueduct
     return call
 
 
@@ -77,6 +77,54 @@ def test_all_is_well(doctor, aqueduct):
     shown = subprocess.run([aqueduct, "doctor"], cwd=doctor.folder, capture_output=True, text=True, timeout=60)
     assert shown.returncode == 0 and shown.stdout.splitlines()[-1].startswith("0 broken, ")
     receiver.close()
+
+
+def damage(path, page):
+    """What stands there is no page of a table or index any more."""
+    with open(path, "r+b") as file:
+        file.seek(16)
+        size = int.from_bytes(file.read(2), "big")
+        file.seek((page - 1) * size)
+        file.write(b"no page, garbage" * 8)
+
+
+@pytest.mark.parametrize("mode, megabytes", [("delete", 1), ("wal", 1), ("delete", 80)])
+def test_a_damaged_page_of_a_database_is_something_broken(doctor, mode, megabytes):
+    """Of the middle of a table, which nothing that is looked at otherwise comes upon; of a large one, too."""
+    receiver = Receiver()
+    doctor.configure(one=f"url: {receiver.url}")
+    db = sqlite3.connect(doctor.folder / "app.db")
+    db.execute(f"PRAGMA journal_mode = {mode}")
+    db.executemany("INSERT INTO t (what) VALUES (?)", (("x" * 2000,) for _ in range(megabytes * 500)))
+    db.commit()
+    sound = of(doctor(), "sources.app", "pages")
+    assert (sound["finding"], "sound" in sound["how"]) == ("ok", True)
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.close()
+    damage(doctor.folder / "app.db", pages // 2)
+    found = of(doctor(code=1), "sources.app", "pages")
+    assert found["finding"] == "broken" and found["how"].startswith("app.db is damaged (SQLite: ") and "backup" in found["todo"]
+    shown = subprocess.run([doctor.program, "doctor"], cwd=doctor.folder, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 1 and shown.stdout.splitlines()[-1].startswith("1 broken, "), shown.stdout
+    receiver.close()
+
+
+def test_a_damaged_page_of_the_log_is_something_broken(doctor, local_bridge, receiver):
+    """One of records that nobody reads again at the start."""
+    daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
+    post_ok(daemon, *(event(f"e{i}", data="x" * 1000) for i in range(50)))
+    receiver.delivered({f"e{i}" for i in range(50)})
+    daemon.stop()
+    file = local_bridge.folder / "data" / "aqueduct.db"
+
+    def log():
+        return of(json.loads(local_bridge.command("doctor", "--json").stdout)["findings"], "broker", "log")
+    assert log()["finding"] == "ok" and "sound" in log()["how"]
+    db = sqlite3.connect(file)
+    (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name LIKE 'log\\_%' ESCAPE '\\' ORDER BY (SELECT 1)").fetchone()
+    db.close()
+    damage(file, page)
+    assert log()["finding"] == "broken" and f'"{file}" is damaged (' in log()["how"] and "restore it from a backup" in log()["how"]
 
 
 def test_one_that_does_not_answer_holds_up_no_other(doctor):

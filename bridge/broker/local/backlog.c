@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Looks into a log that it does not open as its owner: what a group without a position would begin with. */
+/* Looks into a log that it does not open as its owner: what a group without a position would begin with; is it damaged? */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/buf.h"
+#include "bridge/lib/intact.h"
 #include "bridge/lib/mem.h"
 
 enum { BACKLOG_WAIT_MS = 200 };
@@ -121,4 +122,23 @@ int64_t local_backlog(const struct broker_config *config, const char *group, con
     int64_t records = begun ? 0 : backlog_records(db, topic);
     sqlite3_close(db);
     return records;
+}
+
+bool local_backlog_is_whole(const struct broker_config *config, struct duration limit, struct err *how)
+{
+    struct err e;
+    sqlite3 *db = local_backlog_readable(config, &e) ? local_backlog_open(config->path) : NULL;
+    if (!db)
+        return true;
+    sqlite3_busy_timeout(db, BACKLOG_WAIT_MS);
+    enum intact found = intact_look(db, limit, &e);
+    sqlite3_close(db);
+    if (found != INTACT_DAMAGED) {
+        err_set(how, "%s", intact_says(found));
+        return true;
+    }
+    char *file = str_join(config->path, "/aqueduct.db", "");
+    local_store_damaged(file, e.text, how);
+    free(file);
+    return false;
 }

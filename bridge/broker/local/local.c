@@ -209,6 +209,7 @@ const struct broker_ops broker_local = {
     .check = local_check,
     .stayed = local_stayed,
     .backlog = local_backlog,
+    .is_whole = local_backlog_is_whole,
     .look = local_look,
     .look_on = local_look_on,
     .look_close = local_look_close,

@@ -8,7 +8,7 @@
  *   shelf.c         what was just read of a partition, for all of its readers
  *   topics.c        topics and partitions in memory, and what the open transaction changes of them
  *   status.c        ready, blocked or failed, and why
- *   backlog.c       what a group would begin with, in a log that is not opened
+ *   backlog.c       what a group would begin with, and whether it is damaged, in a log that is not opened
  *   look.c          the records of a topic there
  *   standing.c      where a group stands, in one that is not opened, and by its consumer; the records there
  *   store.c         the file: made, checked, opened; connections and statements
@@ -331,6 +331,7 @@ bool local_stayed(const struct broker_config *config, struct err *e);
 /* Opens the log in the folder for reading; NULL when there is none that can be read. sqlite3_close() it. */
 sqlite3 *local_backlog_open(const char *folder);
 bool local_backlog_readable(const struct broker_config *config, struct err *e); /* false with why not, for a person */
+bool local_backlog_is_whole(const struct broker_config *config, struct duration limit, struct err *how);
 
 /* ---- look.c ---- */
 
