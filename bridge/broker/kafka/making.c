@@ -343,9 +343,13 @@ void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kaf
 {
     enum { MARGIN_MS = 60000 };
     char why[WHY_BYTES];
+    int64_t now = clock_mono_ms();
     rd_kafka_event_t *ev = making_describe(b, client, topic->name, why, sizeof why);
-    const char *policy = ev ? making_setting(ev, "cleanup.policy") : NULL;
-    const char *type = ev ? making_setting(ev, "message.timestamp.type") : NULL;
+    if (!ev)
+        return;
+    const char *policy = making_setting(ev, "cleanup.policy");
+    const char *type = making_setting(ev, "message.timestamp.type");
+    topic->set_ms = now;
     topic->keeps_ms = KAFKA_KEEPS_UNTOLD;
     topic->compacts = policy && strstr(policy, "compact");
     if (policy) {
@@ -360,8 +364,7 @@ void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kaf
     }
     if (type && strcmp(type, "LogAppendTime") == 0)
         topic->keeps_ms = KAFKA_KEEPS_APPENDED;
-    if (ev)
-        rd_kafka_event_destroy(ev);
+    rd_kafka_event_destroy(ev);
 }
 
 static void making_say_policy(const struct kafka *b, const char *name, const char *policy, char *why, size_t room)

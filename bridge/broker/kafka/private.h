@@ -396,6 +396,9 @@ struct kafka_topic { /* what the keeper knows of a topic */
     int64_t narrow_ms; /* when it was logged that it has fewer partitions than the topic it is like; 0: it has not */
     bool compacts;     /* it keeps the newest record of each key; not of our own */
     int64_t keeps_ms;  /* how old an event may be to give its record its time; KAFKA_KEEPS_*; not of our own */
+    int64_t set_ms;    /* when the cluster was asked for these two last, and answered; 0: never */
+    bool doubtful;     /* somebody wants to know them as they are now: */
+    int64_t doubt_ms;  /* not before */
     int64_t old_ms;    /* when it was logged that some are older; 0: it was not */
     char why[KAFKA_WHY];
 };
@@ -423,7 +426,7 @@ int32_t kafka_making_finish(struct kafka *b, struct kafka_client *client, struct
 bool kafka_making_say(struct kafka *b, const char *topic, const char *operation, rd_kafka_resp_err_t code, char *why,
                       size_t room);
 
-/* Asks for the settings that say how old a record may be, and whether it is compacted. */
+/* Asks for the settings that say how old a record may be, and whether it is compacted; no answer leaves them as they were. */
 void kafka_making_keeps(struct kafka *b, struct kafka_client *client, struct kafka_topic *topic);
 
 /* ---- topics.c ---- */
@@ -442,7 +445,8 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
 int32_t kafka_topic_partitions(struct kafka *b, const char *name);
 /* Writes what is known of its partition with the fewest replicas in sync, ": partition 2 has ..."; "": nothing. */
 void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t room);
-bool kafka_topic_compacts(struct kafka *b, const char *name); /* as last heard */
+/* Is it compacted, as it was at that moment or after it? False: that is not known yet, and is asked for soon. */
+bool kafka_topic_compacts(struct kafka *b, const char *name, int64_t since_ms, bool *compacts);
 /* Is the topic there for this group alone? */
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group);
 /* The first topic that could not be made, or widened as the one it is like: true with its name and reason in *why. */
@@ -519,6 +523,12 @@ struct kafka_last { /* the record that was handed out last, as far as it tells o
     size_t key_n, value_n;
 };
 
+/* Offsets without a record between two that came, of which it is not known yet whether compaction took them. */
+struct kafka_hole {
+    int64_t from, to, count; /* count 0: there is none */
+    int64_t since_ms;        /* when the first of them was met */
+};
+
 struct kafka_assigned { /* a partition that is ours now */
     struct topic_partition which;
     rd_kafka_queue_t *queue; /* its own queue, not forwarded: what is not polled is not fetched beyond the prefetch */
@@ -539,7 +549,8 @@ struct kafka_assigned { /* a partition that is ours now */
     bool asked;             /* a position is to be committed: */
     int64_t wanted;
     struct ranges beyond;
-    int64_t owed;       /* what is before it was there before the group was */
+    int64_t owed; /* what is before it was there before the group was */
+    struct kafka_hole hole;
     int64_t gap_ms;     /* when it was logged last that records are gone */
     int64_t taken;      /* the position that the cluster has, as far as we know */
     bool has_committed; /* the cluster had a position of the group */

@@ -15,7 +15,8 @@ enum {
     WAIT_MS = 5000,  /* of it at a time */
     LOOK_MS = 5000,  /* between looks whether it answers, and at the topics' partitions */
     LOOK_DOWN_MS = 500,
-    SETTINGS_MS = 60000, /* between looks at what the topics keep */
+    SETTINGS_MS = 60000, /* between looks at what the topics keep, */
+    DOUBT_MS = 10000,    /* when somebody wants to know it at once */
     OLD_SAY_MS = 3600000,
     SAY_MS = 60000,
     ASK_MOST = 500, /* topics in one request */
@@ -116,6 +117,16 @@ static void topics_keeper_compare(struct kafka *b)
     metric_set(metric_get(&aqueduct_kafka_topics_narrow, NULL), narrow);
 }
 
+static void topics_keeper_note_settings(struct kafka_topic *topic, const struct kafka_topic *asked)
+{
+    if (asked->set_ms == topic->set_ms) /* it was not answered */
+        return;
+    topic->keeps_ms = asked->keeps_ms;
+    topic->compacts = asked->compacts;
+    topic->set_ms = asked->set_ms;
+    topic->doubtful = false;
+}
+
 /* What became of a topic. */
 static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked, int32_t count)
 {
@@ -125,8 +136,7 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     bool same = topic->config.partitions == asked->config.partitions;
     topic->state = count == 0 ? TOPIC_FAILED : same ? TOPIC_THERE : TOPIC_WANTED;
     topic->partitions = count > 0 ? count : topic->partitions;
-    topic->keeps_ms = asked->keeps_ms;
-    topic->compacts = asked->compacts;
+    topics_keeper_note_settings(topic, asked);
     topic->retry_ms = clock_mono_ms() + (topic->tries < 20 ? 500 : 5000);
     memcpy(topic->why, asked->why, sizeof topic->why);
     if (topic->like && same && count > 0 && count < topic->config.partitions)
@@ -165,35 +175,42 @@ static bool topics_keeper_make(struct kafka *b)
     return true;
 }
 
-/* The name of the next topic from the index on whose settings matter; NULL: there is none. free() it. */
-static char *topics_next_set(struct kafka *b, size_t *i)
+/* A copy of the next topic from the index on whose settings are to be asked for, with a name of its own; name NULL: there is none. */
+static struct kafka_topic topics_next_set(struct kafka *b, size_t *i, bool all, int64_t now)
 {
-    char *name = NULL;
+    struct kafka_topic next = { .name = NULL };
     pthread_mutex_lock(&b->topics_lock);
-    for (; *i < b->topic_count && !name; ++*i)
-        if (b->topics[*i].state == TOPIC_THERE && !b->topics[*i].own)
-            name = str_dup(str_of(b->topics[*i].name));
+    for (; *i < b->topic_count && !next.name; ++*i) {
+        struct kafka_topic *topic = &b->topics[*i];
+        bool doubtful = topic->doubtful && now >= topic->doubt_ms;
+        if (topic->state != TOPIC_THERE || topic->own || !(all || doubtful))
+            continue;
+        if (doubtful)
+            topic->doubt_ms = now + DOUBT_MS;
+        next = *topic;
+        next.name = str_dup(str_of(topic->name));
+    }
     pthread_mutex_unlock(&b->topics_lock);
-    return name;
+    return next;
 }
 
 /* What do the topics keep now? */
 static void topics_keeper_ask_settings(struct kafka *b)
 {
-    if (clock_mono_ms() < b->settings_ms)
-        return;
+    int64_t now = clock_mono_ms();
+    bool all = now >= b->settings_ms;
     size_t i = 0;
     struct kafka_client *client = kafka_client_take(b);
-    for (char *name; !atomic_load(&b->stop) && (name = topics_next_set(b, &i)); free(name)) {
-        struct kafka_topic asked = { .name = name };
+    for (struct kafka_topic asked; !atomic_load(&b->stop) && (asked = topics_next_set(b, &i, all, now)).name;) {
         kafka_making_keeps(b, client, &asked);
         pthread_mutex_lock(&b->topics_lock);
-        topics_find(b, str_of(name))->keeps_ms = asked.keeps_ms;
-        topics_find(b, str_of(name))->compacts = asked.compacts;
+        topics_keeper_note_settings(topics_find(b, str_of(asked.name)), &asked);
         pthread_mutex_unlock(&b->topics_lock);
+        free(asked.name);
     }
     kafka_client_give(client);
-    b->settings_ms = clock_mono_ms() + SETTINGS_MS;
+    if (all)
+        b->settings_ms = clock_mono_ms() + SETTINGS_MS;
 }
 
 /* Which of its partitions has the fewest replicas in sync? One without a leader has none. */
@@ -473,13 +490,16 @@ void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t r
     pthread_mutex_unlock(&b->topics_lock);
 }
 
-bool kafka_topic_compacts(struct kafka *b, const char *name)
+bool kafka_topic_compacts(struct kafka *b, const char *name, int64_t since_ms, bool *compacts)
 {
     pthread_mutex_lock(&b->topics_lock);
     struct kafka_topic *topic = topics_find(b, str_of(name));
-    bool compacts = topic && topic->compacts;
+    *compacts = topic && topic->compacts;
+    bool known = !topic || topic->own || topic->compacts || topic->set_ms >= since_ms;
+    if (!known)
+        topic->doubtful = true;
     pthread_mutex_unlock(&b->topics_lock);
-    return compacts;
+    return known;
 }
 
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group)
