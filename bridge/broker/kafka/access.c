@@ -6,6 +6,7 @@
  * to be granted, or has not been denied again for a while: nobody may be left who tries. (Of a group librdkafka tells one
  * denial, however often it tries: that one is kept until there is an assignment, or the consumer leaves.) */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -291,13 +292,18 @@ static void access_add_tool(const struct kafka *b, const char *tool, struct buf 
         buf_add_c(out, " --command-config admin.properties");
 }
 
-void kafka_access_tool(const struct kafka *b, const char *tool, char *out, size_t room)
+void kafka_access_tool(const struct kafka *b, char *out, size_t room, const char *tool, const char *words, ...)
 {
     struct buf line = buf_new(room);
     access_add_tool(b, tool, &line);
     size_t n = strlen(out);
-    snprintf(out + n, room - n, "%s", line.failed ? tool : buf_c(&line));
+    n += (size_t)snprintf(out + n, room - n, "%s ", line.failed ? tool : buf_c(&line));
     buf_free(&line);
+    va_list args;
+    va_start(args, words);
+    if (n < room)
+        vsnprintf(out + n, room - n, words, args);
+    va_end(args);
 }
 
 void kafka_access_grant(const struct kafka *b, const char *kind, const char *name, const char *operations, char *out,

@@ -371,10 +371,8 @@ static void making_say_policy(const struct kafka *b, const char *name, const cha
 {
     snprintf(why, room, "its cleanup.policy is %s, so the cluster forgets what sources have read; mend it with ",
              policy);
-    kafka_access_tool(b, "kafka-configs.sh", why, room);
-    size_t n = strlen(why);
-    snprintf(why + n, room - n, " --alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact",
-             name);
+    kafka_access_tool(b, why, room, "kafka-configs.sh",
+                      "--alter --entity-type topics --entity-name %s --add-config cleanup.policy=compact", name);
 }
 
 /* What the user says of the state topic's cleanup.policy: true when nothing of it is forgotten, or it may not be known. */

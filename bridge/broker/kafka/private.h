@@ -232,9 +232,10 @@ bool kafka_access_down(struct kafka *b, struct err *why); /* false, with why the
 bool kafka_access_is_refused(struct kafka *b);            /* the login, TLS, or neither: waiting hardly helps */
 bool kafka_access_is_deserted(struct kafka *b);           /* nothing listens there, or there is no such host */
 bool kafka_access_is_denial(rd_kafka_resp_err_t code);    /* an authorization that failed */
-/* Appends how one of Kafka's own programs is begun against this cluster: "kafka-acls.sh --bootstrap-server ADDRESS", and where the port
- * wants TLS or a login, with a file that has an administrator's. */
-void kafka_access_tool(const struct kafka *b, const char *tool, char *out, size_t room);
+/* Appends how one of Kafka's own programs is called against this cluster: "kafka-topics.sh --bootstrap-server ADDRESS", where the port
+ * wants TLS or a login a file that has an administrator's, and the words behind it. */
+void kafka_access_tool(const struct kafka *b, char *out, size_t room, const char *tool, const char *words, ...)
+    __attribute__((format(printf, 5, 6)));
 /* Appends "; to allow it: kafka-acls.sh ..." to what was said of a right that is missing. `kind`: topic, group, cluster, transactional-id;
  * `operations`: one, or several between blanks. The bridge's own topics and groups are many, and get it by their prefix. */
 void kafka_access_grant(const struct kafka *b, const char *kind, const char *name, const char *operations, char *out,

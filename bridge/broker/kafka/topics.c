@@ -84,10 +84,8 @@ static void topics_keeper_say_narrow(const struct kafka *b, struct kafka_topic *
     if (topic->narrow_ms && now - topic->narrow_ms < SAY_MS)
         return;
     char mend[2 * WHY_BYTES] = "";
-    kafka_access_tool(b, "kafka-topics.sh", mend, sizeof mend);
-    size_t n = strlen(mend);
-    snprintf(mend + n, sizeof mend - n, " --alter --topic %s --partitions %" PRId64, topic->name,
-             topic->config.partitions);
+    kafka_access_tool(b, mend, sizeof mend, "kafka-topics.sh", "--alter --topic %s --partitions %" PRId64, topic->name,
+                      topic->config.partitions);
     topic->narrow_ms = now;
     LOG(ERROR, "a blocked log has fewer partitions than its topic: with several daemons, keys of it may stand still",
         LOG_C("topic", topic->like), LOG_C("log", topic->name), LOG_INT("partitions", topic->partitions),
