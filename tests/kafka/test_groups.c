@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "bridge/broker/kafka/private.h"
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/event/cursor.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/mailbox.h"

@@ -2,6 +2,7 @@
 /* A group with a new name goes on where its earlier names stood: their positions, with what is finished beyond them, are
  * committed as its own wherever it has none, before it reads anything. */
 #include <stdlib.h>
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"

@@ -9,6 +9,7 @@
  * passed is followed by the oldest record there is, and what lies between is counted as lost. */
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/log.h"

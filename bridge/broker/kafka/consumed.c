@@ -4,6 +4,7 @@
  *
  * Nothing depends on it: it happens at most once a minute, after a commit of the group, and its answer is not waited for.
  * A cluster that does not let us keeps the records; that is said. */
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 

@@ -6,6 +6,7 @@
  * client, which may wait for a broker that does not answer, is left to a thread of its own and waited for a while. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/descriptors.h"

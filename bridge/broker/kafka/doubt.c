@@ -9,6 +9,7 @@
  * as the same.) A partition's first fetch begins one record before its position, so that there is a record to know. */
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/mem.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The broker `kafka`: topics live in a cluster, reached through librdkafka. Here: open, ready, close, and the table. */
 #include <stdlib.h>
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/descriptors.h"
 #include "bridge/lib/mem.h"

@@ -9,6 +9,7 @@
  * librdkafka's own commits are off: they carry no metadata, and would wipe ours. Metadata of somebody else, damaged or of
  * another offset counts as none: what it would have kept from coming again comes again. */
 #include <stdlib.h>
+#include "bridge/broker/kafka/consumer.h"
 #include "bridge/broker/kafka/private.h"
 #include "bridge/lib/buf.h"
 #include "bridge/lib/clock.h"
