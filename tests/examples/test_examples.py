@@ -13,6 +13,7 @@ import pytest
 import stage
 from stage import HERE, Bridge, minutes_ago
 import aqueduct
+import registry
 from airflow_home import LIFE, Airflow
 
 CONSUMERS = [file for folder in ("python", "streams", "flink", "airflow") for file in sorted((HERE / folder).rglob("*.*"))
@@ -171,13 +172,28 @@ def test_airflow_pulls_what_happened_since_the_last_run(airflow, people):
 
 # ---- flink ----
 
-@pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_flink_counts_each_minute_in_sql(kafka, bridge, people, run, repeat, mode):
+@pytest.fixture(scope="session")
+def registered(kafka, people, tmp_path_factory):
+    """A real schema registry, and a bridge that has the schema of its topic there."""
+    server, folder = registry.Real(), tmp_path_factory.mktemp("columns")
+    for name in ("anythingllm.db", "open-webui.db"):
+        (folder / name).symlink_to(people.folder / name)
+    try:
+        one = Bridge(folder, HERE / "flink/bridge.yaml", KAFKA=kafka.servers, REGISTRY=server.url)
+        yield server
+        one.end()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured", "columns"])
+def test_flink_counts_each_minute_in_sql(kafka, people, run, repeat, mode, request):
+    source = request.getfixturevalue("registered" if mode == "columns" else "bridge")
     jars, python = stage.jars("flink"), stage.python("flink")
-    program = run.start(python, HERE / "flink/usage.py", kafka.servers, jars, mode)
+    program = run.start(python, HERE / "flink/usage.py", kafka.servers, jars, mode, *([source.url] if mode == "columns" else []))
     program.wait_until(lambda: newest(program.lines) == people.minutes)
     as_shown("tests/examples/flink/README.md", 0, program.lines[0])
-    repeat({"binary": "ai.events", "structured": "ai.structured"}[mode])
+    repeat({"binary": "ai.events", "structured": "ai.structured", "columns": "ai.columns"}[mode])
     people.ask_llm(minutes_ago(0), (2, 1))
     people.ask_webui(minutes_ago(9), (2, 2))            # late, into a minute that was told
     people.ask_llm(minutes_ago(61), (4, 4))             # later still, into a minute of its own

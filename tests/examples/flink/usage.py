@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs usage.sql with PyFlink and prints the counts of each minute as JSON, each time they change.
 
-    usage.py SERVERS FOLDER_WITH_JARS [binary | structured]"""
+    usage.py SERVERS FOLDER_WITH_JARS [binary | structured | columns REGISTRY]"""
 import json
 import pathlib
 import string
@@ -22,12 +22,12 @@ GROUP BY SUBSTRING(happened, 1, 16), app.name, COALESCE(`model`.name, '?')
 """
 
 
-def main(servers, jars, mode="binary"):
+def main(servers, jars, mode="binary", registry=""):
     table = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
     table.get_config().set("pipeline.jars", ";".join(jar.resolve().as_uri() for jar in pathlib.Path(jars).glob("*.jar")))
     table.get_config().set("table.exec.state.ttl", "1 d")
     text = pathlib.Path(__file__).with_name("usage.sql").read_text()
-    for statement in string.Template(text).substitute(SERVERS=servers).split(";\n"):
+    for statement in string.Template(text).substitute(SERVERS=servers, REGISTRY=registry).split(";\n"):
         if statement.strip():
             table.execute_sql(statement)
     result = table.execute_sql(COUNT.format(mode=mode))

@@ -1,5 +1,5 @@
 -- Answers and tokens of each application and model per minute, by the time of the events.
--- ${SERVERS} is filled in by usage.py; in Flink's SQL client write your own.
+-- ${SERVERS} and ${REGISTRY} are filled in by usage.py; in Flink's SQL client write your own.
 
 -- A topic in binary mode, as it is by default: attributes are headers, the value is the data.
 CREATE TABLE binary_events (
@@ -32,6 +32,25 @@ CREATE TABLE structured_events (
   'format' = 'json'
 );
 
+-- And from one with `encoding: avro-columns`: typed columns, by the schema that the registry has. Only those that are wanted need be named.
+CREATE TABLE columns_events (
+  id STRING,
+  source STRING,
+  type STRING,
+  `time` TIMESTAMP(3),
+  app ROW<name STRING>,
+  `model` ROW<name STRING>,
+  `usage` ROW<input_tokens BIGINT, output_tokens BIGINT>
+) WITH (
+  'connector' = 'kafka',
+  'topic' = 'ai.columns',
+  'properties.bootstrap.servers' = '${SERVERS}',
+  'properties.group.id' = 'usage-sql-columns',
+  'scan.startup.mode' = 'earliest-offset',
+  'format' = 'avro-confluent',
+  'avro-confluent.url' = '${REGISTRY}'
+);
+
 CREATE VIEW binary_answers AS
 SELECT
   DECODE(headers['ce_source'], 'UTF-8') AS source,
@@ -44,4 +63,9 @@ WHERE DECODE(headers['ce_type'], 'UTF-8') = 'chat.response.generated';
 CREATE VIEW structured_answers AS
 SELECT source, id, `time` AS happened, data.app, data.`model`, data.`usage`
 FROM structured_events
+WHERE type = 'chat.response.generated';
+
+CREATE VIEW columns_answers AS
+SELECT source, id, DATE_FORMAT(`time`, 'yyyy-MM-dd''T''HH:mm:ss') AS happened, app, `model`, `usage`
+FROM columns_events
 WHERE type = 'chat.response.generated';
