@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
+import tempfile
 import threading
 
 import avro.io
@@ -16,7 +18,6 @@ import registry
 import requests
 
 from conftest import DEAD_LETTERS, HTTP_SOURCE, TOKEN, certificate, event, kafka_read, post, post_ok, wait_for, webhook_sink
-from test_topics import produce
 
 SOURCE = HTTP_SOURCE.split("routes:")[0]
 EXAMPLES = sorted((pathlib.Path(__file__).resolve().parents[2] / "schemas/examples").glob("*/*.json"))
@@ -128,7 +129,10 @@ def columns_written_and_read(kafka_bridge, receivers, server):
     daemon = kafka_bridge.run(SOURCE + routes() + sinks)
     post_ok(daemon, event("before", data={"as": "CloudEvents has it"}))
     topic = kafka_bridge.topic("events")
-    produce(kafka_bridge.kafka, topic, kafka_read(kafka_bridge.kafka, topic, 1)[0]["value"])
+    with tempfile.NamedTemporaryFile() as file:     # whole, whatever bytes the id has
+        file.write(kafka_read(kafka_bridge.kafka, topic, 1)[0]["value"])
+        file.flush()
+        subprocess.run(["kcat", "-b", kafka_bridge.kafka.servers, "-P", "-t", topic, file.name], check=True, timeout=60)
     daemon.stop()
     daemon = kafka_bridge.run(SOURCE + routes("avro-columns") + sinks)
     sent = [event(f"{file.parent.name}/{file.stem}", file.parent.name, subject="s/1", partitionkey="k", level=7, flag=True, time="2026-11-20T10:00:00.1239Z",
@@ -184,6 +188,32 @@ def test_with_a_real_registry(kafka_bridge, receivers, there_and_back):
     server = registry.Real()
     try:
         there_and_back(kafka_bridge, receivers, server)
+    finally:
+        server.stop()
+
+
+@pytest.mark.skipif("AQUEDUCT_LONG" not in os.environ, reason="a real registry is 140 MB, and in the suite `long`")
+def test_a_real_registry_lets_the_columns_grow(aqueduct):
+    """By the rule that they are kept by (tests/schema/compatible), and no other change, whichever way the registry looks."""
+    server, schema = registry.Real(), json.loads(subprocess.run([aqueduct, "schema", "avro-columns"], capture_output=True, check=True).stdout)
+
+    def registered(subject, *path, **change):
+        """The status of the schema with a field more (or another one) in the record at `path`, behind the present one."""
+        other = json.loads(json.dumps(schema))
+        fields = other["fields"]
+        for name in path:
+            fields = next(one for one in fields if one["name"] == name)["type"][1]["fields"]
+        fields[:] = [one for one in fields if one["name"] != change["name"]] + [change]
+        url = f"{server.url}/subjects/{subject}/versions"
+        answers = [requests.post(url, json={"schema": json.dumps(one)}, timeout=60).status_code for one in (schema, other)]
+        assert answers[0] == 200
+        return answers[1]
+    try:
+        for level in ("BACKWARD_TRANSITIVE", "FORWARD_TRANSITIVE", "FULL_TRANSITIVE"):
+            assert requests.put(f"{server.url}/config", json={"compatibility": level}, timeout=60).status_code == 200
+            assert registered(f"{level}-top", name="new", type=["null", "string"], default=None) == 200
+            assert registered(f"{level}-below", "usage", name="new", type=["null", "long"], default=None) == 200
+            assert registered(f"{level}-type", name="duration_ms", type=["null", "string"], default=None) == 409
     finally:
         server.stop()
 
