@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Events on a real Kafka as others see them: read with kcat, judged by the CloudEvents project's own library; and what others write."""
 import base64
+import contextlib
 import json
+import re
+import sqlite3
 import subprocess
 
 import pytest
@@ -99,6 +102,24 @@ def test_two_daemons_share_the_work(kafka_bridge, bridges, receiver, tmp_path):
     post_ok(two, *(event(ident, subject=ident) for ident in more))
     receiver.delivered(more)
     two.stop()
+
+
+def test_a_state_that_is_gone_is_said(kafka_bridge, receiver):
+    """It is no first start, and begins as one."""
+    with contextlib.closing(sqlite3.connect(kafka_bridge.folder / "app.db")) as db:
+        db.executescript("CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes(text) VALUES ('one')")
+    rule = "{name: notes, kind: append, table: notes, types: {insert: note.added}}"
+    text = f"sources:\n  app: {{type: sqlite, path: app.db, start: snapshot, capture: [{rule}]}}\nroutes: [{{topic: $EVENTS}}]\nsinks:\n"
+    said = 'level=info msg="there was no state: databases are read from their start option'
+    kafka_bridge.configure(text + webhook_sink("crm", receiver.url))
+    for gone, told in ((False, True), (False, False), (True, True)):
+        if gone:
+            kafka_bridge.kafka.delete(f"{kafka_bridge.name}-own.state")
+        daemon = kafka_bridge.start().watching()
+        wait_for(lambda: len(receiver.good()) == 1 + gone, why=daemon.log)      # noqa: B023
+        assert (said in re.sub(r" time=\S+", "", daemon.log())) is told
+        daemon.stop()
+    assert len({r["id"] for r in receiver.good()}) == 2         # the row comes again, and nobody knows it by its id
 
 
 def test_a_sink_that_comes_back_with_other_topics_reads_these(bridge, receivers):

@@ -300,11 +300,14 @@ class Kafka:
                 raise RigError(f"{topic} was not made: error {error}")
             time.sleep(0.05)
 
-    def recreate(self, topic, partitions):
-        """Another topic of the same name."""
+    def delete(self, topic):
         error = struct.unpack(">h", ask(self.port, 20, 1, struct.pack(">i", 1) + text(topic) + struct.pack(">i", 30000))[-2:])[0]
         if error:
             raise RigError(f"{topic} does not go: error {error}")
+
+    def recreate(self, topic, partitions):
+        """Another topic of the same name."""
+        self.delete(topic)
         self.create(topic, partitions)      # the old one may still be going
 
     def allow(self, principal, kind, name, *operations, pattern="literal"):

@@ -146,6 +146,15 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
     pthread_cond_broadcast(&b->topics_changed);
 }
 
+/* The first start says so, and each after which the state was lost: what that means is not seen elsewhere. */
+static void topics_keeper_say_made(const struct kafka_asked *asked)
+{
+    if (asked->topic.compact && asked->answered && !asked->code)
+        LOG(INFO,
+            "there was no state: databases are read from their start option, and nothing that came before is known",
+            LOG_C("topic", asked->topic.name));
+}
+
 /* Makes or finds all topics that are due. Called with topics_lock, which it releases while it asks the cluster; false:
  * none are. */
 static bool topics_keeper_make(struct kafka *b)
@@ -160,6 +169,7 @@ static bool topics_keeper_make(struct kafka *b)
         kafka_making_create(b, client, due, count);
     for (size_t i = 0; i < count; i++) {
         int32_t partitions = kafka_making_finish(b, client, &due[i]);
+        topics_keeper_say_made(&due[i]);
         if (partitions > 0 && !due[i].topic.own)
             kafka_making_keeps(b, client, &due[i].topic);
         pthread_mutex_lock(&b->topics_lock);
