@@ -64,7 +64,7 @@ static int64_t status_print_pending(const json_t *topics, bool *known)
     int64_t sum = 0;
     size_t i;
     const json_t *p;
-    *known = true;
+    *known = json_array_size(topics) > 0; /* none: the broker is away, or has not said yet */
     json_array_foreach(topics, i, p)
     {
         int64_t pending = status_print_number(p, "pending");
@@ -365,8 +365,8 @@ static void status_print_head(const json_t *sink, FILE *out)
     fprintf(out, "\n%s (%s): ", name, type);
     if (json_is_true(json_object_get(sink, "live")))
         fputs("shows what comes to who listens\n", out);
-    else if (all == 0 && known)
-        fputs("nothing pending\n", out);
+    else if (all == 0)
+        fputs(known ? "nothing pending\n" : "what is pending is not known now\n", out);
     else {
         fprintf(out, "%s%" PRId64 " pending", known ? "" : "at least ", all);
         if (waiting)

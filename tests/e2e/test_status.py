@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from aqueduct import free_port
-from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, event, post_ok, wait_for, webhook_sink
+from conftest import DEAD_LETTERS, HTTP_SOURCE, SECRET, event, paused, post_ok, wait_for, webhook_sink
 
 PARTS = ("delivered", "dead", "filtered", "moved", "released", "pending")
 
@@ -156,6 +156,13 @@ def test_neither_a_daemon_nor_its_kafka(kafka_bridge, receivers):
     done = kafka_bridge.command("status")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no daemon answers, and Kafka at 127.0.0.1:" in done.stderr and "admin.listen" in done.stderr
+
+
+def test_while_the_cluster_is_away_nothing_is_not_said_to_be_pending(kafka_bridge, receivers):
+    run(kafka_bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
+    wait_for(lambda: "crm (webhook): nothing pending\n" in kafka_bridge.command("status").stdout)
+    with paused(kafka_bridge.kafka):
+        wait_for(lambda: "crm (webhook): what is pending is not known now\n" in kafka_bridge.command("status").stdout)
 
 
 def test_what_retention_took_from_a_sink_is_said_before_it_reads_on(kafka_bridge, receivers):
