@@ -126,12 +126,15 @@ def test_a_folder_that_cannot_be_written(local_bridge, receiver):
 
 def test_a_new_folder_begins_anew(local_bridge, receiver):
     local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url))
-    daemon = local_bridge.start()
-    post_ok(daemon, event("event-in-the-old-folder"))
+    first = local_bridge.start()
+    post_ok(first, event("event-in-the-old-folder"))
     receiver.delivered({"event-in-the-old-folder"})
-    daemon.stop()
+    first.stop()
+    again = local_bridge.start()
+    again.stop()
     subprocess.run(["mv", local_bridge.folder / "data", local_bridge.folder / "old"], check=True)
     daemon = local_bridge.start()
+    assert ["there was no log" in one.log() for one in (first, again, daemon)] == [True, False, True]
     post_ok(daemon, event("event-in-the-old-folder"), event("event-in-the-new-folder"))
     wait_for(lambda: len(receiver.all()) == 3)
     daemon.stop()

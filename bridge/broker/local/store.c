@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "bridge/broker/local/private.h"
 #include "bridge/lib/file.h"
+#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 
 enum { BUSY_MS = 5000, WRITER_CACHE_KIB = 4096, READER_CACHE_KIB = 512 };
@@ -132,6 +133,9 @@ static bool store_create(struct local *b, struct err *e)
         ok = err_set(e, "broker.path: cannot make \"%s\": %s", b->file, strerror(errno));
     sqlite3_free(aside);
     sqlite3_free(journal);
+    if (ok)
+        LOG(INFO, "there was no log: databases are read from their start option, and nothing that came before is known",
+            LOG_C("file", b->file));
     return ok && local_folder_sync(b->folder, e);
 }
 
