@@ -260,7 +260,7 @@ def test_a_registry_that_refuses_is_named(kafka_bridge, small, tmp_path):
     says("", "certificate").stop()
     says(f", ca_file: {crt}", "it denies access (401)").stop()
     login = f", ca_file: {crt}, username: bridge, password: secret-of-it"
-    daemon = says(login, "does not go with those that the subject has: Schema being registered is incompatible")
+    daemon = says(login, "does not go with those that the subject has", "broker.registry.subject: topic-record", ": Schema being registered is incompatible")
     server.refuses = None
     daemon.ready()
     post_ok(daemon, event("a"))

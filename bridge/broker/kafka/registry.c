@@ -105,7 +105,11 @@ static int32_t registry_judge(struct kafka_registry *r, long status, struct err 
         err_set(e, "it does not have the schema, and broker.registry.registers is off: %.*s", n,
                 said.at ? said.at : "");
     else if (status == 409)
-        err_set(e, "the schema does not go with those that the subject has: %.*s", n, said.at ? said.at : "");
+        err_set(
+            e,
+            "the schema does not go with those that the subject has (of another encoding? Then broker.registry.subject: "
+            "topic-record gives each its own): %.*s",
+            n, said.at ? said.at : "");
     else
         err_set(e, "status %ld: %.*s", status, n, said.at ? said.at : "");
     return 0;
