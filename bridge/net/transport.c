@@ -11,7 +11,10 @@
 #include "bridge/lib/file.h"
 #include "bridge/lib/mem.h"
 
-enum { CONNECTION_LIFE_S = 600 }; /* a connection is not reused for longer: name and certificate are checked again */
+enum {
+    CONNECTION_LIFE_S = 600, /* a connection is not reused for longer: name and certificate are checked again */
+    AUTHORITIES_LIFE_S = 1,  /* those of a file are not kept for longer; libcurl's own limit is a day */
+};
 
 static bool transport_can_read(const char *option, const char *path, struct err *e)
 {
@@ -120,6 +123,7 @@ static void transport_set_tls(const struct transport *t, CURL *c)
     if (t->ca_file) {
         curl_easy_setopt(c, CURLOPT_CAINFO, t->ca_file);
         curl_easy_setopt(c, CURLOPT_CAPATH, NULL); /* or the system's would be trusted as well */
+        curl_easy_setopt(c, CURLOPT_CA_CACHE_TIMEOUT, (long)AUTHORITIES_LIFE_S);
     }
     if (!t->cert_file)
         return;

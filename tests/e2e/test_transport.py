@@ -6,6 +6,7 @@ import http.server
 import json
 import re
 import select
+import shutil
 import socket
 import socketserver
 import ssl
@@ -76,6 +77,19 @@ def test_a_certificate_of_our_own(local_bridge, receivers, pem):
         assert kind == "unavailable" and why.startswith(("TLS: the receiver demands", "TLS: tlsv1 alert unknown ca", "connection lost before")), found
     assert len(receiver.all()) == 2
     daemon.stop()
+
+
+def test_authorities_that_are_replaced_are_taken_by_new_connections(local_bridge, receivers, pem, tmp_path):
+    before, after, ca = pem("before"), pem("after"), tmp_path / "ca.pem"
+    shutil.copy(before[0], ca)
+    receiver = receivers(lambda _: (204, {"Connection": "close"}), tls=server_tls(before))
+    daemon = deliver(local_bridge, {"crm": (receiver.url, f"ca_file: {ca}\nretry: [{', '.join(['1s'] * 10)}]")})
+    receiver.arrived(1)
+    receiver.close()
+    renewed = receivers(tls=server_tls(after), port=receiver.port)
+    shutil.copy(after[0], ca)
+    post_ok(daemon, event("after"))
+    assert [r["id"] for r in renewed.arrived(1)] == ["after"]
 
 
 def test_a_certificate_that_is_demanded_is_named_as_the_cause(local_bridge, pem):
