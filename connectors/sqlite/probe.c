@@ -62,8 +62,8 @@ static void probe_look(const struct sqlite_source *s, struct sqlite_probe *p)
 /* Its pages, for half of the time: the rules are looked at as well. */
 static void probe_pages(const struct sqlite_source *copy, struct duration limit, const struct sqlite_probe *p)
 {
-    char how[PROBE_TEXT];
     struct err why;
+    char how[PROBE_TEXT + sizeof why.text];
     int64_t before = clock_mono_ms();
     enum intact found = intact_look(copy->db, (struct duration){ limit.ms / 2 }, &why);
     if (found == INTACT_DAMAGED)
