@@ -105,8 +105,8 @@ static void assert_null_column(const struct written *w, const char *path)
 static void assert_text(const struct written *w, const char *path, struct str text)
 {
     avro_value_t value;
-    const char *at;
-    size_t n;
+    const char *at = NULL;
+    size_t n = 0;
     assert_true(column(w, path, &value));
     assert_int_equal(avro_value_get_string(&value, &at, &n), 0);
     if (!str_eq((struct str){ at, n - 1 }, text))
@@ -116,7 +116,7 @@ static void assert_text(const struct written *w, const char *path, struct str te
 static int64_t number(const struct written *w, const char *path)
 {
     avro_value_t value;
-    int64_t n;
+    int64_t n = 0;
     assert_true(column(w, path, &value));
     assert_int_equal(avro_value_get_long(&value, &n), 0);
     return n;
@@ -125,7 +125,7 @@ static int64_t number(const struct written *w, const char *path)
 static double real(const struct written *w, const char *path)
 {
     avro_value_t value;
-    double d;
+    double d = 0;
     assert_true(column(w, path, &value));
     assert_int_equal(avro_value_get_double(&value, &d), 0);
     return d;
@@ -134,7 +134,7 @@ static double real(const struct written *w, const char *path)
 static bool flag(const struct written *w, const char *path)
 {
     avro_value_t value;
-    int yes;
+    int yes = 0;
     assert_true(column(w, path, &value));
     assert_int_equal(avro_value_get_boolean(&value, &yes), 0);
     return yes;
