@@ -161,9 +161,10 @@ static void produce_packed(const char *topic)
         for (int32_t p = 0; p < PACKED_PARTITIONS; p++) {
             for (size_t at = 0; at < 128; at++)
                 value[at] = (char)('a' + random() % 26);
-            rd_kafka_resp_err_t failed = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(p),
-                                                           RD_KAFKA_V_VALUE(value, sizeof value),
-                                                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+            rd_kafka_resp_err_t failed = rd_kafka_producev(rk, RD_KAFKA_VTYPE_TOPIC, topic, RD_KAFKA_VTYPE_PARTITION, p,
+                                                           RD_KAFKA_VTYPE_VALUE, value, sizeof value,
+                                                           RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_MSG_F_COPY,
+                                                           RD_KAFKA_VTYPE_END);
             assert_int_equal(failed, RD_KAFKA_RESP_ERR_NO_ERROR);
         }
     assert_int_equal(rd_kafka_flush(rk, PATIENCE_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
