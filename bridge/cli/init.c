@@ -141,7 +141,7 @@ static bool init_take_url(struct init *w, const char *answer, struct err *e)
 
 static bool init_take_kafka(struct init *w, const char *answer, struct err *e)
 {
-    if (*answer && !strchr(answer, ':'))
+    if (*answer && (!strchr(answer, ':') || strchr(answer, '/')))
         return err_set(e, "servers are host:port, with commas between");
     w->plan.kafka = *answer ? answer : NULL;
     return true;
@@ -167,7 +167,7 @@ static bool init_ask_all(struct init *w)
     return init_ask_until(w, 0, "A number, or the path of a database", "1", init_take_source)
            && init_ask_until(
                w, 1,
-               "A URL that gets each event (Slack, Discord, Teams, n8n and Zapier in their form); nothing: "
+               "A URL that gets each event (of Slack, Discord, Teams, n8n, Zapier, Flowise, Airflow in their form); nothing: "
                "only a page in the browser",
                "", init_take_url)
            && init_ask_until(w, 2, "Kafka's host:port,...; nothing: the embedded log", "", init_take_kafka)
