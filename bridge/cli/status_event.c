@@ -149,6 +149,7 @@ static bool event_note(void *ctx, const struct record *r)
     if (!find_event_is(r, f->id))
         return true;
     struct trail t = trail_read(r);
+    t.due_ms -= t.due_ms ? trail_ahead_ms(&t, clock_wall_ms()) : 0;
     event_origin(r, origin);
     const char *kind = event_kind(f, record_header(r, TRAIL_STATE));
     bool news = strcmp(f->kind, "dead") == 0 && strcmp(kind, "dead") != 0;

@@ -210,6 +210,7 @@ static bool status_log_waits(void *ctx, const struct record *r)
     if (!sink || record_header(r, TRAIL_STATE).at) /* a note */
         return true;
     struct trail t = trail_read(r);
+    t.due_ms -= trail_ahead_ms(&t, clock_wall_ms());
     json_object_set_new(sink, "waiting", json_integer(1 + json_integer_value(json_object_get(sink, "waiting"))));
     status_log_earlier(sink, "waiting_oldest", t.first_ms ? t.first_ms : r->timestamp_ms);
     status_log_earlier(sink, "waiting_next_due", t.due_ms);

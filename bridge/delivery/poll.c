@@ -92,7 +92,8 @@ static void poll_resume(struct delivery *d, struct taken *t)
     else if (t->partition->old && to->chains && t->record->key.at) {
         en->due_ms = trail.due_ms;
         poll_enter(d, en);
-    } else if (trail.due_ms > now)
+    } else if (trail.due_ms > now
+               && !t->lender) /* the waiter hands over what is due, whatever the clock was set to since */
         moves_wait(d, en, trail.due_ms - now);
     else if (poll_is_stuck(d, to))
         moves_aside(d, en, gates_aside_ms(to));

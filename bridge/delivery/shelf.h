@@ -39,8 +39,10 @@ struct shelved { /* a record */
     size_t bytes;
     struct shelf_partition *partition;
     struct waiter_sink *sink; /* NULL: not configured */
-    int64_t room_ms;          /* 0: else it is due, and waits for its sink's room, until then in this place */
-    bool stuck;               /* no topic takes its copy: it waits here until it is due */
+    int64_t due_ms,
+        until_ms;    /* clock_elapsed_ms of what its trail says: whoever sets the wall clock moves them by nothing */
+    int64_t room_ms; /* 0: else it is due, and waits for its sink's room, until then in this place */
+    bool stuck;      /* no topic takes its copy: it waits here until it is due */
 };
 
 struct shelf {
@@ -54,7 +56,7 @@ struct shelf {
     bool changed;         /* some partition is */
     size_t finished;      /* records since the last commit, */
     int64_t committed_ms; /* which was then (clock_mono_ms) */
-    struct timers timers; /* on the wall clock, in 1/65536 ms: those of one time go in the order they were set */
+    struct timers timers; /* by clock_elapsed_ms, in 1/65536 ms: those of one time go in the order they were set */
     uint16_t sets;
 };
 

@@ -63,8 +63,8 @@ static int64_t waiter_wait(const struct waiter *w, struct duration most)
 {
     int64_t next = shelf_next(&w->shelf), due = shelf_commit_due(&w->shelf);
     int64_t wait = most.ms < WAITER_ASLEEP_MS ? most.ms : WAITER_ASLEEP_MS;
-    if (next != INT64_MAX && next - clock_wall_ms() < wait)
-        wait = next - clock_wall_ms();
+    if (next != INT64_MAX && next - clock_elapsed_ms() < wait)
+        wait = next - clock_elapsed_ms();
     if (due != INT64_MAX && due - clock_mono_ms() < wait)
         wait = due - clock_mono_ms();
     return wait > 0 ? wait : 0;
@@ -101,7 +101,7 @@ bool waiter_step(struct waiter *w, struct duration wait)
         waiter_count_again(w);
     waiter_take_stored(w);
     waiter_take_reports(w);
-    for (struct shelved *en; !stopped && (en = shelf_due(&w->shelf, clock_wall_ms()));)
+    for (struct shelved *en; !stopped && (en = shelf_due(&w->shelf, clock_elapsed_ms()));)
         waiter_look(w, en);
     if (!stopped)
         waiter_offer(w);

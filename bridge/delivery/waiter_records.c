@@ -33,17 +33,25 @@ static void waiter_on_stored(void *ctx, uint64_t tag, enum outcome o, const char
 }
 
 /* Publishes a copy that is looked at again at that time; waiter_take_stored says how that ended. */
+/* By how much its trail is late of the wall clock as it is now, since somebody set that; 0: by no more than clocks differ. */
+static int64_t waiter_late_ms(const struct shelved *en, const struct trail *t, int64_t elapsed_to_wall)
+{
+    int64_t late = t->due_ms > 0 ? t->due_ms - (en->due_ms + elapsed_to_wall) : 0;
+    return late > TRAIL_SKEW_MS || late < -TRAIL_SKEW_MS ? late : 0;
+}
+
 static void waiter_store(struct waiter *w, struct shelved *en, const struct trail *t, int64_t again_ms)
 {
+    int64_t to_wall = clock_wall_ms() - clock_elapsed_ms(), late = waiter_late_ms(en, t, to_wall);
     struct ladder_stay stay = { .record = en->record,
                                 .sink = t->sink,
                                 .endpoint = t->endpoint,
                                 .attempts = t->attempts,
                                 .first_ms = t->first_ms,
-                                .last_ms = t->last_ms,
-                                .due_ms = t->due_ms,
-                                .again_ms = again_ms,
-                                .put_ms = t->put_ms };
+                                .last_ms = t->last_ms ? t->last_ms - late : 0,
+                                .due_ms = t->due_ms ? t->due_ms - late : 0,
+                                .again_ms = again_ms + to_wall,
+                                .put_ms = t->put_ms ? t->put_ms - late : 0 };
     struct publication how = { .done = waiter_on_stored, .ctx = w, .tag = shelf_tag(en) };
     shelf_set(&w->shelf, en, SHELF_STORING);
     if (en->sink)
@@ -56,7 +64,7 @@ static void waiter_hand(struct waiter *w, struct shelved *en)
 {
     struct record *r = record_ref(en->record); /* in case it comes back */
     if (en->sink->out++ == 0)
-        en->sink->took_ms = clock_wall_ms();
+        en->sink->took_ms = clock_elapsed_ms();
     metric_add(en->sink->waiting, -1);
     shelf_set(&w->shelf, en, SHELF_HANDED);
     delivery_hand(en->sink->delivery, r, &w->reports, shelf_tag(en));
@@ -114,18 +122,18 @@ void waiter_offer(struct waiter *w)
 void waiter_look(struct waiter *w, struct shelved *en)
 {
     struct trail t = trail_read(en->record);
-    int64_t now = clock_wall_ms();
-    int64_t until = t.until_ms < now + UNTIL_MOST_MS ? t.until_ms : now + UNTIL_MOST_MS;
+    int64_t now = clock_elapsed_ms(), due = en->due_ms, most = now + UNTIL_MOST_MS;
+    int64_t until = en->until_ms < most ? en->until_ms : most;
     if (!en->sink && en->stuck)
         waiter_keep_orphan(w, en);
     else if (!en->sink)
         waiter_store(w, en, &t, 0);
-    else if (t.due_ms > now && until > now)
+    else if (due > now && until > now)
         shelf_park(&w->shelf, en, until);
-    else if (t.due_ms > now && en->stuck)
-        shelf_park(&w->shelf, en, t.due_ms < now + UNTIL_MOST_MS ? t.due_ms : now + UNTIL_MOST_MS);
-    else if (t.due_ms > now)
-        waiter_store(w, en, &t, t.due_ms);
+    else if (due > now && en->stuck)
+        shelf_park(&w->shelf, en, due < most ? due : most);
+    else if (due > now)
+        waiter_store(w, en, &t, due);
     else if ((en->stuck && en->sink->delivery) || waiter_has_room(en->sink))
         waiter_hand(w, en);
     else
@@ -133,6 +141,18 @@ void waiter_look(struct waiter *w, struct shelved *en)
 }
 
 /* ---- records come in ---- */
+
+/* Takes a record over, with its times by the clock that nobody sets. */
+static struct shelved *waiter_add(struct waiter *w, struct record *r, struct shelf_partition *p)
+{
+    struct trail t = trail_read(r);
+    struct shelved *en = shelf_add(&w->shelf, r, p);
+    int64_t wall = clock_wall_ms();
+    int64_t gone = clock_elapsed_ms() - wall - trail_ahead_ms(&t, wall);
+    en->due_ms = t.due_ms > 0 ? t.due_ms + gone : INT64_MIN;
+    en->until_ms = t.until_ms > 0 ? t.until_ms + gone : INT64_MIN;
+    return en;
+}
 
 /* Does it count already? By this process, which put it there, or by the survey; without one, it counts when it is read. */
 static bool waiter_counted(const struct waiter *w, const struct record *r)
@@ -184,7 +204,7 @@ static void waiter_take_again(struct waiter *w, struct shelf_partition *p, struc
         return;
     }
     orphans_settle(&w->orphans, record_header(r, TRAIL_SINK), 1);
-    struct shelved *en = shelf_add(&w->shelf, r, p);
+    struct shelved *en = waiter_add(w, r, p);
     en->sink = s;
     metric_add(s->waiting, w->survey != SURVEY_MADE); /* else it was counted when the sink came */
     if (replaced_has(&w->replaced, r))
@@ -211,7 +231,7 @@ void waiter_take(struct waiter *w, struct record *r)
     p->orphaned = str_eq(r->topic, str_of(w->ladder.orphaned));
     p->newest = r->offset;
     watermark_begin(&p->done, r->offset);
-    struct shelved *en = shelf_add(&w->shelf, r, p);
+    struct shelved *en = waiter_add(w, r, p);
     if (p->orphaned && waiter_settle(w, en))
         return;
     en->sink = waiter_sink(w, record_header(r, TRAIL_SINK));
@@ -245,7 +265,7 @@ static void waiter_not_moved(struct waiter *w, struct shelved *en, enum outcome 
             LOG_INT("offset", en->offset), LOG_C("reason", why));
     w->store_failed = true;
     en->stuck = o == OUTCOME_INVALID;
-    shelf_park(&w->shelf, en, clock_wall_ms() + WAITER_AGAIN_MS);
+    shelf_park(&w->shelf, en, clock_elapsed_ms() + WAITER_AGAIN_MS);
 }
 
 void waiter_take_stored(struct waiter *w)
@@ -286,7 +306,7 @@ void waiter_take_reports(struct waiter *w)
             if (!en || en->state != SHELF_HANDED)
                 continue;
             en->sink->out--;
-            en->sink->took_ms = clock_wall_ms();
+            en->sink->took_ms = clock_elapsed_ms();
             w->offers = true;
             if (notices[i].code == HANDED_FINISHED)
                 shelf_finish(&w->shelf, en);

@@ -54,6 +54,12 @@ struct trail trail_read(const struct record *r)
     return t;
 }
 
+int64_t trail_ahead_ms(const struct trail *t, int64_t wall_ms)
+{
+    int64_t ahead = (t->last_ms ? t->last_ms : t->put_ms) - wall_ms;
+    return ahead > TRAIL_SKEW_MS ? ahead : 0;
+}
+
 /* Where a record came from, and what its event is: that stays when it is moved on. */
 static bool trail_stays(struct str name)
 {

@@ -91,6 +91,11 @@ struct trail {
 /* Reads the trail of a record of a waiting, retry or redrive topic; what is missing or broken counts as zero. */
 struct trail trail_read(const struct record *r);
 
+enum { TRAIL_SKEW_MS = 1000 }; /* by which clocks differ that nobody has set */
+/* How far the last attempt (or, before any, when it was put there) lies in the future: the clock was set back since, so all times of
+ * the trail are that much too late. 0: it does not, or by less than clocks differ. */
+int64_t trail_ahead_ms(const struct trail *t, int64_t wall_ms);
+
 /* A copy of `r` for another topic with the header pairs of `add` (name, value, ..., NULL; pairs without a value are
  * left out) as its new trail, and its origin: the one it carries, or else its own place. The view borrows r and the
  * pairs; free with trail_free. */

@@ -356,6 +356,29 @@ TEST(attempts_go_on_after_a_restart)
     reconciles(a);
 }
 
+/* Two days ahead when it failed; then somebody sets it right, while the waiter runs or before it starts. */
+TEST(a_clock_that_is_set_back_makes_no_wait_longer)
+{
+    schedule(a, 4, (const int64_t[]){ HOUR, HOUR, DAY + HOUR, HOUR });
+    a->sink.verdict = failing;
+    events(a, "e", 2);
+    start();
+    turn(4);
+    for (size_t i = 0; i < 4; i++) {
+        clock_fake(clock_mono_ms(), clock_wall_ms() - 2 * (int64_t)DAY);
+        if (i % 2)
+            restart_with(SINKS);
+        turn(2);
+        play(i == 2 ? DAY + HOUR : HOUR, MINUTE);
+        play(2 * MINUTE, MINUTE);
+        assert_int_equal(time_count, 2 * (i + 2));
+    }
+    assert_int_equal(flow_read(&flow, "aq.dead-letter", found, 4), 2);
+    record_free(found[0]);
+    record_free(found[1]);
+    reconciles(a);
+}
+
 /* The waiter's position moves only when the sink is done. */
 TEST(what_a_sink_had_not_finished_comes_again)
 {
@@ -991,6 +1014,7 @@ int main(void)
         flow_test(what_waits_in_memory_leaves_room),
         flow_test(every_event_that_waits_is_in_a_gauge),
         flow_test(attempts_go_on_after_a_restart),
+        flow_test(a_clock_that_is_set_back_makes_no_wait_longer),
         flow_test(what_a_sink_had_not_finished_comes_again),
         flow_test(one_topic_that_is_gone_takes_no_other_with_it),
         flow_test(a_sink_without_room_holds_up_no_other),
