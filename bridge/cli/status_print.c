@@ -64,7 +64,7 @@ static int64_t status_print_pending(const json_t *topics, bool *known)
     int64_t sum = 0;
     size_t i;
     const json_t *p;
-    *known = json_array_size(topics) > 0; /* none: the broker is away, or has not said yet */
+    *known = true;
     json_array_foreach(topics, i, p)
     {
         int64_t pending = status_print_number(p, "pending");
@@ -351,13 +351,15 @@ static int64_t status_print_in_memory(const json_t *sink)
     return sum;
 }
 
-static void status_print_head(const json_t *sink, FILE *out)
+/* A running daemon that knows of no topic has not heard of the broker; in a log, there is none. */
+static void status_print_head(const json_t *sink, bool daemon, FILE *out)
 {
     char *name = status_print_text(sink, "sink"), *type = status_print_text(sink, "type");
     bool known;
     int64_t pending = status_print_pending(json_object_get(sink, "topics"), &known),
             waiting = status_print_number(sink, "waiting");
     waiting = waiting > 0 ? waiting : 0;
+    known = known && !(daemon && json_array_size(json_object_get(sink, "topics")) == 0);
     int64_t all = pending + waiting,
             in_memory = status_print_in_memory(sink); /* also what was handed over by the waiter */
     all = all > in_memory ? all : in_memory;
@@ -409,11 +411,11 @@ static const char *status_print_came(const json_t *sink)
     return json_is_true(json_object_get(sink, "live")) ? "put on the stream" : files ? "filed" : "delivered";
 }
 
-static void status_print_sink(const json_t *sink, FILE *out)
+static void status_print_sink(const json_t *sink, bool daemon, FILE *out)
 {
     size_t i;
     const json_t *d, *events = json_object_get(sink, "events");
-    status_print_head(sink, out);
+    status_print_head(sink, daemon, out);
     status_print_destinations(json_object_get(sink, "destinations"), status_print_came(sink), out);
     if (!json_is_true(json_object_get(sink, "live")))
         status_print_topics(json_object_get(sink, "topics"), out);
@@ -500,7 +502,8 @@ void status_print(const json_t *account, FILE *out)
     else
         fprintf(out, "The daemon runs but is not ready (broker: %s): %s\n", broker, why);
     json_array_foreach(json_object_get(account, "sources"), i, sink) status_print_source(sink, out);
-    json_array_foreach(json_object_get(account, "sinks"), i, sink) status_print_sink(sink, out);
+    json_array_foreach(json_object_get(account, "sinks"), i, sink)
+        status_print_sink(sink, !from || strcmp(from, "log") != 0, out);
     status_print_unserved(json_object_get(account, "unserved"), out);
     free(why);
     free(broker);
