@@ -125,7 +125,7 @@ static bool follow_read_property(struct follow_login *l, const struct map_entry 
 {
     char option[256];
     struct map_entry *now = &l->now.properties.at[l->now.properties.count++];
-    const char *path;
+    const char *path = "";
     *now = (struct map_entry){ .key = said->key };
     snprintf(option, sizeof option, "properties.%s", said->key);
     if (!kafka_conf_check_file(said, e))
