@@ -28,9 +28,8 @@ enum { /* the fields before the columns */
 };
 enum { COLUMNS_NULL, COLUMNS_VALUE }; /* where they stand in every union */
 enum {
-    COLUMNS_MEMBERS = 64, /* of an object are looked at */
-    COLUMNS_NUMBER = 64,  /* longest number */
-    /* A record shall be one that a broker takes (1 MiB is the default) if the data alone is: so much may data and columns have together,
+    COLUMNS_NUMBER = 64, /* longest number */
+    /* A record shall be one that a broker takes (1 MiB is the default) if the event alone is: so much may event and columns have together,
      * or the columns COLUMNS_ROOM; of that, COLUMNS_ROOM is for values of up to COLUMNS_SHORT. */
     COLUMNS_RECORD = 960 << 10,
     COLUMNS_ROOM = 32 << 10,
@@ -118,20 +117,27 @@ static void columns_extensions(const avro_value_t *record, const struct event *e
     columns_give_field(record, FIELD_EXTENSION_TYPES, event_types(ev));
 }
 
+/* A time of the years 1 to 9999 in UTC: all that the date types of Python and SQL have. A reader that cannot make one of a
+ * number gives up the whole record. */
+static bool columns_put_time(const avro_value_t *to, struct str text)
+{
+    const int64_t first = -62135596800000, last = 253402300799999;
+    int64_t ms;
+    return clock_parse(text, &ms) && ms >= first && ms <= last && avro_value_set_long(to, ms) == 0;
+}
+
 static void columns_attributes(const avro_value_t *record, const struct event *ev)
 {
     const struct str needed[] = { ev->id, ev->source, ev->type };
-    int64_t time_ms;
     for (size_t i = 0; i < FIELD_SUBJECT; i++) {
         avro_value_t field = columns_field(record, i);
         columns_give(&field, needed[i]);
     }
     columns_clear(record, FIELD_SUBJECT);
     columns_give_field(record, FIELD_SUBJECT, ev->subject);
-    if (ev->time.at && clock_parse(ev->time, &time_ms)) {
-        avro_value_t column = columns_field(record, FIELD_TIME), time = columns_branch(&column, COLUMNS_VALUE);
-        CHECK(avro_value_set_long(&time, time_ms) == 0);
-    }
+    avro_value_t time = columns_field(record, FIELD_TIME), ms = columns_branch(&time, COLUMNS_VALUE);
+    if (!columns_put_time(&ms, ev->time))
+        columns_branch(&time, COLUMNS_NULL);
     columns_give_field(record, FIELD_TIME_TEXT, ev->time);
     columns_give_field(record, FIELD_DATACONTENTTYPE, event_content_type(ev));
     columns_give_field(record, FIELD_DATASCHEMA, ev->dataschema);
@@ -182,8 +188,8 @@ static bool columns_put_number(const avro_value_t *to, struct str number)
     return isfinite(d) && avro_value_set_double(to, d) == 0;
 }
 
-static bool columns_put_members(struct columns_making *m, const avro_value_t *record, size_t first,
-                                const struct column *table, struct str object);
+static void columns_put_members(struct columns_making *m, const avro_value_t *record, size_t first,
+                                const struct column *table, struct jscan_value object);
 
 static bool columns_put_items(struct columns_making *m, const avro_value_t *to, const struct column *table,
                               struct jscan_value array)
@@ -195,7 +201,7 @@ static bool columns_put_items(struct columns_making *m, const avro_value_t *to, 
         if (item.type != JSCAN_OBJECT || count == COLUMNS_ITEMS)
             return false;
         CHECK(avro_value_append(to, &record, NULL) == 0);
-        columns_put_members(m, &record, 0, table, item.raw);
+        columns_put_members(m, &record, 0, table, item);
     }
     return true;
 }
@@ -211,37 +217,39 @@ static bool columns_put(struct columns_making *m, const avro_value_t *to, const 
     case VOCABULARY_BOOLEAN:
         return (v.type == JSCAN_TRUE || v.type == JSCAN_FALSE) && avro_value_set_boolean(to, v.type == JSCAN_TRUE) == 0;
     case VOCABULARY_TIME:
-        return v.type == JSCAN_STRING && clock_parse((struct str){ v.raw.at + 1, v.raw.n - 2 }, &n)
-               && avro_value_set_long(to, n) == 0;
+        return v.type == JSCAN_STRING && columns_put_time(to, (struct str){ v.raw.at + 1, v.raw.n - 2 });
     case VOCABULARY_ARRAY: return v.type == JSCAN_ARRAY && columns_put_items(m, to, c->below, v);
     case VOCABULARY_OBJECT:
         if (!c->below)
             return columns_put_text(m, to, v.raw);
-        return v.type == JSCAN_OBJECT && columns_put_members(m, to, 0, c->below, v.raw);
+        if (v.type == JSCAN_OBJECT)
+            columns_put_members(m, to, 0, c->below, v);
+        return v.type == JSCAN_OBJECT;
     }
     return false;
 }
 
-/* Puts an object's members in the record's columns, which begin at `first`. */
-static bool columns_put_members(struct columns_making *m, const avro_value_t *record, size_t first,
-                                const struct column *table, struct str object)
+/* Puts an object's members in the record's columns, which begin at `first`; of two with one name the last holds. */
+static void columns_put_members(struct columns_making *m, const avro_value_t *record, size_t first,
+                                const struct column *table, struct jscan_value object)
 {
-    struct jscan_member members[COLUMNS_MEMBERS];
-    int count = jscan_object(object, members, COLUMNS_MEMBERS, NULL);
+    struct jscan_member member;
+    const char *at = object.raw.at;
     columns_clear(record, first);
-    for (int i = 0; i < count && i < COLUMNS_MEMBERS; i++) {
+    while (jscan_next_member(object, &at, &member)) {
         const struct column *c = table;
-        while (c->name && !str_eq(str_of(c->name), members[i].name))
+        while (c->name && !str_eq(str_of(c->name), member.name))
             c++;
-        if (!c->name || members[i].value.type == JSCAN_NULL)
+        if (!c->name)
             continue;
         avro_value_t column = columns_field(record, first + (size_t)(c - table));
-        columns_branch(&column, COLUMNS_NULL); /* of two with one name the last holds */
+        columns_branch(&column, COLUMNS_NULL);
+        if (member.value.type == JSCAN_NULL)
+            continue;
         avro_value_t value = columns_branch(&column, COLUMNS_VALUE);
-        if (!columns_put(m, &value, c, members[i].value))
+        if (!columns_put(m, &value, c, member.value))
             columns_branch(&column, COLUMNS_NULL);
     }
-    return count >= 0;
 }
 
 /* Has its data the shape of the vocabulary? By its dataschema, by its type where it has none. */
@@ -261,10 +269,11 @@ void event_to_columns(const struct event *ev, struct buf *out)
     columns_attributes(&record, ev);
     const size_t most = (COLUMNS_ESCAPED + 1) * COLUMNS_RECORD;
     struct columns_making m = { .made = buf_new(ev->data.n < most ? ev->data.n : most), .room = COLUMNS_ROOM };
-    if (ev->data.n + COLUMNS_ROOM < COLUMNS_RECORD)
-        m.room = COLUMNS_RECORD - ev->data.n;
-    if (columns_apply(ev))
-        columns_put_members(&m, &record, FIELD_COLUMNS, columns_table, ev->data);
+    if (event_bytes(ev) + COLUMNS_ROOM < COLUMNS_RECORD)
+        m.room = COLUMNS_RECORD - event_bytes(ev);
+    struct jscan_value data;
+    if (columns_apply(ev) && jscan_check(ev->data, &data, NULL))
+        columns_put_members(&m, &record, FIELD_COLUMNS, columns_table, data);
     CHECK(avro_value_sizeof(&record, &n) == 0);
     buf_add(out, (const char[SCHEMA_HEAD]){ 0 }, SCHEMA_HEAD);
     char *room = buf_room(out, n);

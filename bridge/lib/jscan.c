@@ -341,6 +341,14 @@ bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *e
     return jscan_step_element(&s, at, JSCAN_DEPTH, element) == JSCAN_ITEM;
 }
 
+bool jscan_next_member(struct jscan_value object, const char **at, struct jscan_member *member)
+{
+    struct jscan s = jscan_over(object.raw);
+    if (object.type != JSCAN_OBJECT)
+        return false;
+    return jscan_step_member(&s, at, JSCAN_DEPTH, member) == JSCAN_ITEM;
+}
+
 static void jscan_add_utf8(struct buf *out, int32_t c)
 {
     char bytes[4];

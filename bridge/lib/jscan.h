@@ -39,6 +39,8 @@ bool jscan_check(struct str text, struct jscan_value *out, struct err *e);
 int jscan_object(struct str text, struct jscan_member *out, size_t room, struct err *e);
 /* Walks the elements of an array that was checked before: *at starts as array.raw.at; false at the end. */
 bool jscan_next(struct jscan_value array, const char **at, struct jscan_value *element);
+/* The same for the members of an object: *at starts as object.raw.at. */
+bool jscan_next_member(struct jscan_value object, const char **at, struct jscan_member *member);
 /* Appends the unescaped content of a checked string value (with quotes). */
 void jscan_unescape(struct buf *out, struct str quoted);
 /* Appends `s` as a JSON string with quotes. s must be UTF-8; bytes that are not become U+FFFD. */

@@ -271,9 +271,13 @@ TEST(what_does_not_fit_is_null_and_what_stands_beside_it_is_not)
         { "{\"channel\":\"ui\",\"sources\":[{\"score\":0.0000000000000000000000000000000000000000000000000000000000000000001}]}",
           "sources.0.score" },
         { "{\"channel\":\"ui\",\"run\":{\"started_at\":\"yesterday\"}}", "run.started_at" },
+        { "{\"channel\":\"ui\",\"run\":{\"started_at\":\"0000-12-31T23:59:59Z\"}}", "run.started_at" },
+        { "{\"channel\":\"ui\",\"run\":{\"started_at\":\"0001-01-01T00:00:00+00:01\"}}", "run.started_at" },
+        { "{\"channel\":\"ui\",\"run\":{\"ended_at\":\"9999-12-31T23:59:59-00:01\"}}", "run.ended_at" },
         { "{\"channel\":\"ui\",\"user\":{\"active\":\"true\"}}", "user.active" },
         { "{\"channel\":\"ui\",\"output\":{\"text\":7}}", "output.text" },
         { "{\"channel\":\"api\",\"duration_ms\":7,\"channel\":\"ui\",\"duration_ms\":\"x\"}", "duration_ms" },
+        { "{\"duration_ms\":7,\"channel\":\"ui\",\"duration_ms\":null}", "duration_ms" },
         { "{\"channel\":\"ui\",\"id\":7,\"data\":8,\"unknown\":9}", "usage" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -284,6 +288,46 @@ TEST(what_does_not_fit_is_null_and_what_stands_beside_it_is_not)
         assert_text(&w, "id", STR("1"));
         end_written(&w);
     }
+}
+
+/* Python's datetime and SQL's timestamps end there, and a reader that has none of it loses the whole record. */
+TEST(times_that_readers_cannot_have_are_null)
+{
+    static const struct {
+        const char *time;
+        int64_t ms; /* 0: null */
+    } cases[] = { { "0000-06-01T00:00:00Z", 0 },
+                  { "0001-01-01T00:00:00+00:01", 0 },
+                  { "0001-01-01T00:00:00Z", -62135596800000 },
+                  { "1969-12-31T23:59:59.9999Z", -1 },
+                  { "2016-12-31T23:59:60Z", 1483228799999 },
+                  { "9999-12-31T23:59:59.9999Z", 253402300799999 },
+                  { "9999-12-31T23:59:59-00:01", 0 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct written w;
+        write_event(&w, (struct event){ ANSWER, .time = str_of(cases[i].time) });
+        if (cases[i].ms)
+            assert_int_equal(number(&w, "time"), cases[i].ms);
+        else
+            assert_null_column(&w, "time");
+        assert_text(&w, "time_text", str_of(cases[i].time));
+        end_written(&w);
+    }
+}
+
+TEST(members_that_are_no_columns_cost_those_that_are_nothing)
+{
+    enum { OTHERS = 1000 };
+    struct buf data = buf_new(64 << 10);
+    struct written w;
+    buf_add_char(&data, '{');
+    for (int i = 0; i < OTHERS; i++)
+        buf_printf(&data, "\"x%d\":%d,", i, i);
+    buf_add_c(&data, "\"channel\":\"ui\"}");
+    write_event(&w, (struct event){ ANSWER, .data = buf_str(&data) });
+    assert_text(&w, "channel", STR("ui"));
+    end_written(&w);
+    buf_free(&data);
 }
 
 TEST(other_events_have_no_columns)
@@ -339,6 +383,28 @@ TEST(long_texts_are_columns_as_far_as_a_broker_takes_the_record)
         end_written(&w);
         buf_free(&data);
     }
+}
+
+/* A record that is as large as a broker takes in binary mode is not too large for its columns. */
+TEST(long_attributes_leave_columns_less_room)
+{
+    enum { EXTENSIONS = 60, EACH = 8000 };
+    struct header x[EXTENSIONS];
+    char names[EXTENSIONS][8], value[EACH];
+    struct buf data = buf_new(1 << 20);
+    struct written w;
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i < EXTENSIONS; i++) {
+        snprintf(names[i], sizeof names[i], "x%d", i);
+        x[i] = (struct header){ str_of(names[i]), { value, sizeof value } };
+    }
+    write_event(&w, (struct event){ ANSWER, .extensions = x, .extension_count = EXTENSIONS,
+                                    .data = long_data(&data, 400 << 10) });
+    assert_null_column(&w, "input.text");
+    assert_text(&w, "channel", STR("ui"));
+    assert_true(w.bytes.n < 1000000);
+    end_written(&w);
+    buf_free(&data);
 }
 
 TEST(lists_have_an_end)
@@ -487,6 +553,9 @@ int main(void)
         cmocka_unit_test(what_is_absent_is_null),
         cmocka_unit_test(data_of_the_vocabulary_is_columns),
         cmocka_unit_test(what_does_not_fit_is_null_and_what_stands_beside_it_is_not),
+        cmocka_unit_test(times_that_readers_cannot_have_are_null),
+        cmocka_unit_test(members_that_are_no_columns_cost_those_that_are_nothing),
+        cmocka_unit_test(long_attributes_leave_columns_less_room),
         cmocka_unit_test(other_events_have_no_columns),
         cmocka_unit_test(long_texts_are_columns_as_far_as_a_broker_takes_the_record),
         cmocka_unit_test(lists_have_an_end),
