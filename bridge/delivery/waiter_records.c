@@ -32,7 +32,6 @@ static void waiter_on_stored(void *ctx, uint64_t tag, enum outcome o, const char
     mailbox_put(&w->stored, tag, (int32_t)o, why);
 }
 
-/* Publishes a copy that is looked at again at that time; waiter_take_stored says how that ended. */
 /* By how much its trail is late of the wall clock as it is now, since somebody set that; 0: by no more than clocks differ. */
 static int64_t waiter_late_ms(const struct shelved *en, const struct trail *t, int64_t elapsed_to_wall)
 {
@@ -40,6 +39,7 @@ static int64_t waiter_late_ms(const struct shelved *en, const struct trail *t, i
     return late > TRAIL_SKEW_MS || late < -TRAIL_SKEW_MS ? late : 0;
 }
 
+/* Publishes a copy that is looked at again at that time (clock_elapsed_ms); waiter_take_stored says how that ended. */
 static void waiter_store(struct waiter *w, struct shelved *en, const struct trail *t, int64_t again_ms)
 {
     int64_t to_wall = clock_wall_ms() - clock_elapsed_ms(), late = waiter_late_ms(en, t, to_wall);
