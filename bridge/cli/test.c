@@ -310,23 +310,25 @@ static void test_topics(struct test *t)
 
 /* ---- sinks ---- */
 
-static bool test_takes(const struct test *t, const struct sink_config *s, const struct filter *of,
-                       const struct event *ev)
-{
-    struct target targets[ROUTE_TARGETS];
-    size_t n = router_targets(t->router, ev, targets);
-    for (size_t i = 0; i < n; i++)
-        if (strings_have(&s->topics, str_of(targets[i].topic)))
-            return filter_match(s->filter, ev) && filter_match(of, ev);
-    return false;
-}
-
 struct test_place {
     const struct sink_config *sink;
     const struct endpoint *endpoint; /* that which gets its requests */
     const struct filter *filter;
     char *name;
 };
+
+/* *bare: the topic that it comes from forgets its data (a tombstone). */
+static bool test_takes(const struct test *t, const struct test_place *p, const struct event *ev, bool *bare)
+{
+    struct target targets[ROUTE_TARGETS];
+    size_t n = router_targets(t->router, ev, targets);
+    for (size_t i = 0; i < n; i++)
+        if (strings_have(&p->sink->topics, str_of(targets[i].topic))) {
+            *bare = targets[i].tombstone;
+            return filter_match(p->sink->filter, ev) && filter_match(p->filter, ev);
+        }
+    return false;
+}
 
 /* Calls each() with every place; true as soon as that says so. */
 static bool test_places(struct test *t, bool (*each)(struct test *t, const struct test_place *p, void *ctx), void *ctx)
@@ -348,8 +350,9 @@ static bool test_places(struct test *t, bool (*each)(struct test *t, const struc
 
 static bool test_add_taker(struct test *t, const struct test_place *p, void *ctx)
 {
+    bool bare;
     for (size_t i = 0; i < t->event_count; i++)
-        if (test_takes(t, p->sink, p->filter, t->events[i]))
+        if (test_takes(t, p, t->events[i], &bare))
             test_add_once(ctx, p->name);
     return false;
 }
@@ -462,27 +465,39 @@ static void test_use(void *ctx, const struct shown_request *r)
     json_decref(body);
 }
 
+/* Compares the request with which the sink sends the event. */
+static void test_show(struct test_delivery *d, const struct test_place *p, const struct event *ev)
+{
+    struct err e;
+    const struct endpoint_ops *ops = p->sink->sink->ops->endpoints;
+    struct message m = { .event = ev, .endpoint = (struct endpoint *)(uintptr_t)p->endpoint, .attempt = 1 };
+    if (!ops || !ops->show)
+        test_fail(d->t, d->part, NULL, NULL, "a sink of this type sends no requests");
+    else if (!ops->show(p->sink->sink, p->endpoint, &m, test_use, d, &e))
+        test_fail(d->t, d->part, NULL, NULL, e.text);
+}
+
 static bool test_deliver(struct test *t, const struct test_place *p, void *ctx)
 {
     struct test_delivery *d = ctx;
-    struct err e;
     size_t i = 0;
+    bool bare = false;
     if (strcmp(p->name, d->wanted->to) != 0)
         return false;
-    const struct endpoint_ops *ops = p->sink->sink->ops->endpoints;
     d->found = true;
-    while (i < t->event_count && !test_takes(t, p->sink, p->filter, t->events[i]))
+    while (i < t->event_count && !test_takes(t, p, t->events[i], &bare))
         i++;
-    if (i == t->event_count)
+    if (i == t->event_count) {
         test_fail(t, d->part, NULL, NULL, "it does not take the event: aqueduct explain says why");
-    else if (!ops || !ops->show)
-        test_fail(t, d->part, NULL, NULL, "a sink of this type sends no requests");
-    else if (!ops->show(p->sink->sink, p->endpoint,
-                        &(struct message){ .event = t->events[i],
-                                           .endpoint = (struct endpoint *)(uintptr_t)p->endpoint,
-                                           .attempt = 1 },
-                        test_use, d, &e))
-        test_fail(t, d->part, NULL, NULL, e.text);
+        return true;
+    }
+    struct event fields = *t->events[i];
+    if (bare)
+        fields.data = STR_ABSENT;
+    const struct event *ev = event_new(&fields, NULL);
+    CHECK(ev);
+    test_show(d, p, ev);
+    event_unref(ev);
     return true;
 }
 

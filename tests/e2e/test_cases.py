@@ -94,6 +94,22 @@ def test_what_is_expected_and_is_so(test, aqueduct):
     assert test(GOOD, "more/*.yaml").stdout == "18 cases, 0 failed\n"
 
 
+def test_a_sink_of_a_tombstone_gets_no_data(test, aqueduct):
+    """As in a run: its topic has the event with a null value."""
+    config = CONFIG.replace("{topic: ai.events, key: type}", "{topic: ai.events, tombstones: [user.deleted]}")
+    case = """\
+cases:
+  - name: gone
+    event: {type: user.deleted, subject: u/1, data: {user: {id: 1}}}
+    requests: [{to: batches, body: [{type: user.deleted, subject: u/1, data: null}]}]
+  - name: without a key it is stored whole
+    event: {type: user.deleted, data: {user: {id: 1}}}
+    requests: [{to: batches, body: [{type: user.deleted, data: {user: {id: 1}}}]}]
+"""
+    (test.folder / "bridge.yaml").write_text(config)
+    assert test(case).stdout == "2 cases, 0 failed\n"
+
+
 # Each expectation once, wrong: the line of GOOD, what it becomes, and what is said of it.
 @pytest.mark.parametrize("right, wrong, line, what, expected, got", [
     ("topics: [ai.chats, ai.events]", "topics: [ai.chats]", 4, "topics", ["ai.chats"], ["ai.chats", "ai.events"]),
