@@ -133,11 +133,13 @@ TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions)
 {
     cluster_config.prefetch.n = 64 << 20;
     expect_prefetch(2, 2, "8192", "10485", "1048576");
-    expect_prefetch(11, 33, "90", "115", "11554");
-    expect_prefetch(100, 100, "16", "20", "2048"); /* the least that is worth a fetch */
+    expect_prefetch(4, 64, "128", "163", "16384");
+    expect_prefetch(8, 64, "32", "40", "16384"); /* so that a batch of 16 KiB comes together with others */
+    expect_prefetch(11, 33, "52", "67", "16384");
+    expect_prefetch(100, 100, "8", "10", "4096"); /* the least that is worth a fetch */
     cluster_property("queued.min.messages", "7");
     cluster_property("max.partition.fetch.bytes", "70000");
-    expect_prefetch(11, 33, "90", "7", "70000"); /* the user's own win */
+    expect_prefetch(11, 33, "52", "7", "70000"); /* the user's own win */
 }
 
 enum { PACKED_PARTITIONS = 16, PACKED_EACH = 6000 };
