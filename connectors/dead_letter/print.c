@@ -9,6 +9,7 @@
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
+#include "bridge/event/event.h"
 #include "bridge/event/trail.h"
 
 enum { LINE_BYTES = 64 << 20, OWNER_LEAST = 12, OWNER_MOST = 64 };
@@ -273,6 +274,20 @@ static void print_data(struct str data, size_t limit, FILE *out)
     buf_free(&indented);
 }
 
+/* One by a schema of a registry as JSON, as a structured one is. */
+static void print_value(const struct record *r, size_t limit, FILE *out)
+{
+    const struct event *ev = NULL;
+    struct buf json = buf_new(8u * EVENT_DATA_BYTES);
+    if (r->value.n > SCHEMA_HEAD && r->value.at[0] == 0 && !record_header(r, EVENT_HEADER_PREFIX "specversion").at)
+        ev = event_from_record(r, NULL);
+    if (ev)
+        event_to_json(ev, &json);
+    print_data(ev && !json.failed ? buf_str(&json) : r->value, limit, out);
+    event_unref(ev);
+    buf_free(&json);
+}
+
 static void print_field(const char *name, struct str text, FILE *out)
 {
     if (!text.at)
@@ -348,5 +363,5 @@ void print_letter(const struct letter *l, size_t limit, FILE *out)
     if (l->cut)
         fputs("  (too large to be read here)\n", out);
     else
-        print_data(l->record.value, limit, out);
+        print_value(&l->record, limit, out);
 }

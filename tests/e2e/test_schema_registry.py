@@ -123,8 +123,9 @@ def assert_columns(record, data, at=""):
 
 def columns_written_and_read(kafka_bridge, receivers, server):
     """A route that was changed: its topic has events of both Avro formats, and one that no header tells of; sinks and tail read on."""
-    sink, bare = receivers(), receivers()
-    sinks = ("sinks:\n" + webhook_sink("one", sink.url, "body: structured") + webhook_sink("two", bare.url, "body: data") + DEAD_LETTERS)
+    sink, bare, picky = receivers(), receivers(), receivers(lambda r: 400)
+    sinks = ("sinks:\n" + webhook_sink("one", sink.url, "body: structured") + webhook_sink("two", bare.url, "body: data")
+             + webhook_sink("picky", picky.url, "filter: {exact: {id: as-it-is}}\nretry: []") + DEAD_LETTERS)
     at(kafka_bridge, server.url, ", subject: topic-record")
     daemon = kafka_bridge.run(SOURCE + routes() + sinks)
     post_ok(daemon, event("before", data={"as": "CloudEvents has it"}))
@@ -168,8 +169,11 @@ def columns_written_and_read(kafka_bridge, receivers, server):
     got = {one["id"]: one for one in (json.loads(r["body"]) for r in sink.all())}
     for one in sent + EVENTS:
         assert {k: got[one["id"]][k] for k in one} == one
-    dead = wait_for(kafka_bridge.dead)
-    assert all("the header content-type is missing" in one["reason"] for one in dead), dead
+    refused = wait_for(lambda: [one for one in kafka_bridge.dead() if one["id"] == "as-it-is"])
+    shown = kafka_bridge.command("dead", "show", "as-it-is").stdout
+    assert len(refused) == 1 and '"output_tokens": 7' in shown and '"type": "chat.response.generated"' in shown, shown    # a person can read it
+    dead = [one for one in kafka_bridge.dead() if one not in refused]
+    assert dead and all("the header content-type is missing" in one["reason"] for one in dead), dead
     done = kafka_bridge.command("tail", "--from", "earliest", "--no-follow", "--json")
     assert {json.loads(line).get("id") for line in done.stdout.splitlines()} >= every, done.stderr
 
