@@ -132,6 +132,7 @@ static void expect_prefetch(int64_t readers, int64_t partitions, const char *kby
 TEST(what_is_read_ahead_is_divided_among_consumers_and_partitions)
 {
     cluster_config.prefetch.n = 64 << 20;
+    expect_prefetch(1, 1, "16384", "20971", "1048576");
     expect_prefetch(2, 2, "8192", "10485", "1048576");
     expect_prefetch(4, 64, "128", "163", "16384");
     expect_prefetch(8, 64, "32", "40", "16384"); /* so that a batch of 16 KiB comes together with others */

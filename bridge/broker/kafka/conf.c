@@ -338,12 +338,19 @@ static bool conf_set_unless_said(rd_kafka_conf_t *conf, const struct broker_conf
  * then each batch is a question of its own. So a small share is rather for the fetch than for what waits. */
 bool kafka_conf_prefetch(rd_kafka_conf_t *conf, const struct broker_config *config, int64_t partitions, struct err *e)
 {
-    enum { SHARE_LEAST = 32 << 10, SHARE_MOST = 16 << 20, BATCH = 16 << 10, RECORD = 800, UNPACKED = 8 };
+    enum {
+        SHARE_LEAST = 32 << 10,
+        SHARE_MOST = 24 << 20,
+        FETCH_MOST = 1 << 20,
+        BATCH = 16 << 10,
+        RECORD = 800,
+        UNPACKED = 8
+    };
     int64_t total = config->prefetch.n > 0 ? config->prefetch.n : 64 << 20;
     int64_t share = total / (config->readers > 0 ? config->readers : 1) / (partitions > 0 ? partitions : 1);
     share = share < SHARE_LEAST ? SHARE_LEAST : share > SHARE_MOST ? SHARE_MOST : share;
     int64_t fetch = share / 2 / UNPACKED, whole = share / UNPACKED < BATCH ? share / UNPACKED : BATCH;
-    fetch = fetch < whole ? whole : fetch;
+    fetch = fetch < whole ? whole : fetch > FETCH_MOST ? FETCH_MOST : fetch;
     int64_t waits = share - fetch * UNPACKED;
     waits = waits < share / 4 ? share / 4 : waits;
     return conf_set_unless_said(conf, config, "queued.max.messages.kbytes", waits >> 10, e)
