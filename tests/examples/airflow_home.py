@@ -33,6 +33,7 @@ class Airflow:
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/", "API__HOST": "127.0.0.1", "API__PORT": self.port, "API__WORKERS": 1,
             "API__BASE_URL": self.url, "API_AUTH__JWT_SECRET": secrets.token_hex(32), "API_AUTH__JWT_EXPIRATION_TIME": LIFE,
             "LOGGING__WORKER_LOG_SERVER_PORT": aqueduct.free_port(), "LOGGING__TRIGGER_LOG_SERVER_PORT": aqueduct.free_port(),
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db?timeout=60",     # its first requests are slow, and hold its database meanwhile
             "USAGE_DATA_COLLECTION__ENABLED": "False"}
         connections = {
             "KAFKA_BELL": {"conn_type": "kafka", "extra": group | {"group.id": "airflow-bell"}},
