@@ -42,6 +42,8 @@ PATIENCE = float(os.environ.get("PATIENCE", 40))     # seconds; a bound for what
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: also runs under ThreadSanitizer")
     config.addinivalue_line("markers", "kafka: needs a Kafka (given by what a test takes)")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # in the background of a script: what is started here is still to be ended by Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
