@@ -110,7 +110,7 @@ def test_a_state_that_is_gone_is_said(kafka_bridge, receiver):
         db.executescript("CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT); INSERT INTO notes(text) VALUES ('one')")
     rule = "{name: notes, kind: append, table: notes, types: {insert: note.added}}"
     text = f"sources:\n  app: {{type: sqlite, path: app.db, start: snapshot, capture: [{rule}]}}\nroutes: [{{topic: $EVENTS}}]\nsinks:\n"
-    said = 'level=info msg="there was no state: databases are read from their start option'
+    said = 'level=info msg="there was no state, its topic is made and empty: a daemon that finds it so reads databases from their start option'
     kafka_bridge.configure(text + webhook_sink("crm", receiver.url))
     for gone, told in ((False, True), (False, False), (True, True)):
         if gone:

@@ -151,7 +151,8 @@ static void topics_keeper_say_made(const struct kafka_asked *asked)
 {
     if (asked->topic.compact && asked->answered && !asked->code)
         LOG(INFO,
-            "there was no state: databases are read from their start option, and nothing that came before is known",
+            "there was no state, its topic is made and empty: a daemon that finds it so reads databases from their start "
+            "option and knows nothing that came before",
             LOG_C("topic", asked->topic.name));
 }
 
