@@ -206,8 +206,8 @@ static int64_t resident_at_rest(void)
 
 TEST(what_is_read_ahead_stays_in_its_bounds_once_it_is_unpacked)
 {
-#ifdef __SANITIZE_THREAD__
-    enum { PREFETCH = 16 << 20, MOST_BYTES = 4 * PREFETCH }; /* with what it keeps of each byte itself */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    enum { PREFETCH = 16 << 20, MOST_BYTES = 4 * PREFETCH }; /* with what they keep of each byte themselves */
 #else
     enum { PREFETCH = 16 << 20, MOST_BYTES = 2 * PREFETCH };
 #endif
