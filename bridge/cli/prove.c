@@ -54,37 +54,51 @@ struct prove {
 
 /* ---- waiting ---- */
 
-/* Waits until something was acknowledged since then; false: not in time, interrupted, or with *e the daemon has ended. */
-static bool prove_recovers(struct prove *p, int64_t since_ms, struct err *e)
+static int64_t prove_acked_ms(struct prove *p)
+{
+    return prove_books_acked_ms(&p->books);
+}
+
+static int64_t prove_delivered(struct prove *p)
+{
+    return prove_books_total(&p->books).delivered;
+}
+
+/* Waits until the figure is beyond that, looking so often; true also when interrupted. False with *e: the daemon has ended, or
+ * what it does not do (`idle`) in time. */
+static bool prove_wait(struct prove *p, int64_t (*figure)(struct prove *), int64_t beyond, int look_ms,
+                       const char *idle, struct err *e)
 {
     int64_t until = clock_mono_ms() + PROVE_START_MS;
-    while (prove_books_acked_ms(&p->books) <= since_ms) {
+    while (figure(p) <= beyond) {
         if (!prove_daemon_runs(&p->daemon))
             return err_set(e, "the daemon ended by itself");
         if (clock_mono_ms() > until)
-            return err_set(e, "the daemon took no event for %d s", PROVE_START_MS / 1000);
-        if (!interrupt_wait(PROVE_LOOK_MS))
+            return err_set(e, "the daemon %s for %d s", idle, PROVE_START_MS / 1000);
+        if (!interrupt_wait(look_ms))
             return true;
     }
-    int64_t took = p->killed_ms ? prove_books_acked_ms(&p->books) - p->killed_ms : 0;
+    return true;
+}
+
+/* Waits until something was acknowledged since then, and notes how long that took. */
+static bool prove_recovers(struct prove *p, int64_t since_ms, struct err *e)
+{
+    if (!prove_wait(p, prove_acked_ms, since_ms, PROVE_LOOK_MS, "took no event", e))
+        return false;
+    int64_t acked_ms = prove_acked_ms(p);
+    if (acked_ms <= since_ms) /* interrupted */
+        return true;
+    int64_t took = p->killed_ms ? acked_ms - p->killed_ms : 0;
     p->recovery_ms = took > p->recovery_ms ? took : p->recovery_ms;
     p->killed_ms = 0;
     return true;
 }
 
-/* Waits until more was delivered than that, so that a kill meets what is under way; else as prove_recovers. */
+/* Waits until more was delivered than that, so that a kill meets what is under way. Each look adds up all books. */
 static bool prove_delivers(struct prove *p, int64_t before, struct err *e)
 {
-    int64_t until = clock_mono_ms() + PROVE_START_MS;
-    while (prove_books_total(&p->books).delivered <= before) {
-        if (!prove_daemon_runs(&p->daemon))
-            return err_set(e, "the daemon ended by itself");
-        if (clock_mono_ms() > until)
-            return err_set(e, "the daemon delivered nothing for %d s", PROVE_START_MS / 1000);
-        if (!interrupt_wait(PROVE_LOOK_MS * 5))
-            return true;
-    }
-    return true;
+    return prove_wait(p, prove_delivered, before, PROVE_LOOK_MS * 5, "delivered nothing", e);
 }
 
 static int64_t prove_draw(int64_t most)
