@@ -264,11 +264,6 @@ void kafka_follow(struct broker *base, const struct broker_config *config)
     kafka_wave_wake(b);
 }
 
-static const char *follow_username(const struct broker_config *c)
-{
-    return c->sasl.mechanism ? c->sasl.username : kafka_conf_value(c, "sasl.username");
-}
-
 static const char *follow_password(const struct broker_config *c)
 {
     return c->sasl.mechanism ? c->sasl.password.text : kafka_conf_value(c, "sasl.password");
@@ -286,7 +281,7 @@ static bool follow_adopt(struct kafka *b, struct follow_login *fresh, struct err
     struct follow_login *old = f->now;
     bool clients = memcmp(old->made_with, fresh->made_with, SHA256_BYTES) != 0;
     bool changed = clients || follow_text_differs(follow_password(&old->now), follow_password(&fresh->now))
-                   || follow_text_differs(follow_username(&old->now), follow_username(&fresh->now));
+                   || follow_text_differs(kafka_login_username(&old->now), kafka_login_username(&fresh->now));
     if ((!changed && old->said == fresh->said) || (clients && !follow_try(&fresh->now, e))) {
         follow_free(fresh);
         return !e->text[0];
@@ -374,7 +369,7 @@ bool kafka_follow_is_old(const struct kafka *b, rd_kafka_t *rk, unsigned *versio
         return true;
     const struct broker_config *now = kafka_follow_take(b);
     if (follow_is_credential(now, "sasl.password"))
-        rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(rk, follow_username(now), follow_password(now)));
+        rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(rk, kafka_login_username(now), follow_password(now)));
     kafka_follow_give(b, now);
     *version = newest;
     return false;

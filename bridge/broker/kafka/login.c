@@ -49,6 +49,11 @@ const char *kafka_login_mechanism(const struct broker_config *c)
     return !logs_in ? "" : *said ? said : kafka_conf_value(c, "sasl.mechanisms");
 }
 
+const char *kafka_login_username(const struct broker_config *c)
+{
+    return c->sasl.mechanism ? c->sasl.username : kafka_conf_value(c, "sasl.username");
+}
+
 bool kafka_login_shows_certificate(const struct broker_config *c)
 {
     return (kafka_login_has_tls(c) && login_has(c->tls.cert_file)) || *kafka_conf_value(c, "ssl.certificate.location")
@@ -355,7 +360,7 @@ bool kafka_login_name(const struct broker_config *c, char out[KAFKA_USER])
 {
     struct buf text = buf_new(KAFKA_USER);
     const char *mechanism = kafka_login_mechanism(c), *cert = kafka_login_has_tls(c) ? c->tls.cert_file : NULL;
-    const char *user = c->sasl.mechanism ? c->sasl.username : kafka_conf_value(c, "sasl.username");
+    const char *user = kafka_login_username(c);
     bool known = false;
     if (*mechanism && login_has(user))
         known = snprintf(out, KAFKA_USER, "%s", user) > 0;

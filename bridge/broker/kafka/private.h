@@ -141,6 +141,8 @@ bool kafka_login_check(const struct broker_config *c, struct err *e);           
 bool kafka_login_advise(const struct broker_config *c, struct err *e);                   /* broker_advise */
 /* The mechanism of the login, by whichever way it was said; "": none. */
 const char *kafka_login_mechanism(const struct broker_config *c);
+/* Its name, likewise. */
+const char *kafka_login_username(const struct broker_config *c);
 /* Does this librdkafka do SCRAM as Kafka has it since 3.7.2? */
 bool kafka_login_scram_fails(const struct broker_config *c);
 bool kafka_login_has_tls(const struct broker_config *c);
