@@ -7,6 +7,7 @@
 
 End-to-end tests, the ledger, the benchmarks and the guides' test each make a Daemon of their own of this one."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import random
@@ -15,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -23,17 +25,19 @@ COMPLAINT = re.compile(r"(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|FATAL: Th
 
 
 HANDED_OUT = set()      # the ports this process was given: one that is not yet listened on must not be given twice
+LOCKED = open(pathlib.Path(tempfile.gettempdir()) / f"aqueduct-test-ports-{os.getuid()}", "wb")     # of all processes: byte N stands for port N
 
 
 def free_port():
-    """A port that nobody listens on, that was not handed out before and that the kernel does not give to clients, so it is still free after a
-    restart."""
+    """A port that nobody listens on, that was not handed out before (by any process of tests that still runs) and that the kernel does not give
+    to clients, so it is still free after a restart."""
     low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for _ in range(200):
         port = random.randint(10000, max(low - 1, 10999))
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
             if port not in HANDED_OUT:
+                fcntl.lockf(LOCKED, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 HANDED_OUT.add(port)
                 return port
     raise RuntimeError("no free port found")
