@@ -2,6 +2,7 @@
 """The image of the Dockerfile, built and run without a daemon of containers (buildah, runc): only what is needed is in it, nobody is root, nothing but the
 volume is written, and the health check is the program's own. Its base is a Debian made here, in the place of debian:12-slim."""
 import os
+import re
 
 from conftest import ROOT, do
 from containers import Container
@@ -11,7 +12,8 @@ from aqueduct import free_port, wait_for
 def test_nothing_is_in_it_but_the_program(image):
     root, config = image
     assert os.listdir(f"{root}/usr/bin") == ["aqueduct"] and not os.path.exists(f"{root}/bin")
-    assert int(do("du", "-sm", root).stdout.split()[0]) < 60
+    size, said = int(do("du", "-sm", root).stdout.split()[0]), int(re.search(r"In a container \((\d+) MB", (ROOT / "README.md").read_text())[1])
+    assert abs(size - said) <= 2, f"the image has {size} MB; the README says {said}"
     assert config["User"] == "65532:65532" and config["Entrypoint"] == ["/usr/bin/aqueduct"] and config["Cmd"] == ["run"]
     assert config["Healthcheck"]["Test"] == ["CMD", "/usr/bin/aqueduct", "status", "--ready"]
     assert not [name for folder, _, names in os.walk(root) for name in names if os.lstat(f"{folder}/{name}").st_mode & 0o6000]
