@@ -19,6 +19,7 @@
  *   plan.c       two configurations -> what is different, object by object
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
+ *   help_pages.c the help that is text
  *
  * The tree lives as long as the configuration. */
 #pragma once
