@@ -20,6 +20,7 @@
  *   problems.c   problems: collected, sorted, printed
  *   help.c, schema.c   the rows shown to people and editors
  *   help_pages.c the help that is text
+ *   help_preset.c  what a preset does, as text
  *
  * The tree lives as long as the configuration. */
 #pragma once
