@@ -86,6 +86,11 @@ const struct option case_file_rows[] = {
     { 0 },
 };
 
+json_t *case_json(const struct tree *tree)
+{
+    return tree->json ? json_loads(tree->json, JSON_DECODE_ANY, NULL) : NULL;
+}
+
 json_t *case_whole_event(const json_t *given)
 {
     json_t *whole = json_pack("{s:s, s:s, s:s}", "specversion", "1.0", "id", "test", "source", "/test");

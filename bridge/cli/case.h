@@ -41,5 +41,6 @@ struct case_file {
 };
 extern const struct option case_file_rows[];
 
+json_t *case_json(const struct tree *tree); /* NULL: the case does not say it; the caller's */
 /* The event with specversion, id and source where it has none; the caller's. */
 json_t *case_whole_event(const json_t *given);
