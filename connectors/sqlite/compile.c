@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A rule's SQL, prepared against the tables that are there now. */
 #include "bridge/lib/mem.h"
+#include "connectors/sqlite/columns.h"
 #include "connectors/sqlite/project.h"
 #include "connectors/sqlite/triggers.h"
 #include <stdio.h>
@@ -91,148 +92,6 @@ static bool compile_prepare(struct sqlite_source *s, sqlite3_str *sql, sqlite3_s
     return one;
 }
 
-/* Does the select or the table have that column? */
-static bool compile_has(sqlite3_stmt *probe, const char *name)
-{
-    for (int i = 0; i < sqlite3_column_count(probe); i++)
-        if (str_eq_nocase(str_of(sqlite3_column_name(probe, i)), str_of(name)))
-            return true;
-    return false;
-}
-
-static bool compile_has_or_rowid(const struct rule_options *o, sqlite3_stmt *probe, const char *name)
-{
-    return compile_has(probe, name) || (!o->select && str_eq_nocase(str_of(name), STR("rowid")));
-}
-
-static void compile_add_field(struct rule *r, const char *name, enum form form)
-{
-    r->fields = mem_grow(r->fields, (size_t)r->field_count + 1, sizeof *r->fields);
-    r->names = (r->field_count ? r->names : 1) * 31 + str_hash(str_of(name));
-    r->fields[r->field_count++] = (struct field){ .name = str_dup(str_of(name)),
-                                                  .form = form,
-                                                  .keep = rule_keeps(r->o, str_of(name)) };
-}
-
-/* Of a rule with `map` the look at the table reads what is kept, and what `raw` tells; an append rule all, as by that it
- * knows its rows again. */
-static bool compile_reads(const struct sqlite_source *s, const struct rule *r, const char *name)
-{
-    const struct rule_options *o = r->o;
-    return !o->map.count || s->raw == RAW_ROW || o->kind == KIND_APPEND || rule_keeps(o, str_of(name));
-}
-
-static void compile_hide_content(const struct sqlite_source *s, struct rule *r)
-{
-    for (int i = 0; s->telling.content != TELL_FULL && i < r->field_count; i++)
-        r->fields[i].hidden = rule_lists(&r->o->content_columns, str_of(r->fields[i].name));
-}
-
-static void compile_add_missing(struct buf *missing, const char *name)
-{
-    buf_printf(missing, "%s%s", missing->n ? ", " : "", name);
-}
-
-/* The columns that are named: those that are there, and in `missing` those that are not. */
-static void compile_named_fields(const struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe,
-                                 struct buf *missing)
-{
-    const struct rule_options *o = r->o;
-    for (size_t i = 0; i < o->columns.count; i++) {
-        enum form form = FORM_VALUE;
-        rule_form(o->columns.at[i].value, &form);
-        if (!compile_reads(s, r, o->columns.at[i].key))
-            continue;
-        if (compile_has(probe, o->columns.at[i].key))
-            compile_add_field(r, o->columns.at[i].key, form);
-        else
-            compile_add_missing(missing, o->columns.at[i].key);
-    }
-}
-
-/* Of the columns that an outbox has besides those of the application's table. */
-static bool compile_is_ours(const char *name)
-{
-    return str_starts(str_of(name), STR("aqueduct_")) || str_eq_nocase(str_of(name), STR("rowid"));
-}
-
-/* The data columns that are there; those that are not are named in `missing`. */
-static void compile_fields(const struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe, struct buf *missing)
-{
-    const struct rule_options *o = r->o;
-    compile_named_fields(s, r, probe, missing);
-    for (int i = 0; o->columns.count == 0 && i < sqlite3_column_count(probe); i++) {
-        const char *name = sqlite3_column_name(probe, i);
-        if (!rule_lists(&o->never, str_of(name)) && compile_reads(s, r, name) && !(r->outbox && compile_is_ours(name)))
-            compile_add_field(r, name, FORM_VALUE);
-    }
-    for (size_t i = 0; i < o->keep.count; i++)
-        if (!compile_has(probe, o->keep.at[i]) && !rule_has_entry(&o->columns, o->keep.at[i]))
-            compile_add_missing(missing, o->keep.at[i]);
-    for (size_t i = 0; i < o->watch.count; i++) {
-        r->lacks[i] = !compile_has(probe, o->watch.at[i]);
-        if (r->lacks[i])
-            compile_add_missing(missing, o->watch.at[i]);
-    }
-}
-
-/* A name in `never` that is no column would have one published that was meant. */
-static bool compile_check_never(const struct sqlite_source *s, const struct rule_options *o, sqlite3_stmt *probe,
-                                char why[WHY_BYTES])
-{
-    if (o->kind == KIND_OUTBOX) /* whose plan was checked */
-        return true;
-    if (o->map.count && s->raw == RAW_NONE)
-        return true; /* nothing is told but what its SQL names */
-    for (size_t i = 0; o->columns.count == 0 && i < o->never.count; i++) {
-        const char *name = o->never.at[i], *nearest;
-        if (compile_has(probe, name))
-            continue;
-        nearest = rule_nearest(probe, str_of(name));
-        snprintf(why, WHY_BYTES,
-                 "never: there is no column %.60s in %.60s%s%.60s%s; nothing is captured until it is corrected", name,
-                 o->table ? o->table : "the select", nearest ? " (did you mean " : "", nearest ? nearest : "",
-                 nearest ? "?)" : "");
-        return false;
-    }
-    return true;
-}
-
-/* A name in `mask` may be a member's, in JSON; but one that looks like that of a column may be meant for it. */
-static void compile_warn_mask(struct sqlite_source *s, struct rule *r, sqlite3_stmt *probe)
-{
-    for (size_t i = 0; i < r->o->mask.count; i++) {
-        const char *name = r->o->mask.at[i],
-                   *nearest = compile_has(probe, name) ? NULL : rule_nearest(probe, str_of(name));
-        if (!nearest || rule_lists(&r->o->mask, str_of(nearest)))
-            continue;
-        char text[WHY_BYTES];
-        snprintf(text, sizeof text,
-                 "mask: there is no column %.60s (did you mean %.60s?); members of JSON of that name are masked", name,
-                 nearest);
-        rule_warn(s, r, text);
-    }
-}
-
-/* A column that the rule cannot do without and that is not there, or NULL. */
-static const char *compile_lacking(const struct rule_options *o, sqlite3_stmt *probe)
-{
-    const char *needed[] = { o->key, o->cursor ? o->cursor : o->key, o->time ? o->time : o->key,
-                             o->type_column ? o->type_column : o->key };
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        if (!compile_has_or_rowid(o, probe, needed[i]))
-            return needed[i];
-    return NULL;
-}
-
-static void compile_warn_missing(struct sqlite_source *s, struct rule *r, struct buf *missing)
-{
-    char text[320];
-    snprintf(text, sizeof text, "left out, as this version of the database does not have them: %s",
-             buf_c(missing) ? buf_c(missing) : "many columns");
-    rule_warn(s, r, text);
-}
-
 /* Chooses the fields among the columns that the table (or the select) has today. */
 static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES])
 {
@@ -240,89 +99,9 @@ static bool compile_columns(struct sqlite_source *s, struct rule *r, char why[WH
     sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT * FROM ");
     compile_add_source(sql, r);
-    if (!compile_prepare(s, sql, &probe, why)) {
-        sqlite3_finalize(probe);
-        return false;
-    }
-    const char *lacking = compile_lacking(r->o, probe);
-    struct buf missing = buf_new(256);
-    bool good = !lacking && compile_check_never(s, r->o, probe, why);
-    if (good) {
-        compile_fields(s, r, probe, &missing);
-        compile_hide_content(s, r);
-        compile_warn_mask(s, r, probe);
-    } else if (lacking)
-        snprintf(why, WHY_BYTES, "there is no column %s in %s", lacking,
-                 r->outbox     ? "what its triggers write"
-                 : r->o->table ? r->o->table
-                               : "the select");
-    if (missing.n && (!r->outbox || r->triggers == TRIGGERS_GOOD || r->triggers == TRIGGERS_NONE))
-        compile_warn_missing(s, r, &missing);
-    buf_free(&missing);
+    bool good = compile_prepare(s, sql, &probe, why) && columns_choose(s, r, probe, why);
     sqlite3_finalize(probe);
     return good;
-}
-
-/* Does that query about the rule's table (?1) and a column (?2) give a row? */
-static bool compile_asks(struct sqlite_source *s, const char *sql, const char *table, const char *column)
-{
-    sqlite3_stmt *stmt = NULL;
-    bool yes = false;
-    if (sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL) == SQLITE_OK) {
-        sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
-        sqlite3_bind_text(stmt, 2, column, -1, SQLITE_STATIC);
-        yes = sqlite3_step(stmt) == SQLITE_ROW;
-    }
-    sqlite3_finalize(stmt);
-    return yes;
-}
-
-static bool compile_has_rowid(struct sqlite_source *s, const char *table)
-{
-    static const char is_table[] = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
-    if (!table || !compile_asks(s, is_table, table, NULL))
-        return false;
-    sqlite3_str *sql = sqlite3_str_new(s->db);
-    sqlite3_str_appendf(sql, "SELECT rowid FROM \"%w\"", table);
-    char *text = sqlite3_str_finish(sql);
-    sqlite3_stmt *stmt = NULL;
-    bool has = sqlite3_prepare_v2(s->db, text, -1, &stmt, NULL) == SQLITE_OK;
-    sqlite3_finalize(stmt);
-    sqlite3_free(text);
-    return has;
-}
-
-/* Is the column the table's rowid by its own name, an INTEGER PRIMARY KEY? (That one needs no index.) */
-static bool compile_is_rowid(struct sqlite_source *s, const char *table, const char *column)
-{
-    static const char alias[] = "SELECT 1 FROM pragma_table_info(?1) WHERE pk = 1 AND name = ?2 COLLATE NOCASE AND"
-                                " NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
-    return str_eq_nocase(str_of(column), STR("rowid")) || compile_asks(s, alias, table, column);
-}
-
-/* Chooses the columns that order the rows. */
-static void compile_order(struct sqlite_source *s, struct rule *r)
-{
-    static const char counts[] = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND"
-                                 " sql LIKE '%AUTOINCREMENT%'";
-    const struct rule_options *o = r->o;
-    bool rowid = compile_has_rowid(s, o->table);
-    if (r->outbox) {
-        r->by = "aqueduct_seq";
-        r->by_rowid = r->rowid_is_kept = true;
-        r->has_rowid = r->key_is_rowid = false;
-        r->then = NULL;
-        return;
-    }
-    r->has_rowid = rowid && !o->select;
-    r->key_is_rowid = rowid && compile_is_rowid(s, o->table, o->key);
-    bool by_rowid = r->has_rowid && !r->key_is_rowid && o->kind != KIND_DIFF;
-    r->by = o->cursor && o->kind != KIND_UPDATED ? o->cursor : by_rowid ? "rowid" : o->key;
-    r->by_rowid = rowid && compile_is_rowid(s, o->table, r->by);
-    r->rowid_is_kept = o->table && compile_asks(s, counts, o->table, NULL);
-    r->then = r->by_rowid || o->kind == KIND_DIFF || o->kind == KIND_UPDATED ? NULL : r->has_rowid ? "rowid" : o->key;
-    if (r->then && str_eq_nocase(str_of(r->then), str_of(r->by)))
-        r->then = NULL;
 }
 
 /* The counter of AUTOINCREMENT; NULL: the table sqlite_sequence is only there when some table uses it. */
@@ -591,7 +370,7 @@ void compile_rule(struct sqlite_source *s, struct rule *r)
         rule_warn(s, r, why);
         return;
     }
-    compile_order(s, r);
+    columns_order(s, r);
     r->usable = compile_zone(s, r, why) && compile_columns(s, r, why) && compile_statements(s, r, why)
                 && fit_check(s, r, why);
     if (r->usable) {

@@ -18,6 +18,7 @@
  *   triggers   of an outbox rule: the table of changes and the triggers that fill it, as they should be and as they are
  *   render     a row as an event
  *   project    a row through the SQL of a rule's `map`
+ *   columns    which columns a rule reads of the tables that are there, and by which it orders the rows
  *   compile    its SQL, prepared against the tables that are there
  *   fit        is the rule's cursor and key what it needs, in that schema and those rows?
  *   mapped     a row as the events of its rule's `map`
