@@ -77,6 +77,21 @@ void path_close(struct path *p);
 /* Is the request for this path? Those without parameters are asked first. */
 bool path_takes(const struct path *p, struct str name);
 int path_status(const struct path *p); /* of the answer to what is stored */
+/* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */
+bool path_allows_origin(const struct path *p, struct str origin);
+/* Is the verified request a question that its sender asks before the first event (Slack's url_verification)? Then writes the
+ * answer. */
+bool path_answers(const struct path *p, const struct http_request *r, struct buf *answer);
+
+/* ---- path_events.c ---- */
+
+/* The events of a verified request, at most most->events; each has one reference; of a batch NULL in the places of those in
+ * most->bad. 0: an empty batch, or a body that nothing is to be made of. -1: no events, *status and *e are what the sender
+ * should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets PATH_ORIGIN bytes an
+ * event that count with its id: of the source that was replaced, or of the body and the type where nobody signed the id or
+ * that (of mapped ones: of all that they are), and then once more what counted in an earlier version. Else it gets nothing. */
+int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
+                const struct event **out, struct buf *origins, int *status, struct err *e);
 /* Is the id of what path_events made of it, just now, an Idempotency-Key? */
 bool path_is_keyed(const struct path *p, const struct http_request *r);
 /* Is the id of what it made of it, just now, the sender's name of the thing, in the signed body? Then what has it is a repeat, whatever
@@ -84,16 +99,3 @@ bool path_is_keyed(const struct path *p, const struct http_request *r);
 bool path_is_named(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);
-/* Is the verified request a question that its sender asks before the first event (Slack's url_verification)? Then writes the
- * answer. */
-bool path_answers(const struct path *p, const struct http_request *r, struct buf *answer);
-/* The events of a verified request, at most most->events; each has one reference; of a batch NULL in the places of those in
- * most->bad. 0: an empty batch, or a body that nothing
- * is to be made of. -1: no events, *status and *e are what
- * the sender should know; 403: an event names a source that is not the path's, and *e shows the path. `origins` gets
- * PATH_ORIGIN bytes an event that count with its id: of the source that was replaced, or of the body and the type where
- * nobody signed the id or that (of mapped ones: of all that they are), and then once more what counted in an earlier version. Else it gets nothing. */
-int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
-                const struct event **out, struct buf *origins, int *status, struct err *e);
-/* May events come from there, by the CloudEvents webhook specification's `WebHook-Request-Origin`? */
-bool path_allows_origin(const struct path *p, struct str origin);
