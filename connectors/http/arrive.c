@@ -2,6 +2,7 @@
 /* What becomes of a request: it is verified, within its limits, made events, and queued for the core; or it is answered. */
 #include "connectors/http/private.h"
 #include "connectors/http/unpack.h"
+#include "connectors/http/wrapped.h"
 
 static struct path *arrive_path_of(struct http_source *s, struct str name)
 {
@@ -121,8 +122,8 @@ static void arrive_take(struct http_source *s, struct path *p, const struct http
         exchange_set_scopes(x, p->scope, buf_str(&s->origins), PATH_ORIGIN);
     x->refused = s->bad.count;
     buf_add_str(&x->details, buf_str(&s->bad.list));
-    x->keyed = path_is_keyed(p, r);
-    x->named = !x->keyed && path_is_named(p, r);
+    x->keyed = wrapped_is_keyed(p, r);
+    x->named = !x->keyed && wrapped_is_named(p, r);
     reply_keep(&s->replies, r, &s->exchanges, x);
 }
 

@@ -92,10 +92,5 @@ bool path_answers(const struct path *p, const struct http_request *r, struct buf
  * that (of mapped ones: of all that they are), and then once more what counted in an earlier version. Else it gets nothing. */
 int path_events(const struct path *p, const struct http_request *r, const struct path_limits *most,
                 const struct event **out, struct buf *origins, int *status, struct err *e);
-/* Is the id of what path_events made of it, just now, an Idempotency-Key? */
-bool path_is_keyed(const struct path *p, const struct http_request *r);
-/* Is the id of what it made of it, just now, the sender's name of the thing, in the signed body? Then what has it is a repeat, whatever
- * else is in it: Stripe counts in a body how often it has sent it. */
-bool path_is_named(const struct path *p, const struct http_request *r);
 /* Is the request a batch? Its answer looks different. */
 bool path_is_batch(const struct path *p, const struct http_request *r);

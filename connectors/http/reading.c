@@ -206,6 +206,14 @@ bool reader_read(const struct reader *d, const struct http_request *r, enum read
     return reading_check_type(d, type, e);
 }
 
+enum reading reader_reading(const struct reader *d, const struct http_request *r)
+{
+    enum reading how;
+    struct str content_type;
+    int status;
+    return reader_read(d, r, &how, &content_type, &status, NULL) ? how : 0;
+}
+
 /* Where the content type is nobody's word, the body says whether it is such a form: no JSON begins like that. */
 static bool reading_has_payload(const struct reader *d, struct str content_type, struct str body)
 {

@@ -33,6 +33,8 @@ void reader_open(struct reader *d, const struct path_options *o); /* borrows o's
 /* How to read it, and its data's content type (absent: none). False: *status and *e are what the sender should know. */
 bool reader_read(const struct reader *d, const struct http_request *r, enum reading *how, struct str *content_type,
                  int *status, struct err *e);
+/* How it would be read; 0: not at all. */
+enum reading reader_reading(const struct reader *d, const struct http_request *r);
 /* May a body of that type come compressed? Where the content type is nobody's word, Content-Encoding is none, either: only
  * what is JSON once it is unpacked can be nothing else while it is packed. */
 bool reader_unpacks(const struct reader *d, struct str content_type);
