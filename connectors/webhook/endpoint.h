@@ -71,6 +71,12 @@ struct webhook_endpoint {
 
 extern const struct option endpoint_rows[];
 
+/* The receiver of a message. */
+static inline struct webhook_endpoint *endpoint_of(const struct webhook_base *w, const struct message *m)
+{
+    return (struct webhook_endpoint *)(m->endpoint ? m->endpoint : w->base.endpoint);
+}
+
 bool endpoint_check(const struct sink *s, const struct endpoint *ep, struct err *e);
 void endpoint_review(const struct sink *s, const struct endpoint *base, fault_fn *wrong, fault_fn *doubtful, void *ctx);
 void endpoint_faults(const struct sink *s, const struct endpoint *base, fault_fn *each, void *ctx);

@@ -2,22 +2,14 @@
 /* The webhook sink: posts events to its receivers, signed by Standard Webhooks, many at a time. */
 #include <stdlib.h>
 #include "bridge/lib/descriptors.h"
-#include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
-#include "connectors/webhook/endpoint.h"
 #include "connectors/webhook/probe.h"
 #include "connectors/webhook/show.h"
+#include "connectors/webhook/tries.h"
 
 METRIC_HISTOGRAM(aqueduct_webhook_seconds, "Time of one attempt to deliver a webhook.", "sink");
 
-METRIC_COUNTER(aqueduct_webhook_tokens_total,
-               "Fetches of access tokens (oauth, login) by their outcome: fetched, failed.", "sink", "outcome");
-
-enum {
-    TRANSFER_DESCRIPTORS = 3, /* a connection, and two while a name is looked up */
-    SHOWN_BODY = 4096,        /* bytes of a body that a person sees */
-    KEYLESS_MS = 30000,       /* until an event is looked at again for which no key signs any more */
-};
+enum { TRANSFER_DESCRIPTORS = 3 /* a connection, and two while a name is looked up */ };
 
 struct webhook {
     struct webhook_base shared;
@@ -27,17 +19,16 @@ struct webhook {
     struct direct direct;
     struct gzip *gzip;
     struct token *tokens;        /* of its receivers */
-    struct transfer *waiting;    /* for a token, the last one first */
     int64_t wanted;              /* by its receivers, at the same time */
     struct transfer **transfers; /* made as they are needed, at most webhook_most() */
     size_t transfer_count;
     struct transfer *idle;
-    struct transfer *ended, **ended_tail;
+    struct tries tries;
     struct message *queue; /* ring: sent by the core, no idle transfer yet */
     size_t queue_head, queue_count, queue_cap;
     struct webhook_endpoint *collecting; /* those with events that wait for their batch */
     bool batches_next;                   /* a transfer that becomes idle is theirs first: the queue had the last one */
-    struct metric *seconds, *tokens_fetched, *tokens_failed;
+    struct metric *seconds;
 };
 
 static const struct option_value webhook_guards[] = {
@@ -70,213 +61,6 @@ static const struct option webhook_options[] = {
           "URL of a proxy that leads to all receivers: http, https or socks5h, with user name and password if it wants them. It resolves the names, so guard sees only addresses that stand in a url." },
     { 0 }
 };
-
-static struct str webhook_event_id(const struct transfer *t)
-{
-    return t->message.event->id;
-}
-
-static struct webhook_endpoint *webhook_endpoint_of(const struct webhook *w, const struct message *m)
-{
-    return (struct webhook_endpoint *)(m->endpoint ? m->endpoint : w->shared.base.endpoint);
-}
-
-/* Queues the result of an attempt for webhook_work. */
-static void webhook_end(struct webhook *w, struct transfer *t)
-{
-    static const char *const verdicts[] = { [VERDICT_DELIVERED] = "delivered",
-                                            [VERDICT_RETRY] = "retry",
-                                            [VERDICT_REJECT] = "reject",
-                                            [VERDICT_UNTRIED] = "untried" };
-    if (log_shows(LOG_DEBUG))
-        LOG(DEBUG, "answered", LOG_C("sink", w->shared.base.id),
-            LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
-            LOG_STR("event_source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
-            LOG_C("verdict", verdicts[t->result.verdict]), LOG_INT("status", t->result.status),
-            LOG_INT("ms", t->us / 1000), LOG_C("reason", t->result.why));
-    t->next = NULL;
-    *w->ended_tail = t;
-    w->ended_tail = &t->next;
-}
-
-static void webhook_log_sent(const struct webhook *w, const struct transfer *t)
-{
-    char room[REQUEST_ID + 1];
-    if (!log_shows(LOG_DEBUG))
-        return;
-    LOG(DEBUG, "sent", LOG_C("sink", w->shared.base.id),
-        LOG_SOME("endpoint", webhook_endpoint_of(w, &t->message)->base.name), LOG_STR("event", webhook_event_id(t)),
-        LOG_STR("event_source", t->message.event->source), LOG_INT("attempt", t->message.attempt),
-        LOG_STR("webhook_id", t->batch ? parcel_id(t->batch, room) : request_id(&t->message, room)),
-        LOG_INT("events", t->batch ? t->batch->last - t->batch->first : 1), LOG_INT("bytes", t->request.body.n));
-}
-
-/* Shows a person what is about to be sent. */
-static void webhook_show(const struct transfer *t, const struct hidden *hidden)
-{
-    struct buf *out = t->message.sent;
-    size_t before = out->n, body = t->request.body.n < SHOWN_BODY ? t->request.body.n : SHOWN_BODY;
-    for (size_t i = 0; i < t->request.line_count; i++)
-        if (!str_ends(str_of(t->request.lines[i].data), STR(":"))) /* with nothing behind it: it is left out */
-            buf_printf(out, "%s\n", t->request.lines[i].data);
-    if (t->authorization.n)
-        buf_add_c(out, "Authorization: ***\n");
-    buf_add_char(out, '\n');
-    buf_add(out, t->request.body.at, body);
-    hide_in(hidden, out->at + before, out->n - before);
-}
-
-/* Ends an attempt of which nothing was sent. */
-static void webhook_refuse(struct webhook *w, struct transfer *t, enum verdict verdict, const struct err *e)
-{
-    t->result.verdict = verdict;
-    t->result.reason = REASON_CONFIGURATION;
-    why_copy(t->result.why, e->text);
-    webhook_end(w, t);
-}
-
-static bool webhook_build(struct transfer *t, const struct request_template *template, int64_t wall_ms, struct err *e)
-{
-    char id[REQUEST_ID + 1];
-    struct parcel *b = t->batch;
-    if (!b)
-        return request_build(&t->request, template, &t->message, wall_ms, e);
-    if (b->why)
-        return err_set(e, "%s", b->why);
-    return request_build_batch(&t->request, template, &t->message, parcel_id(b, id), parcel_body(b), wall_ms, e);
-}
-
-/* Sends the request; one that cannot be built ends at once. */
-static void webhook_go(struct webhook *w, struct transfer *t)
-{
-    struct err e;
-    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
-    int64_t now = clock_wall_ms();
-    if (!endpoint_may_sign(&w->shared.base, to, now, &e)) {
-        t->result.retry_after.ms = KEYLESS_MS;
-        webhook_refuse(w, t, VERDICT_UNTRIED, &e);
-        return;
-    }
-    if (!webhook_build(t, &to->template, now, &e)) {
-        webhook_refuse(w, t, VERDICT_REJECT, &e);
-        return;
-    }
-    webhook_log_sent(w, t);
-    if (t->message.sent)
-        webhook_show(t, &to->target.hidden);
-    if (t->batch)
-        endpoint_count_batch(to, t->batch->last - t->batch->first);
-    t->number = endpoint_began(to);
-    transfer_start(t, &to->target);
-}
-
-static void webhook_wait(struct webhook *w, struct transfer *t)
-{
-    t->next = w->waiting;
-    w->waiting = t;
-}
-
-/* May the receiver get an event? If not, the attempt waits, asks or ends. */
-static bool webhook_has_consent(struct webhook *w, struct transfer *t)
-{
-    struct consent *c = &webhook_endpoint_of(w, &t->message)->consent;
-    int64_t now = clock_mono_ms();
-    switch (consent_ask(c, now)) {
-    case CONSENT_GIVEN: return true;
-    case CONSENT_ASK:
-        t->asks = true;
-        consent_start(c, t);
-        return false;
-    case CONSENT_COMING: webhook_wait(w, t); return false;
-    case CONSENT_NONE: break;
-    }
-    consent_fail(c, now, &t->result);
-    webhook_end(w, t);
-    return false;
-}
-
-/* Begins an attempt as soon as its receiver's consent and token are there; it ends at once when there will be none. */
-static void webhook_try(struct webhook *w, struct transfer *t)
-{
-    struct token *k = webhook_endpoint_of(w, &t->message)->token;
-    t->result = (struct result){ .tag = t->message.tag };
-    transfer_authorize(t, NULL, 0);
-    if (!webhook_has_consent(w, t))
-        return;
-    switch (k ? token_ask(k, clock_mono_ms()) : TOKEN_READY) {
-    case TOKEN_READY:
-        if (k)
-            transfer_authorize(t, k->line, k->generation);
-        webhook_go(w, t);
-        return;
-    case TOKEN_COMING: webhook_wait(w, t); return;
-    case TOKEN_FAILED:
-        t->result = k->failure;
-        t->result.tag = t->message.tag;
-        webhook_end(w, t);
-    }
-}
-
-static void webhook_start(struct webhook *w, struct transfer *t, const struct message *m)
-{
-    t->message = *m;
-    t->renewed = false;
-    webhook_try(w, t);
-}
-
-/* What they waited for has come, or will not; who waits for something else waits again. */
-static void webhook_try_waiting(struct webhook *w)
-{
-    struct transfer *oldest = NULL;
-    for (struct transfer *t; (t = w->waiting);) {
-        w->waiting = t->next;
-        t->next = oldest;
-        oldest = t;
-    }
-    for (struct transfer *t; (t = oldest);) {
-        oldest = t->next;
-        webhook_try(w, t);
-    }
-}
-
-static void webhook_take_token(struct webhook *w, struct token *k)
-{
-    token_took(k, clock_mono_ms());
-    metric_add(k->failure.why[0] ? w->tokens_failed : w->tokens_fetched, 1);
-    webhook_try_waiting(w);
-}
-
-/* The receiver has answered whether it wants our events. Where it wants few, the core sends what waited, at that rate. */
-static void webhook_take_consent(struct webhook *w, struct transfer *t)
-{
-    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
-    t->asks = false;
-    consent_heard(&to->consent, t, clock_mono_ms());
-    transfer_forget(t); /* its handle has asked, and does nothing else */
-    to->base.rate = to->consent.allowed;
-    webhook_wait(w, t);
-    for (struct transfer **at = &w->waiting, *one; to->base.rate > 0 && (one = *at);)
-        if (webhook_endpoint_of(w, &one->message) == to) {
-            *at = one->next;
-            one->result = (struct result){ .tag = one->message.tag };
-            consent_fail(&to->consent, clock_mono_ms(), &one->result);
-            webhook_end(w, one);
-        } else
-            at = &one->next;
-    webhook_try_waiting(w);
-}
-
-/* The receiver does not take the token: the same attempt goes on with another one, once. */
-static bool webhook_renews(struct webhook *w, struct transfer *t)
-{
-    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
-    if (t->result.status != 401 || !to->token || t->renewed || !token_refuse(to->token, t->generation, clock_mono_ms()))
-        return false;
-    endpoint_ended(to, t->number, &(struct result){ .verdict = VERDICT_UNTRIED }, 0);
-    t->renewed = true;
-    webhook_try(w, t);
-    return true;
-}
 
 /* How many transfers its receivers can ask for. */
 static int64_t webhook_most(const struct webhook *w)
@@ -339,7 +123,7 @@ static void webhook_collect(struct webhook *w, struct webhook_endpoint *to, cons
 static void webhook_start_part(struct webhook *w, struct transfer *t)
 {
     struct message first = t->batch->events[t->batch->first].message;
-    webhook_start(w, t, &first);
+    tries_begin(&w->tries, t, &first);
 }
 
 /* Sends the receiver's batches that are due, as many as it may have; when it wants to be asked again: clock_mono_ms.
@@ -402,14 +186,14 @@ static void webhook_forget_collecting(struct webhook *w, struct webhook_endpoint
 static void webhook_send(struct sink *s, const struct message *m)
 {
     struct webhook *w = (struct webhook *)s;
-    struct webhook_endpoint *to = webhook_endpoint_of(w, m);
+    struct webhook_endpoint *to = endpoint_of(&w->shared, m);
     if (endpoint_batches(to)) {
         webhook_collect(w, to, m);
         return;
     }
     struct transfer *t = w->queue_count ? NULL : webhook_take_idle(w);
     if (t)
-        webhook_start(w, t, m);
+        tries_begin(&w->tries, t, m);
     else
         webhook_enqueue(w, m);
 }
@@ -421,7 +205,7 @@ static void webhook_start_queued(struct webhook *w)
         w->queue_head = (w->queue_head + 1) % w->queue_cap;
         w->queue_count--;
         w->batches_next = true;
-        webhook_start(w, t, &m);
+        tries_begin(&w->tries, t, &m);
     }
 }
 
@@ -439,19 +223,9 @@ static void webhook_want(struct webhook *w, int64_t more)
 /* Takes in the end of an attempt, if it is one. */
 static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
 {
-    if (!transfer_end(t, code))
+    if (!tries_judge(&w->tries, t, code))
         return;
-    if (t->fetches) {
-        webhook_take_token(w, t->fetches);
-        return;
-    }
-    if (t->asks) {
-        webhook_take_consent(w, t);
-        return;
-    }
-    if (webhook_renews(w, t))
-        return;
-    struct webhook_endpoint *to = webhook_endpoint_of(w, &t->message);
+    struct webhook_endpoint *to = endpoint_of(&w->shared, &t->message);
     size_t limit = to->at_once;
     if (t->result.verdict != VERDICT_UNTRIED)
         metric_observe_us(w->seconds, t->us);
@@ -462,24 +236,25 @@ static void webhook_judge(struct webhook *w, struct transfer *t, CURLcode code)
         endpoint_count_split(to);
         webhook_start_part(w, t);
     } else
-        webhook_end(w, t);
+        tries_end(&w->tries, t);
 }
 
 /* Hands ended attempts to the core; their transfers are idle again, but for one whose batch has another part. */
 static size_t webhook_take_results(struct webhook *w, struct result *out, size_t room)
 {
     size_t n = 0;
-    while (n < room && w->ended) {
-        struct transfer *t = w->ended;
+    struct tries *y = &w->tries;
+    while (n < room && y->ended) {
+        struct transfer *t = y->ended;
         if (t->batch)
             n += parcel_results(t->batch, &t->result, out + n, room - n);
         else
             out[n++] = t->result;
         if (t->batch && !parcel_is_told(t->batch))
             break;
-        w->ended = t->next;
-        if (!w->ended)
-            w->ended_tail = &w->ended;
+        y->ended = t->next;
+        if (!y->ended)
+            y->ended_tail = &y->ended;
         if (t->batch && parcel_goes_on(t->batch))
             webhook_start_part(w, t);
         else
@@ -494,7 +269,7 @@ static size_t webhook_work(struct sink *s, int wake_fd, struct duration wait, st
     int64_t until = clock_mono_ms() + wait.ms;
     for (;;) {
         int64_t batch_ms = webhook_start_batches(w);
-        int64_t now_us = clock_mono_us(), left = w->ended ? 0 : until - now_us / 1000;
+        int64_t now_us = clock_mono_us(), left = w->tries.ended ? 0 : until - now_us / 1000;
         if (batch_ms != INT64_MAX && batch_ms - now_us / 1000 < left)
             left = batch_ms - now_us / 1000;
         int64_t due_us = direct_expire(&w->direct, now_us);
@@ -536,28 +311,6 @@ static bool webhook_open_endpoint(struct sink *s, struct endpoint *ep, struct er
     return true;
 }
 
-/* Takes what is for the receiver out of the list. */
-static void webhook_forget_ended(struct webhook *w, const struct webhook_endpoint *gone)
-{
-    w->ended_tail = &w->ended;
-    for (struct transfer *t; (t = *w->ended_tail);)
-        if (webhook_endpoint_of(w, &t->message) == gone) { /* it may have ended before it had a target */
-            *w->ended_tail = t->next;
-            webhook_put_idle(w, t);
-        } else
-            w->ended_tail = &t->next;
-}
-
-static void webhook_forget_waiting(struct webhook *w, const struct webhook_endpoint *gone)
-{
-    for (struct transfer **at = &w->waiting, *t; (t = *at);)
-        if (webhook_endpoint_of(w, &t->message) == gone) {
-            *at = t->next;
-            webhook_put_idle(w, t);
-        } else
-            at = &t->next;
-}
-
 static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
 {
     struct webhook *w = (struct webhook *)s;
@@ -565,12 +318,14 @@ static void webhook_close_endpoint(struct sink *s, struct endpoint *ep)
     size_t kept = 0;
     for (size_t i = 0; i < w->queue_count; i++) {
         struct message m = w->queue[(w->queue_head + i) % w->queue_cap];
-        if (webhook_endpoint_of(w, &m) != to)
+        if (endpoint_of(&w->shared, &m) != to)
             w->queue[(w->queue_head + kept++) % w->queue_cap] = m;
     }
     w->queue_count = kept;
-    webhook_forget_ended(w, to);
-    webhook_forget_waiting(w, to);
+    for (struct transfer *t, *next = tries_forget(&w->tries, to); (t = next);) {
+        next = t->next;
+        webhook_put_idle(w, t);
+    }
     webhook_forget_collecting(w, to);
     for (size_t i = 0; i < w->transfer_count; i++) {
         struct transfer *t = w->transfers[i];
@@ -625,10 +380,8 @@ static bool webhook_open(struct sink *s, struct err *e)
         return false;
     }
     w->shared.base.limit = (size_t)w->connections;
-    w->ended_tail = &w->ended;
     direct_open(&w->direct, &w->multi);
-    w->tokens_fetched = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "fetched"));
-    w->tokens_failed = metric_get(&aqueduct_webhook_tokens_total, LABELS(s->id, "failed"));
+    tries_open(&w->tries, &w->shared);
     w->seconds = metric_get(&aqueduct_webhook_seconds, LABELS(s->id));
     return true;
 }
