@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include "bridge/lib/mem.h"
 #include "bridge/map/map.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/rules.h"
 
 enum { INSTANCE_SQL = 64 << 10 };
 

@@ -5,7 +5,7 @@
  * for the check. */
 #pragma once
 #include "bridge/map/data.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/rules.h"
 
 /* What a projection reads: the row as it is; a row that is gone, by its kept columns; kept columns for `before`. */
 enum view { VIEW_LIVE, VIEW_GONE, VIEW_BEFORE, VIEWS };

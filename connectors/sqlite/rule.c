@@ -3,6 +3,7 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/projection.h"
+#include "connectors/sqlite/sqlite.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
