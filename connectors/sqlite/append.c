@@ -3,7 +3,10 @@
  *
  * The cursor is a rowid or any other column that grows, or not: rows are ordered by (cursor, rowid or key), and those
  * that come behind it are counted. */
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/large.h"
+#include "connectors/sqlite/open.h"
+#include "connectors/sqlite/position.h"
+#include "connectors/sqlite/render.h"
 
 /* ---- rows that are not captured ---- */
 

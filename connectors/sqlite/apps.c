@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/review.h"
 
 /* Docker's named volumes are root's, who can look there. */
 #define APPS_VOLUMES "/var/lib/docker/volumes/*/_data/"

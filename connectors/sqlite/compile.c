@@ -2,6 +2,7 @@
 /* A rule's SQL, prepared against the tables that are there now. */
 #include "bridge/lib/mem.h"
 #include "connectors/sqlite/columns.h"
+#include "connectors/sqlite/compile.h"
 #include "connectors/sqlite/project.h"
 #include "connectors/sqlite/triggers.h"
 #include <stdio.h>

@@ -7,7 +7,9 @@
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/progress.h"
+#include "connectors/sqlite/compile.h"
 #include "connectors/sqlite/project.h"
+#include "connectors/sqlite/wait.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -3,7 +3,10 @@
  * gone. Where the key is the rowid, leaves that look as before are not read (spans.c). */
 #include <stdio.h>
 #include "bridge/lib/mem.h"
+#include "connectors/sqlite/large.h"
+#include "connectors/sqlite/render.h"
 #include "connectors/sqlite/seen.h"
+#include "connectors/sqlite/spans.h"
 
 #define DIFF_STILL                                                                                                     \
     "the rule stands still: no index orders its rows, and a key is too large to be sorted; give it an index, or "      \

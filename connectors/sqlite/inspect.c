@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Looks at a database file: which application's it is, its tables, their sizes. */
 #include "connectors/sqlite/inspect.h"
+#include "connectors/sqlite/review.h"
+#include "connectors/sqlite/trial.h"
 #include "connectors/sqlite/triggers.h"
 #include <fcntl.h>
 #include <stdio.h>

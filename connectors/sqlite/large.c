@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/large.h"
 
 enum { LARGE_NAME = 160 };
 

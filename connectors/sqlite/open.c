@@ -4,7 +4,10 @@
  *   (insert) --done--> done                a row that is finished at once is only reported so
  *      |--not done--> started --done--> done
  *                        |--abort_after, or deleted--> aborted --done--> done (late, but not lost) */
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/large.h"
+#include "connectors/sqlite/open.h"
+#include "connectors/sqlite/position.h"
+#include "connectors/sqlite/render.h"
 #include <stdlib.h>
 
 enum { OPEN_LATE = 48 }; /* an aborted row is watched so many times abort_after */

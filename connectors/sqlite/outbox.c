@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "connectors/sqlite/large.h"
+#include "connectors/sqlite/render.h"
 #include "connectors/sqlite/seen.h"
 
 /* ---- the position ---- */

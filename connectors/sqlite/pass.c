@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A pass: begun once anything has changed, then every rule once, slice by slice. */
 #include "bridge/lib/log.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/open.h"
+#include "connectors/sqlite/wait.h"
 
 enum { PASS_SAY_MS = 10000 }; /* from one word of how far the first pass is to the next */
 

@@ -6,7 +6,8 @@
  * rowids that start again; the key of the row at the cursor and AUTOINCREMENT's own counter tell. Where the key is that
  * rowid, the content of the last rows tells it: a row that looks different was changed, or is another. */
 #include "bridge/lib/log.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/large.h"
+#include "connectors/sqlite/position.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

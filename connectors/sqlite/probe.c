@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include "bridge/lib/intact.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/review.h"
 
 enum {
     PROBE_TEXT = 512,

@@ -9,7 +9,7 @@
  * An expression that does not fit the schema, or fails for a row, is left out and told; the others go on. */
 #pragma once
 #include "connectors/sqlite/projection.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/render.h"
 
 enum { PLACE_TEXT = 160 };
 

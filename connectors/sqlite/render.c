@@ -3,7 +3,7 @@
 #include "bridge/lib/crypto.h"
 #include "bridge/lib/jscan.h"
 #include "bridge/lib/log.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/render.h"
 #include <inttypes.h>
 #include <stdio.h>
 

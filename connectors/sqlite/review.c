@@ -2,7 +2,9 @@
 /* For `aqueduct check`: what of the rules does not fit the database that is there. It opens it read-only, as a source at
  * work does, and leaves no file and no lock. */
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/compile.h"
+#include "connectors/sqlite/review.h"
+#include "connectors/sqlite/trial.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

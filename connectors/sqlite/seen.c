@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A row as it is now, compared with what is remembered of it. */
+#include "connectors/sqlite/render.h"
 #include "connectors/sqlite/seen.h"
 
 /* ---- the row ---- */

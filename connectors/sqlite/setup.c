@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What outbox rules need in the application's database: made, looked at, taken away. */
+#include "connectors/sqlite/review.h"
 #include "connectors/sqlite/setup.h"
+#include "connectors/sqlite/triggers.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -11,7 +13,6 @@
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/map/map.h"
-#include "connectors/sqlite/triggers.h"
 
 enum {
     SETUP_WAIT_MS = 10000, /* for the application's lock */

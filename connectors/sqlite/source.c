@@ -4,7 +4,9 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/uri.h"
 #include "bridge/map/map.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/render.h"
+#include "connectors/sqlite/review.h"
+#include "connectors/sqlite/wait.h"
 #include <stdio.h>
 #include <stdlib.h>
 

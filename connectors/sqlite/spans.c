@@ -2,7 +2,7 @@
 /* Which rows a diff whose key is the rowid has to read: those of leaves that look different; and which of the remembered
  * ones it has to miss, as it read where they stood. */
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/spans.h"
 
 enum { SPANS_FEW = 8 }; /* one rowid in so many remembered rows: each is looked up */
 

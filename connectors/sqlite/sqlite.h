@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The SQLite source from inside: it captures what changes in another application's database, and only reads it.
  *
- * A rule is rules.h's. From the ground up, above bridge/map/; each file calls only those above it in this list:
+ * rules.h has a rule; a file that few others use has a header of its own. From the ground up, above bridge/map/; each file
+ * calls only those above it in this list:
  *
  *   beside     where the files of a database lie
  *   rows       the rows a rule remembers, by key
@@ -93,8 +94,7 @@
  * out. A position is exact in memory; stored, a long value is cut, and its row is looked for among those that begin so.
  *
  * Threads: all of it runs on the source's own thread, but open, check, ready and close on the main one (and restore, when
- * the broker may be away). The source
- * owns everything here; a rule's options belong to the configuration. */
+ * the broker may be away). The source owns everything here; a rule's options belong to the configuration. */
 #pragma once
 #include "bridge/lib/crypto.h"
 #include "connectors/sqlite/rules.h"
@@ -282,68 +282,10 @@ void refuse_tell(struct sqlite_source *s, const struct rule *r, const struct ref
 void refuse_row(struct sqlite_source *s, const struct rule *r, const char *row, const char *why);
 void refuse_row_once(struct sqlite_source *s, struct rule *r, const char *row, const char *why);
 
-/* compile.c */
-void compile_rule(struct sqlite_source *s, struct rule *r);
-
-/* render.c */
-struct happening {
-    const char *op;   /* of the id: insert, done, pinned=1 ... */
-    const char *type; /* template */
-    struct str key;   /* typed */
-    uint64_t version; /* 0: none; then the birth counts */
-    struct birth birth;
-    sqlite3_stmt *row;   /* NULL: it is gone */
-    const char *kept;    /* JSON for a row that is gone, or of an update, as it was; NULL: just the key */
-    const char *changed; /* names of changed columns, or NULL */
-    const bool *columns; /* of a `map`: which watched ones changed, or NULL */
-    bool first;          /* the row is new, and they are those whose value it does not have by itself */
-    int64_t at_ms;       /* when it happened, if no time column says it; 0: now */
-    bool timed;          /* the time column is when it happened; otherwise it is now */
-};
-void render_open(struct sqlite_source *s);
-void render_close(struct sqlite_source *s);
-const struct event *render_event(struct sqlite_source *s, struct rule *r,
-                                 const struct happening *h);                                   /* NULL: refused */
-void render_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, struct buf *out); /* JSON of `keep` */
-/* The parts of an event, for those of a `map`. The row as a JSON object of at most `max` bytes (in s->cells meanwhile); the
- * names of columns that had to be left out go to `left_out`. */
-void render_row(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row, bool keep, size_t max, struct buf *out,
-                struct buf *left_out);
-void render_id(const struct sqlite_source *s, const struct rule *r, const struct happening *h, struct str op,
-               char id[UUID_TEXT]);
-void render_time(const struct rule *r, const struct happening *h, char text[CLOCK_TEXT]);
-/* What was added to `out` behind `begin` becomes fit for an attribute; nothing, or too much: the default. */
-void render_end_subject(struct buf *out, size_t begin, const struct rule *r, const struct happening *h);
-/* No event of that type could be made of it. */
-void render_refused(struct sqlite_source *s, struct rule *r, const struct happening *h, const char *type,
-                    const struct err *why);
-void render_report_truncated(struct sqlite_source *s, const struct rule *r, const struct happening *h,
-                             const struct buf *left_out);
-
-/* mapped.c: the events that a happening becomes, by the rule's `map` or of its columns, are found */
-void mapped_tell(struct sqlite_source *s, struct rule *r, const struct happening *h);
-
 /* fit.c */
 /* Of a compiled rule; warns. False: it would lose rows, *why says what to do. */
 bool fit_check(struct sqlite_source *s, struct rule *r, char why[WHY_BYTES]);
 int fit_count_unkeyed(struct sqlite_source *s, struct rule *r); /* rows that a look does not meet: their key is NULL */
-
-enum { LARGE_TIME, LARGE_DONE, LARGE_WATCH, LARGE_COLUMNS = LARGE_WATCH + RULE_WATCH };
-/* Statements about one row by its key (?1), without the columns that are `large` (those of r->fields know it
- * themselves); NULL when SQLite does not take it; the caller finalizes it. */
-sqlite3_stmt *compile_row(struct sqlite_source *s, struct rule *r, const bool large[LARGE_COLUMNS]);
-/* One column of that row; `where`: instead, whether the rule's condition holds. */
-sqlite3_stmt *compile_cell(struct sqlite_source *s, struct rule *r, int column, const struct field *f, bool where);
-/* Where a row stands: key, cursor and tie of one row of all, whatever the rule's condition; HEAD_TIME is false when the
- * row does not lie there (a damaged index). ?1: cursor, ?3: tie. */
-enum place_from { PLACE_FIRST, PLACE_SAME, PLACE_BEHIND, PLACE_NEWEST, PLACE_OF_KEY, PLACE_OF_ROWID };
-enum place_of { PLACE_WHOLE, PLACE_KEYLESS, PLACE_BLIND }; /* blind: no value but, in HEAD_TIE, the table's rowid */
-struct place {
-    enum place_from from;
-    enum place_of of;
-    int64_t offset, limit;
-};
-sqlite3_stmt *compile_place(struct sqlite_source *s, struct rule *r, const struct place *p);
 
 /* state.c: each stores what the rule (or the source) knows now */
 void state_store_identity(struct sqlite_source *s);
@@ -385,21 +327,6 @@ bool slice_is_over(struct sqlite_source *s); /* `hold` has passed, or the applic
 bool slice_full(struct sqlite_source *s);    /* enough read for this time */
 enum step slice_failed(struct sqlite_source *s, struct rule *r, int rc, struct err *e);
 
-/* large.c */
-/* The row of that key (typed; or key absent: the one `place` stands on) without what is too large in it; the caller
- * finalizes it with large_end. NULL: it is not there, does not meet the condition, or *rc says what went wrong: of
- * SQLITE_TOOBIG it has warned, and counted the row as refused. */
-sqlite3_stmt *large_row(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, int *rc);
-void large_end(struct rule *r, sqlite3_stmt *row);
-/* The row, named by `key` (typed) or by its head in `row`, is refused. */
-void large_refuse(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *place, const char *why);
-typedef bool large_bind_fn(const struct rule *r, sqlite3_stmt *stmt); /* binds ?1 and ?3 */
-/* Where the next row stands whose cursor can be read; those that cannot are refused. *keyless: that row's key cannot be
- * read, and it was refused too. NULL with SQLITE_OK: there is none; or r->stage is STAGE_BEGIN again, as rows are left out
- * of its statements from now on. NULL with SQLITE_TOOBIG: it stands still. The caller finalizes it. */
-sqlite3_stmt *large_place(struct sqlite_source *s, struct rule *r, enum place_from from, int64_t offset,
-                          large_bind_fn *bind, bool *keyless, int *rc);
-
 /* census.c */
 void census_begin(struct rule *r);         /* of a compiled rule: a count of another table or `where` tells nothing */
 void census_forget(struct rule *r);        /* the cursor moved otherwise than past rows */
@@ -409,75 +336,11 @@ int census_count(struct sqlite_source *s,
 /* The same of a diff with `last`, after a pass: rows up to `floor`, and of what went warns. */
 int census_count_below(struct sqlite_source *s, struct rule *r, int64_t floor);
 
-/* position.c */
-#define POSITION_LEAST STR("i-9223372036854775808") /* typed: before all values but NULL */
-bool position_bind(const struct rule *r, sqlite3_stmt *stmt);
-struct birth position_birth(const struct rule *r, sqlite3_stmt *row);
-void position_move_to(struct rule *r, sqlite3_stmt *row); /* the cursor stands on this row now */
-int position_move_to_end(struct sqlite_source *s, struct rule *r);
-int position_top(struct rule *r, int64_t *top); /* the largest id there has been, by AUTOINCREMENT's counter, or is */
-void position_begin_epoch(struct sqlite_source *s, struct rule *r); /* ids start again; stored before its events */
-/* Finds its place again after a start, or when ids have started again: then a new epoch begins. */
-int position_check(struct sqlite_source *s, struct rule *r);
-
-/* open.c */
-/* When the row began: its own time, unless that lies in the future. */
-uint64_t open_since(const struct sqlite_source *s, const struct rule *r, sqlite3_stmt *row);
-bool open_can_be_kept(struct sqlite_source *s, struct rule *r, sqlite3_stmt *row); /* else it is refused */
-void open_add(struct sqlite_source *s, struct rule *r, struct str key, sqlite3_stmt *from);
-void open_report(struct sqlite_source *s, struct rule *r, const char *op, struct str key, struct birth birth,
-                 sqlite3_stmt *row, const char *kept, bool timed);
-/* What is unfinished and young among the newest rows, at the first start. */
-int open_take_young(struct sqlite_source *s, struct rule *r);
-/* Open rows that this pass has not seen; *more = the slice is full before the last of them. */
-int open_revisit(struct sqlite_source *s, struct rule *r, bool *more);
-int64_t open_due_ms(const struct rule *r); /* when an open row is next aborted; INT64_MAX: never */
-
-/* spans.c: a diff whose key is the rowid (r->range) reads only what looks different since the last pass */
-bool spans_are_clean(struct sqlite_source *s,
-                     struct rule *r); /* no page of the table has changed since the last pass */
-void spans_begin(struct sqlite_source *s, struct rule *r, int64_t start);
-/* The rows to be read next. False: none any more, unless *more says that the slice is over. */
-bool spans_next(struct sqlite_source *s, struct rule *r, struct span *out, bool *more);
-void spans_read(struct rule *r, struct span span);  /* so many of them were compared */
-void spans_meet(struct rule *r, sqlite3_stmt *row); /* a row, or its place: it may be remembered */
-void spans_leave(struct rule *r);                   /* the rest of the pass is read otherwise */
-void spans_end(struct rule *r);
-bool spans_are_whole(const struct rule *r); /* the pass left no row out */
-bool spans_have(const struct rule *r, int64_t rowid);
-bool spans_are_few(const struct rule *r);              /* in comparison with the remembered rows */
-bool spans_next_rowid(struct rule *r, int64_t *rowid); /* of those that were read, one after the other */
-
 /* append.c, updated.c, diff.c, outbox.c: one step of the rule's part of a pass */
 enum step append_step(struct sqlite_source *s, struct rule *r, struct err *e);
 enum step updated_step(struct sqlite_source *s, struct rule *r, struct err *e);
 enum step diff_step(struct sqlite_source *s, struct rule *r, struct err *e);
 enum step outbox_step(struct sqlite_source *s, struct rule *r, struct err *e);
-
-/* wait.c */
-enum wake {
-    WAKE_CORE,   /* the core wants us */
-    WAKE_NOTICE, /* our file was written */
-    WAKE_TIME,   /* the time is over */
-    WAKE_NOTHING /* no reason to look: only another file in the folder was written */
-};
-void wait_open(struct sqlite_source *s);
-void wait_close(struct sqlite_source *s);
-void wait_watch(struct sqlite_source *s); /* the folder, for notices; without them `poll` does it alone */
-void wait_note(struct sqlite_source *s);  /* takes the notices that are there; the next wait for them does not wait */
-enum wake wait_for(struct sqlite_source *s, int wake_fd, int64_t ms, bool notices);
-void wait_locked(struct sqlite_source *s); /* the file is locked: how long the next wait_for_lock() takes */
-bool wait_is_over_for_lock(const struct sqlite_source *s); /* the waits have become as long as they do */
-enum wake wait_for_lock(struct sqlite_source *s, int wake_fd);
-/* Until there is reason to look at the file, at the latest at `due_ms` (wall clock). */
-enum wake wait_for_reason(struct sqlite_source *s, int wake_fd, int64_t due_ms);
-/* Until the files of a database that was let go look different, or a look is due. */
-enum wake wait_let_go(struct sqlite_source *s, int wake_fd);
-void wait_mark(const struct sqlite_source *s, struct file_mark *out);
-bool wait_is_marked(const struct sqlite_source *s, const struct file_mark *now); /* as s->idle.mark? */
-void wait_before_second_look(struct sqlite_source *s);                           /* once let go */
-void wait_poll_next(struct sqlite_source *s, bool soon);
-void wait_rest(struct sqlite_source *s, int64_t busy_us);
 
 /* pass.c */
 enum step pass_step(struct sqlite_source *s, struct rule *r, struct err *e); /* one step of a rule's part of a pass */
@@ -491,24 +354,6 @@ void source_end_look(struct sqlite_source *s);
 const char *source_app(const struct sqlite_source *s); /* what events call the application; NULL: nobody says it */
 /* The i-th rule as written, those of the preset first; NULL: there are no more. */
 const struct rule_options *source_rule(const struct sqlite_source *s, size_t i);
-
-/* review.c: for `aqueduct check`, on a copy of the source with its rules made */
-struct review_how {
-    fault_fn *wrong, *doubtful;
-    void *ctx;
-    const struct trial *trial; /* NULL: of its own file, where what is not there may come with another version */
-};
-/* Opens the database as it is, read-only and leaving nothing beside it. DB_GONE with *refused: it is none, or may not be
- * read. */
-enum db review_open(struct sqlite_source *s, bool *refused, struct err *e);
-void review_rules(struct sqlite_source *s, const struct review_how *how);
-
-/* trial.c */
-/* Of a compiled rule and the database that is open: warns of what makes it costly or gives events twice, and hands out the
- * events that the newest row would give now. Leaves the rule without its statements. */
-void trial_rule(struct sqlite_source *s, struct rule *r, const struct trial *t);
-/* Rows of a table, looked at for `budget_ms` at most, in reads of a few milliseconds; *exact false: there are more. */
-int64_t trial_count(struct sqlite_source *s, const char *table, int64_t budget_ms, bool *exact);
 
 /* rehearse.c: source_ops.rehearse_rows */
 size_t rehearse_staged(const struct source *base, const struct staged *of, const struct event **out, size_t room,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Rows of a case in a database of their own. */
+#include "connectors/sqlite/review.h"
 #include "connectors/sqlite/stage.h"
+#include "connectors/sqlite/triggers.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +11,6 @@
 #include "bridge/lib/file.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/triggers.h"
 
 enum { STAGE_SCHEMA = 16 << 20, STAGE_PLACE = 256, STAGE_NAMES = 2000 };
 

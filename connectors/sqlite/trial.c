@@ -4,7 +4,8 @@
 #include "bridge/lib/mem.h"
 #include "bridge/lib/progress.h"
 #include "bridge/map/map.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/compile.h"
+#include "connectors/sqlite/trial.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

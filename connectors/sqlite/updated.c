@@ -16,6 +16,9 @@
  * behind its end: what is written in the second one is compared with all of the first. */
 #include "bridge/lib/log.h"
 #include "bridge/lib/mem.h"
+#include "connectors/sqlite/large.h"
+#include "connectors/sqlite/position.h"
+#include "connectors/sqlite/render.h"
 #include "connectors/sqlite/seen.h"
 
 enum {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* When to look at the file: notices of its folder, polling, waiting for a lock, and rests for the application. */
 #include "bridge/lib/mem.h"
-#include "connectors/sqlite/sqlite.h"
+#include "connectors/sqlite/wait.h"
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "bridge/lib/buf.h"
+#include "connectors/sqlite/wait.h"
 #include "tests/support/connector.h"
 
 enum { RIG_PATIENCE_MS = 60000 };

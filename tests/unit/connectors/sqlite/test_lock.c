@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "connectors/sqlite/wait.h"
 #include "tests/support/sqlite_rig.h"
 
 enum { COMMITS = 1500, ANYTHING_BUT_STUCK_MS = 1000 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "connectors/sqlite/wait.h"
 #include "tests/support/sqlite_rig.h"
 
 enum { IDS = 4000, EDGE = 400, STEPS = 120, OPS_AT_ONCE = 12 };
