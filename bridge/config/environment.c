@@ -2,6 +2,7 @@
 /* The configuration that the environment says: AQUEDUCT__SECTION__KEY=value for any key, and a small set of plain names
  * that is a whole configuration where there is no file. */
 #include <stdlib.h>
+#include <strings.h>
 #include "bridge/config/environment.h"
 #include "bridge/config/private.h"
 #include "bridge/lib/buf.h"
@@ -107,7 +108,7 @@ static void environment_own(struct environment *env, struct node *n, const char 
     if (is_value) {
         struct buf text = buf_new(CONFIG_FILE_BYTES);
         buf_printf(&text, file ? "${file:%s}" : "%s", value);
-        tree_value(env->arena, n, name, buf_str(&text), env->part, env->out);
+        tree_text(env->arena, n, name, buf_str(&text), env->part, env->out);
         buf_free(&text);
     }
     const struct environment_variable *v = environment_find(str_of(name));
@@ -172,27 +173,43 @@ static void environment_small_set(struct environment *env)
 static void environment_key(struct environment *env, struct str name, const char *value)
 {
     const char *file = arena_text(env->arena, name);
-    struct str rest = str_from(name, sizeof "AQUEDUCT__" - 1);
+    struct str rest = str_from(name, sizeof "AQUEDUCT__" - 1), word = STR_ABSENT;
     struct node *at = env->root, *key = NULL;
     while (at && rest.n) {
         const char *end = memmem(rest.at, rest.n, "__", 2);
-        struct str word = end ? (struct str){ rest.at, (size_t)(end - rest.at) } : rest;
+        word = end ? (struct str){ rest.at, (size_t)(end - rest.at) } : rest;
         rest = end ? str_from(rest, word.n + 2) : (struct str){ rest.at + rest.n, 0 };
         key = at;
         at = word.n ? tree_below(env->arena, at, file, word) : NULL;
     }
-    if (!at || !key)
+    if (!at && key->kind == NODE_LIST && str_to_u64(word, &(uint64_t){ 0 }))
+        problem_add(env->out, file, 0, 0, "names entry %.*s of a list that has %zu, so that the next is %zu",
+                    SHOWN(word), key->count, key->count);
+    else if (!at || !key)
         problem_add(
             env->out, file, 0, 0,
             "names no key: AQUEDUCT__SINKS__CRM__URL is sinks.crm.url, AQUEDUCT__ROUTES__0__TOPIC the topic of the first "
             "route");
+    else if (!node_is_null(at) && at->file && strcasecmp(at->file, file) == 0)
+        problem_add(env->out, file, 0, 0, "is the same key as %s: leave one of them away", at->file);
     else
         tree_value(env->arena, at, file, str_of(value), env->part, env->out);
 }
 
+/* In the order of the alphabet, and numbers, with which entries of a list are named, in theirs. */
 static int environment_by_name(const void *a, const void *b)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    for (;;) {
+        size_t n = strspn(x, "0123456789"), m = strspn(y, "0123456789");
+        if (n != m && n && m)
+            return n < m ? -1 : 1;
+        n = n ? n : 1;
+        if (!*x || strncmp(x, y, n) != 0)
+            return strcmp(x, y);
+        x += n;
+        y += n;
+    }
 }
 
 /* Calls each() with every variable that begins so, sorted. */
@@ -271,6 +288,35 @@ static const struct environment_variable *environment_find(struct str name)
     return NULL;
 }
 
+/* The first one of its group, which makes the object of which this one is a part; NULL: it is by itself, or that is this one. */
+static const struct environment_variable *environment_head(const struct environment_variable *v)
+{
+    static const char begin[] = "AQUEDUCT_";
+    size_t group = sizeof begin + strcspn(v->name + sizeof begin - 1, "_");
+    for (const struct environment_variable *o = environment_variables; o != v; o++)
+        if (strncmp(o->name, v->name, group) == 0)
+            return o->yaml && strstr(o->yaml, "type:") ? o : NULL;
+    return NULL;
+}
+
+/* What a variable of the small set says, and another one makes useless, or leaves without use. */
+static void environment_judge_known(struct environment *env, const struct environment_variable *v,
+                                    const struct node *place)
+{
+    char name[ENVIRONMENT_NAME];
+    bool file;
+    const struct environment_variable *head = environment_head(v);
+    if (strcmp(place->file, v->name) != 0 && getenv(v->name) && *getenv(v->name))
+        problem_warn(env->out, place, NULL, "has no effect beside %s: leave one of them away", v->name);
+    if (env->part && head && !environment_value(head, name, &file))
+        problem_warn(env->out, place, NULL, "is of use only with %s: %s", head->name, head->doc);
+    if (!env->part && strcmp(v->name, "AQUEDUCT_DATA") != 0)
+        problem_warn(env->out, place, NULL,
+                     "has no effect beside a configuration file: write ${%s} into the file, or give any key by "
+                     "AQUEDUCT__SINKS__CRM__URL",
+                     place->file);
+}
+
 static void environment_judge(struct environment *env, struct str name, const char *value)
 {
     enum { VARIABLES = sizeof environment_variables / sizeof environment_variables[0] };
@@ -279,15 +325,13 @@ static void environment_judge(struct environment *env, struct str name, const ch
     char hint[HINT_TEXT];
     size_t n = 0;
     const struct node place = { .file = file };
-    if (!*value || environment_is_foreign(name) || environment_is_named(env->root, name))
+    bool ours = v && env->part; /* the small set itself names its variables */
+    if (!*value || environment_is_foreign(name) || (!ours && environment_is_named(env->root, name)))
         return;
-    if (v && !env->part && !str_eq(name, STR("AQUEDUCT_DATA")))
-        problem_warn(env->out, &place, NULL,
-                     "has no effect beside a configuration file: write ${%s} into the file, or give any key by "
-                     "AQUEDUCT__SINKS__CRM__URL",
-                     file);
-    if (v)
+    if (v) {
+        environment_judge_known(env, v, &place);
         return;
+    }
     for (const struct environment_variable *one = environment_variables; one->name; one++)
         names[n++] = one->name;
     for (size_t i = 0; environment_others[i]; i++)

@@ -15,10 +15,18 @@ enum { NAMES = 256 };
 
 /* ---- lists and mappings of scalars ---- */
 
+/* Is it what a variable says and no YAML, where a text will not do? */
+static bool fill_is_no_yaml(struct fill *f, const struct node *n, const struct where *at)
+{
+    if (n->no_yaml)
+        problem_at(f->out, n, at, "%s", n->no_yaml);
+    return n->no_yaml;
+}
+
 /* Is n a list of as many elements as the row allows? Null counts as an empty one. */
 static bool fill_is_list(struct fill *f, const struct option *row, const struct node *n, const struct where *at)
 {
-    if (n->broken)
+    if (n->broken || fill_is_no_yaml(f, n, at))
         return false;
     if (n->kind != NODE_LIST && !node_is_null(n)) {
         problem_at(f->out, n, at, "must be a list ([a, b]), not %s", node_kind_name(n));
@@ -30,6 +38,15 @@ static bool fill_is_list(struct fill *f, const struct option *row, const struct 
         return true;
     problem_at(f->out, n, at, "has %" PRId64 " entries: must be %s", count, value_range(row, range));
     return false;
+}
+
+/* Is it a mapping, and no secret of a variable that looks like one? */
+static bool fill_is_group(const struct option *rows, const struct node *n)
+{
+    bool known = !n->text.at;
+    for (const struct option *row = rows; row->key; row++)
+        known = known || node_get(n, row->key);
+    return n->kind == NODE_MAPPING && known;
 }
 
 /* Fills a list of `size` bytes an element, each by a row of `type`; struct strings, secrets, durations and list are
@@ -45,14 +62,14 @@ static void fill_list(struct fill *f, const struct option *row, enum option_type
     for (size_t i = 0; i < n->count; i++) {
         struct where inside = { .up = at, .index = i };
         if (type == OPT_SECRET && row->of)
-            element.type = n->at[i].value->kind == NODE_MAPPING ? OPT_GROUP : OPT_SECRET;
+            element.type = fill_is_group(row->of, n->at[i].value) ? OPT_GROUP : OPT_SECRET;
         fill_value(f, &element, n->at[i].value, (char *)field->at + i * size, &inside);
     }
 }
 
 bool fill_is_mapping(struct fill *f, const struct node *n, const struct where *at)
 {
-    if (n->broken)
+    if (n->broken || fill_is_no_yaml(f, n, at))
         return false;
     if (n->kind == NODE_MAPPING || node_is_null(n))
         return true;
@@ -116,7 +133,7 @@ static void fill_free_filter(void *filter)
 
 static void fill_filter(struct fill *f, const struct node *n, struct filter **field, const struct where *at)
 {
-    if (!fill_is_sound(n))
+    if (!fill_is_sound(n) || fill_is_no_yaml(f, n, at))
         return;
     struct err e = { 0 };
     json_t *json = fill_json(n);

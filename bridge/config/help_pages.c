@@ -81,7 +81,7 @@ static void help_environment(FILE *out)
         "The environment: any key of the configuration, over what files say, by its path with two underscores between the names:\n"
         "\n"
         "  AQUEDUCT__SINKS__CRM__URL=https://crm.example.com/hooks    # sinks.crm.url\n"
-        "  AQUEDUCT__SINKS__CRM__TOPICS='[events]'                    # YAML, if it begins with [ or {\n"
+        "  AQUEDUCT__SINKS__CRM__TOPICS='[events]'                    # YAML, where a list or mapping is wanted\n"
         "  AQUEDUCT__ROUTES__0__TOPIC=events                          # the first entry of a list\n"
         "  AQUEDUCT__BROKER__PROPERTIES__SASL_USERNAME=bridge         # _ for - and ., in a key that is there\n"
         "\n"

@@ -43,13 +43,16 @@ struct node {
     enum node_kind kind;
     const char *file;
     int line, column;
-    struct str written;  /* a scalar as it stands in the file: this may be shown, unless it is a secret */
-    struct str text;     /* the same, expanded */
+    struct str written; /* a scalar as it stands in the file: this may be shown, unless it is a secret */
+    struct str
+        text; /* the same, expanded; of a list or mapping: the variable's value that it is, for what wants a text */
     const char *exposed; /* it holds the text of a file that all users may read: that, and the fix; NULL: it does not */
     bool plain;          /* written without quotes */
     bool broken;         /* already reported: nothing of it is used, and no more is said of it */
     const char *why;     /* broken, and not reported yet (tree_load_part) */
-    struct entry *at;    /* of lists (key NULL) and mappings */
+    const char
+        *no_yaml;     /* a variable's value that begins as YAML and is none, so a text: what is wrong with it as YAML */
+    struct entry *at; /* of lists (key NULL) and mappings */
     size_t count, cap;
 };
 struct entry {
@@ -65,7 +68,9 @@ struct node *tree_load_part(struct arena *a, const char *file, struct str yaml, 
 const struct node *tree_find_why(const struct node *n);
 /* Merges mapping `from` into mapping `into`: mappings by key, lists by appending, anything else twice is a problem. */
 void tree_merge(struct arena *a, struct node *into, struct node *from, struct problems *out);
-/* Gives *n the value of the variable `name`: YAML if it begins with [ or {, else a text, expanded. Shown of it is "${NAME}". */
+/* Gives *n the value of the variable `name` as a text, expanded. Shown of it is "${NAME}". */
+void tree_text(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out);
+/* The same; but what begins with [ or { and is YAML is that, where no text is wanted. */
 void tree_value(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out);
 /* What has the key `word` (in any case, with _ for - and .) in the mapping, or is its entry of that number in the list; made if it is
  * not there, said by `file`. NULL: n is neither, or has entries up to there. */

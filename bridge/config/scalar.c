@@ -11,7 +11,7 @@ bool scalar_check(struct fill *f, const struct node *n, const struct where *at)
 {
     if (n->broken)
         return false;
-    if (n->kind != NODE_SCALAR)
+    if (n->kind != NODE_SCALAR && !n->text.at)
         problem_at(f->out, n, at, "must be one value, not %s", node_kind_name(n));
     else if (node_is_null(n))
         problem_at(f->out, n, at, "has no value (leave the key out, or write \"\" for an empty text)");

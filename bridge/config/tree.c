@@ -378,22 +378,46 @@ struct node *tree_load_part(struct arena *a, const char *file, struct str yaml, 
 
 /* ---- single values ---- */
 
-void tree_value(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out)
+static bool tree_refers(struct str value)
+{
+    return value.n > 1 && memmem(value.at, value.n, "${", 2);
+}
+
+static struct str tree_shown(struct arena *a, const char *name)
+{
+    struct buf shown = buf_new(CONFIG_FILE_BYTES);
+    buf_printf(&shown, "${%s}", name);
+    struct str text = { arena_text(a, buf_str(&shown)), shown.n };
+    buf_free(&shown);
+    return text;
+}
+
+void tree_text(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out)
 {
     struct reader r = { .arena = a, .file = name, .out = out, .part = part };
-    const char *file = arena_text(a, str_of(name));
-    if (value.n && (value.at[0] == '[' || value.at[0] == '{')) {
-        struct node *read = tree_read(a, file, value, part, out);
-        *n = read ? *read : (struct node){ .file = file, .broken = true };
-        return;
-    }
-    bool refers = value.n > 1 && memmem(value.at, value.n, "${", 2);
-    struct buf shown = buf_new(CONFIG_FILE_BYTES);
-    *n = (struct node){ .kind = NODE_SCALAR, .file = file, .text = { arena_text(a, value), value.n } };
-    buf_printf(&shown, "${%s}", name);
-    n->written = refers ? n->text : (struct str){ arena_text(a, buf_str(&shown)), shown.n };
-    buf_free(&shown);
+    *n = (struct node){ .kind = NODE_SCALAR,
+                        .file = arena_text(a, str_of(name)),
+                        .text = { arena_text(a, value), value.n } };
+    n->written = tree_refers(value) ? n->text : tree_shown(a, name);
     tree_expand(&r, n);
+}
+
+/* [::1]:8080, {{data.id}} and many a password begin as YAML does. */
+void tree_value(struct arena *a, struct node *n, const char *name, struct str value, bool part, struct problems *out)
+{
+    struct problems wrong = { 0 };
+    const char *file = arena_text(a, str_of(name));
+    bool begins = value.n && (value.at[0] == '[' || value.at[0] == '{');
+    const struct node *read = begins ? tree_read(a, file, value, part, &wrong) : NULL;
+    if (read && wrong.count == 0) {
+        *n = *read;
+        n->written = tree_shown(a, name);
+        n->text = tree_refers(value) ? STR_ABSENT : (struct str){ arena_text(a, value), value.n };
+    } else {
+        tree_text(a, n, name, value, part, out);
+        n->no_yaml = wrong.count ? arena_text(a, str_of(wrong.at[0].text)) : NULL;
+    }
+    problems_free(&wrong);
 }
 
 /* A key as a variable's name has it: in capitals, and with _ for what no such name can have. */
@@ -429,6 +453,8 @@ struct node *tree_below(struct arena *a, struct node *n, const char *file, struc
         n->kind = number ? NODE_LIST : NODE_MAPPING;
         n->file = file;
     }
+    if (n->kind != NODE_SCALAR)
+        n->text = STR_ABSENT; /* it will be more than its variable says */
     if (n->kind == NODE_LIST)
         return number ? tree_entry(a, n, file, index) : NULL;
     if (n->kind != NODE_MAPPING || n->count >= CONFIG_KEYS)

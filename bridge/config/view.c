@@ -43,7 +43,8 @@ static void view_scalar(struct buf *out, struct str written)
 
 static void view_node(struct buf *out, const struct node *n, bool hidden)
 {
-    if (n->kind == NODE_SCALAR) {
+    bool is_text = n->kind == NODE_MAPPING && n->text.at && hidden; /* a secret of a variable may look like one */
+    if (n->kind == NODE_SCALAR || is_text) {
         if (hidden)
             buf_add_c(out, VIEW_HIDDEN);
         else

@@ -123,9 +123,15 @@ def test_a_variable_says_any_key_over_a_file(say, tmp_path):
     ({"AQUEDUCT__SINKS__CRM_EU__URLL": "x"}, 'AQUEDUCT__SINKS__CRM_EU__URLL: sinks.crm-eu: unknown key "urll" (did you mean url?)'),
     ({"AQUEDUCT__SINKS__CRM_EU__CONCURRENCY": "many"}, 'AQUEDUCT__SINKS__CRM_EU__CONCURRENCY: sinks.crm-eu.concurrency: "${AQUEDUCT__SINKS__CRM_EU__CONCURRENCY}" is not a whole number'),
     ({"AQUEDUCT__SINKS__CRM_EU__RETRY": "[1s, 5x]"}, 'AQUEDUCT__SINKS__CRM_EU__RETRY:1:6: sinks.crm-eu.retry[1]: "5x" is not a duration'),
-    ({"AQUEDUCT__SINKS__CRM_EU__RETRY": "[1s"}, "AQUEDUCT__SINKS__CRM_EU__RETRY:2:1: not valid YAML"),
+    ({"AQUEDUCT__SINKS__CRM_EU__RETRY": "[1s"}, "AQUEDUCT__SINKS__CRM_EU__RETRY: sinks.crm-eu.retry: not valid YAML"),
+    ({"AQUEDUCT__SINKS__CRM_EU__RETRY": "[${NOT_THERE}]"}, "AQUEDUCT__SINKS__CRM_EU__RETRY: the environment variable NOT_THERE is not set"),
+    ({"AQUEDUCT__SINKS__CRM_EU__FILTER": "{exact: {"}, "AQUEDUCT__SINKS__CRM_EU__FILTER: sinks.crm-eu.filter: not valid YAML"),
+    ({"AQUEDUCT__SINKS__CRM_EU": "{url"}, "AQUEDUCT__SINKS__CRM_EU: sinks.crm-eu: not valid YAML"),
+    ({"AQUEDUCT__SINKS__CRM_EU__CONCURRENCY": "1", "AQUEDUCT__sinks__crm_eu__concurrency": "2"},
+     "AQUEDUCT__sinks__crm_eu__concurrency: is the same key as AQUEDUCT__SINKS__CRM_EU__CONCURRENCY: leave one of them away"),
     ({"AQUEDUCT__SINKS__CRM_EU__TOPICS": "events"}, "AQUEDUCT__SINKS__CRM_EU__TOPICS: sinks.crm-eu.topics: must be a list"),
-    ({"AQUEDUCT__ROUTES__5__TOPIC": "x"}, "AQUEDUCT__ROUTES__5__TOPIC: names no key: "),
+    ({"AQUEDUCT__ROUTES__5__TOPIC": "x"}, "AQUEDUCT__ROUTES__5__TOPIC: names entry 5 of a list that has 2, so that the next is 2"),
+    ({"AQUEDUCT__SINKS__CRM_EU__SECRETS__2": "x"}, "AQUEDUCT__SINKS__CRM_EU__SECRETS__2: names entry 2 of a list that has 1, so that the next is 1"),
     ({"AQUEDUCT__SINKS____URL": "x"}, "AQUEDUCT__SINKS____URL: names no key: "),
     ({"AQUEDUCT__SINKS__CRM_EU__URL__X": "x"}, "AQUEDUCT__SINKS__CRM_EU__URL__X: names no key: "),
     ({"AQUEDUCT__SINKS__CRM_EU__URL": "${NOT_THERE}"}, "AQUEDUCT__SINKS__CRM_EU__URL: "),
@@ -134,6 +140,54 @@ def test_a_mistake_in_a_variable_is_told_by_its_name(say, tmp_path, env, line):
     (tmp_path / "bridge.yaml").write_text(FILE)
     done = say("check", **env)
     assert done.returncode == 1 and any(one.startswith(line) for one in done.stderr.splitlines()), done.stderr
+
+
+@pytest.mark.parametrize("value", ["[@, a-secret-of-some-length]", '["@", a-secret-of-some-length]', "[a-secret-of-some-length", "{a-secret-of-some-length}", "[!a-secret of-some-length]", "{a-secret: 1, a-secret: 2}"])
+def test_a_text_that_looks_like_a_list_is_a_text(say, tmp_path, value):
+    """A password may begin with any letter; none of it is shown."""
+    env = WHOLE | {"AQUEDUCT_HTTP_TOKEN": value, "AQUEDUCT_KAFKA_BOOTSTRAP": "kafka-1:9092", "AQUEDUCT_KAFKA_SECURITY_PROTOCOL": "sasl_plaintext",
+                   "AQUEDUCT_KAFKA_SASL_MECHANISM": "PLAIN", "AQUEDUCT_KAFKA_SASL_USERNAME": "u", "AQUEDUCT_KAFKA_SASL_PASSWORD": value, "AQUEDUCT_TOPIC": "events",
+                   "AQUEDUCT__SINKS__LIVE__TYPE": "websocket", "AQUEDUCT__SINKS__LIVE__LISTEN": "127.0.0.1:0", "AQUEDUCT__SINKS__LIVE__TOPICS": "[events]", "AQUEDUCT__SINKS__LIVE__TOKENS__0": value}
+    done = say("check", "--show", **env)
+    assert done.returncode == 0, done.stderr
+    assert value not in done.stdout + done.stderr and "a-secret" not in done.stdout + done.stderr
+
+
+def test_addresses_of_ipv6_and_templates_begin_like_yaml(say, tmp_path):
+    env = WHOLE | {"AQUEDUCT_HTTP_LISTEN": "[::1]:8080", "AQUEDUCT_LIVE_LISTEN": "[::1]:8081", "AQUEDUCT_ADMIN_LISTEN": "[::1]:9464",
+                   "AQUEDUCT__SINKS__LIVE__LISTEN": "[::1]:8082", "AQUEDUCT__SINKS__WEBHOOK__BODY": "{{data.text}}"}
+    del env["AQUEDUCT_LIVE_LISTEN"]
+    env |= {"AQUEDUCT__SINKS__LIVE__TYPE": "websocket", "AQUEDUCT__SINKS__LIVE__TOPICS": "[events]"}
+    done = say("check", "--show", **env)
+    assert done.returncode == 0, done.stderr
+    assert "admin.listen = [::1]:9464  (AQUEDUCT_ADMIN_LISTEN)" in done.stdout.splitlines()
+
+
+def test_entries_of_a_list_come_in_the_order_of_their_numbers(say):
+    """The tenth is not the one behind the first."""
+    env = WHOLE | {f"AQUEDUCT__ROUTES__{i}__{key}": value for i in range(12) for key, value in (("TOPIC", f"t{i}"), ("FILTER", f"{{exact: {{type: t.{i}}}}}"))}
+    env |= {"AQUEDUCT__SINKS__WEBHOOK__TOPICS": "[" + ", ".join(f"t{i}" for i in range(12)) + "]"}
+    done = say("check", "--show", **env)
+    assert done.returncode == 0, done.stderr
+    topics = dict(re.findall(r"routes\[(\d+)\]\.topic = \$\{AQUEDUCT__ROUTES__(\d+)__TOPIC\}", done.stdout))
+    assert topics == {str(i): str(i) for i in range(12)}, done.stdout
+
+
+def test_a_secret_is_said_once(say, tmp_path):
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    done = say("check", **WHOLE, AQUEDUCT_WEBHOOK_SECRET_FILE=str(tmp_path / "secret"))
+    assert "AQUEDUCT_WEBHOOK_SECRET_FILE: warning: has no effect beside AQUEDUCT_WEBHOOK_SECRET: leave one of them away" in done.stderr.splitlines()
+
+
+@pytest.mark.parametrize("name,head", [("AQUEDUCT_WEBHOOK_SECRET", "AQUEDUCT_WEBHOOK_URL: who gets the events"), ("AQUEDUCT_LIVE_TOKEN", "AQUEDUCT_LIVE_LISTEN: a live stream"),
+                                       ("AQUEDUCT_SQLITE_START", "AQUEDUCT_SQLITE_PATH: the database"), ("AQUEDUCT_KAFKA_SASL_PASSWORD", "AQUEDUCT_KAFKA_BOOTSTRAP: the brokers"),
+                                       ("AQUEDUCT_HTTP_LISTEN", "AQUEDUCT_HTTP_TOKEN: a bearer token")])
+def test_who_says_a_part_alone_is_told_of_the_whole(say, name, head):
+    other = {"AQUEDUCT_LIVE_LISTEN": "127.0.0.1:0"} if "LIVE" not in name else {"AQUEDUCT_HTTP_TOKEN": TOKEN}
+    done = say("check", **other, **{name: "now" if "START" in name else "127.0.0.1:0" if "LISTEN" in name else SECRET})
+    assert any(line.startswith(f"{name}: warning: is of use only with {head}") for line in done.stderr.splitlines()), done.stderr
+    assert "of use only" not in say("check", **WHOLE, AQUEDUCT_LOG_FORMAT="json").stderr
 
 
 def test_a_variable_that_nobody_reads_is_told(aqueduct, say, tmp_path):
