@@ -167,15 +167,21 @@ static char *replay_name(const struct replay_flags *f, int64_t now)
 /* A new one, by the flags; false with *e: they are wrong. */
 static bool replay_ask(const struct replay_flags *f, struct replay *r, struct err *e)
 {
+    char when[CLOCK_TEXT];
     int64_t now = clock_wall_ms(), until = now;
     if (!f->topic.at || !f->from.at || !f->to.at)
         return err_set(e, "%s is missing", !f->topic.at ? "--topic" : !f->from.at ? "--from" : "--to");
     if (!str_eq(f->from, STR("earliest")) && !clock_since(f->from, &r->from_ms))
-        return err_set(e, "--from is neither a moment, a time ago nor earliest");
+        return err_set(
+            e, "--from is neither a moment (2026-11-20T10:00:00Z, or with +01:00), a time ago (2h) nor earliest");
     if (f->until.at && !clock_since(f->until, &until))
-        return err_set(e, "--until is neither a moment nor a time ago");
+        return err_set(e, "--until is neither a moment (2026-11-20T10:00:00Z, or with +01:00) nor a time ago (2h)");
     if (f->name.at && (!topic_name_ok(f->name) || f->name.n > REPLAY_NAME))
         return err_set(e, "--name takes 1 to %d of a-z A-Z 0-9 . _ -", REPLAY_NAME);
+    if (r->from_ms >= now) {
+        clock_text(now, when);
+        return err_set(e, "--from is not in the past; now it is %s", when);
+    }
     if (until <= r->from_ms)
         return err_set(e, "--until is not after --from");
     r->until_ms = until < now ? until : now;

@@ -191,7 +191,8 @@ def test_it_is_interrupted_and_slow(local_bridge, receivers):
     topic = ["--topic", local_bridge.topic("events"), "--from", "1h"]
     for wrong, why in ((["--from", "1h", "--to", "crm"], "--topic is missing"), (topic, "--to is missing"), ([*topic, "--to", "nobody"], "there is no such sink"),
                        ([*topic, "--to", "many"], "say which of the sink's endpoints"), ([*topic[:2], "--from", "soon", "--to", "crm"], "--from is neither"),
-                       ([*topic, "--to", "crm", "--until", "2h"], "--until is not after --from"), (["--resume", "slow", "--to", "crm"], "--to is of no use with --resume"),
+                       ([*topic, "--to", "crm", "--until", "2h"], "--until is not after --from"),
+                       (["--topic", local_bridge.topic("events"), "--from", "2999-01-01T00:00:00Z", "--to", "crm"], "--from is not in the past; now it is 20"), (["--resume", "slow", "--to", "crm"], "--to is of no use with --resume"),
                        ([*topic, "--to", "crm", "--filter", "{exact: 3}"], "--filter"), ([*topic, "--to", "crm", "--name", "a b"], "--name takes")):
         done = replay(local_bridge, *wrong)
         assert (done.returncode, why in done.stderr) == (2, True), (wrong, done.stderr)
