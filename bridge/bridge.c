@@ -218,6 +218,7 @@ static void bridge_prepare(struct bridge *b, const struct bridge_files *files)
                                  .admin = b->admin,
                                  .answers = &b->answers,
                                  .versions = version_new((struct config *)(uintptr_t)b->config, false) };
+    reload_count();
     bridge_watch(b);
 }
 

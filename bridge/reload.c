@@ -468,9 +468,20 @@ static json_t *reload_answer(bool ok, bool apply, const struct change_of *c, con
     return answer;
 }
 
+static struct metric *reload_counter(bool ok)
+{
+    return metric_get(&aqueduct_config_reloads_total, LABELS(ok ? "taken" : "refused"));
+}
+
+void reload_count(void)
+{
+    reload_counter(true);
+    reload_counter(false);
+}
+
 static void reload_say(bool ok, const struct change_of *c, const struct problems *p)
 {
-    metric_add(metric_get(&aqueduct_config_reloads_total, LABELS(ok ? "taken" : "refused")), 1);
+    metric_add(reload_counter(ok), 1);
     if (ok) {
         LOG(INFO, "reloaded", LOG_INT("changes", (int64_t)plan_changes(&c->plan)),
             LOG_INT("sources", (int64_t)c->after->source_count), LOG_INT("sinks", (int64_t)c->after->sink_count));

@@ -38,5 +38,6 @@ struct reload {                       /* filled once; everything is borrowed */
  *   {"ok": true, "applied": true, "changes": [...]}   as plan_json
  *   {"ok": false, "problems": [...], "changes": [...]}   as problems_json */
 bool reload_run(struct reload *r, bool apply, json_t **answer);
+void reload_count(void); /* at the start: its metric is there from 0 on, so that the first refusal is a rise */
 void reload_sweep(struct reload *r); /* now and then: frees versions of which nothing is used any more */
 void reload_free(struct reload *r);  /* the versions; nothing of them is used */

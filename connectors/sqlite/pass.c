@@ -200,8 +200,10 @@ int pass_slice(struct sqlite_source *s, struct emission *out, size_t room, struc
         wait_locked(s);
     else
         s->wait.lock_ms = 0;
-    if (step != STEP_BUSY && step != STEP_GONE)
+    if (step != STEP_BUSY && step != STEP_GONE) {
         s->sight = SIGHT_GOOD;
+        metric_set(s->last_look, clock_wall_ms() / 1000); /* a pass over much takes its time */
+    }
     if (step == STEP_DONE)
         pass_end(s);
     else

@@ -251,6 +251,26 @@ TEST(blindness_is_told)
     rig_end(&rig);
 }
 
+/* A pass over much takes longer than an alert waits: each of its reads is a look. */
+TEST(a_long_pass_looks_all_the_time)
+{
+    rig_new(&rig, "DELETE");
+    app_exec(&rig, SCHEMA);
+    app_exec(&rig, "INSERT INTO log(x) VALUES (1), (2), (3)");
+    rig.room = 1;
+    rig_open(&rig, "start: snapshot\n" APPEND);
+    while (rig.seen_count < 1)
+        read_on();
+    for (size_t n = 2; n <= 3; n++) {
+        assert_true(rig_inside(&rig)->pass.running);
+        metric_set(rig_inside(&rig)->last_look, 0);
+        while (rig.seen_count < n)
+            read_on();
+        assert_true(metric_value(rig_inside(&rig)->last_look) > 0);
+    }
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_second_look),
         cmocka_unit_test(the_journal_mode_can_be_changed),
         cmocka_unit_test(taken_up_by_notices),
+        cmocka_unit_test(a_long_pass_looks_all_the_time),
         cmocka_unit_test(taken_up_behind_a_link),
         cmocka_unit_test(taken_up_by_looking_where_notices_came),
         cmocka_unit_test(taken_up_by_looking),
