@@ -306,8 +306,9 @@ static const char status_notes[] =
     "type, source, destinations[]: sink, endpoint, state, attempts, due, last, status, class, reason, resent (when it was), to;\n"
     "refused[]: what no topic could take, by source, and whether it was discarded. Exit code 1: no such event.\n"
     "\n"
-    "pending of a topic counts what the log holds and the sink has not finished; pending of a destination what of it the\n"
-    "daemon has in memory. Dead letters: aqueduct dead list.\n";
+    "pending of a topic counts the events that the log holds and the sink has not finished; pending of a destination what of it\n"
+    "the daemon has in memory. In a blocked log also notes of the bridge's take offsets, and are not pending: there it is null\n"
+    "until the daemon has read them. Dead letters: aqueduct dead list.\n";
 
 const struct command command_status = {
     .name = "status",

@@ -50,10 +50,72 @@ static bool status_log_own(void *ctx, const char *topic, const char *group, stru
     return broker_standing(&topics->config->broker, group, topic, status_log_partition, topics, e);
 }
 
+/* Counts it at its partition, unless it is a note of the bridge's. */
+static bool status_log_count(void *ctx, const struct record *r)
+{
+    const struct status_log_topics *topics = ctx;
+    size_t i;
+    json_t *row;
+    if (record_header(r, TRAIL_STATE).at)
+        return true;
+    json_array_foreach(topics->list, i, row)
+    {
+        json_t *pending = json_object_get(row, "pending");
+        if (json_is_integer(pending) && json_integer_value(json_object_get(row, "partition")) == r->partition
+            && str_eq(r->topic, str_of(json_text(row, "topic"))))
+            json_integer_set(pending, json_integer_value(pending) + 1);
+    }
+    return true;
+}
+
+/* One that has notes among its events. */
+static bool status_log_noted(struct status_log_topics *topics, const char *topic, const char *group, struct err *e)
+{
+    const struct look_options o = { .topic = topic, .group = group, .may_lack = true };
+    size_t before = json_array_size(topics->list);
+    bool any = false, ok = status_log_own(topics, topic, group, e);
+    for (size_t i = before; i < json_array_size(topics->list); i++) {
+        json_t *pending = json_object_get(json_array_get(topics->list, i), "pending");
+        any = any || json_integer_value(pending) > 0;
+        if (json_is_integer(pending))
+            json_integer_set(pending, 0);
+    }
+    return ok && (!any || look_once(&topics->config->broker, &o, status_log_count, topics, e));
+}
+
+/* What the daemon has not read yet of the blocked logs (of a paused sink it does not) is counted here, too. */
+static bool status_log_unread(const struct config *c, const json_t *sink, struct err *e)
+{
+    struct status_log_topics unread = { .config = c, .list = json_array() };
+    char *logs = topic_name(c->broker.prefix, TOPIC_BLOCKED, NULL);
+    const char *group = json_text(sink, "group"), *last = "";
+    bool ok = true;
+    size_t i;
+    json_t *row;
+    json_array_foreach(json_object_get(sink, "topics"), i, row)
+    {
+        if (str_starts(str_of(json_text(row, "topic")), str_of(logs))
+            && json_is_integer(json_object_get(row, "partition")) && json_is_null(json_object_get(row, "pending"))) {
+            json_object_set_new(row, "pending", json_integer(0));
+            json_array_append(unread.list, row);
+        }
+    }
+    json_array_foreach(unread.list, i, row)
+    {
+        const char *topic = json_text(row, "topic");
+        const struct look_options o = { .topic = topic, .group = group, .may_lack = true };
+        ok = ok && (strcmp(topic, last) == 0 || look_once(&c->broker, &o, status_log_count, &unread, e));
+        last = topic;
+    }
+    json_decref(unread.list);
+    free(logs);
+    return ok;
+}
+
 static bool status_log_blocked(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
 {
     (void)like;
-    return status_log_own(ctx, topic, group, e);
+    return status_log_noted(ctx, topic, group, e);
 }
 
 static bool status_log_topics(const struct config *c, const struct sink_config *sink, const char *group, json_t *list,
@@ -63,7 +125,7 @@ static bool status_log_topics(const struct config *c, const struct sink_config *
     bool dead_letters = sink->sink->ops->dead_letters, ok = true;
     char *dead = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     if (dead_letters)
-        ok = status_log_own(&own, dead, group, e);
+        ok = status_log_noted(&own, dead, group, e);
     for (size_t i = 0; ok && !dead_letters && i < sink->topics.count; i++)
         ok = broker_standing(&c->broker, group, sink->topics.at[i], status_log_partition, &topics, e);
     free(dead);
@@ -249,6 +311,8 @@ bool status_add_waiting(const struct config *c, json_t *account, size_t events, 
         json_object_set_new(sink, "waiting", live ? json_null() : json_integer(0));
         json_object_set_new(sink, "waiting_oldest", json_null());
         json_object_set_new(sink, "waiting_next_due", json_null());
+        if (!status_log_unread(c, sink, e))
+            return false;
     }
     return ladder_topics(&c->broker, status_log_waiting_topic, &w, e);
 }

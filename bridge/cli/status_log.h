@@ -6,6 +6,7 @@
 
 /* The account that the log gives, in the form of delivery/account.h; NULL with *e. */
 json_t *status_of_log(const struct config *config, struct err *e);
-/* Counts what waits for each sink in the waiting topics, and sets what the account says of it; adds of each sink at most
- * so many events of each of those topics, those put there first, to the account's events. False with *e. */
+/* Counts what waits for each sink in the waiting topics, and what its daemon has not read of its blocked logs, and sets
+ * what the account says of it; adds of each sink at most so many events of each of the waiting topics, those put there first, to
+ * the account's events. False with *e. */
 bool status_add_waiting(const struct config *config, json_t *account, size_t events, struct err *e);

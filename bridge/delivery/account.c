@@ -65,16 +65,29 @@ static int64_t account_wake(const struct entry *en)
 
 /* ---- topics ---- */
 
+struct account_topics {
+    struct delivery *d;
+    json_t *list;
+};
+
+/* Events that are not finished: in a blocked log are also notes and marks. -1: not known. */
+static int64_t account_pending(struct delivery *d, const struct standing *s)
+{
+    int64_t records = standing_pending(s);
+    return records > 0 && blocked_is_log(d, str_of(s->topic)) ? blocked_pending(d, s) : records;
+}
+
 static void account_partition(void *ctx, const struct standing *s)
 {
-    json_t *list = ctx;
+    const struct account_topics *topics = ctx;
     int64_t beyond = 0;
     for (size_t i = 0; i < s->beyond->count; i++)
         beyond += s->beyond->at[i].to - s->beyond->at[i].from;
-    json_array_append_new(list, json_pack("{s:s,s:i,s:o,s:o,s:o,s:I,s:o}", "topic", s->topic, "partition",
-                                          (int)s->partition, "position", account_known(s->position), "start",
-                                          account_known(s->start), "end", account_known(s->end), "finished_beyond",
-                                          (json_int_t)beyond, "pending", account_known(standing_pending(s))));
+    json_array_append_new(topics->list,
+                          json_pack("{s:s,s:i,s:o,s:o,s:o,s:I,s:o}", "topic", s->topic, "partition", (int)s->partition,
+                                    "position", account_known(s->position), "start", account_known(s->start), "end",
+                                    account_known(s->end), "finished_beyond", (json_int_t)beyond, "pending",
+                                    account_known(account_pending(topics->d, s))));
 }
 
 /* ---- destinations ---- */
@@ -305,7 +318,7 @@ static void account_listeners(struct delivery *d, const struct account_question 
 static char *account_make(struct delivery *d, const struct account_question *q)
 {
     json_t *topics = json_array();
-    consumer_standing(d->consumer, account_partition, topics);
+    consumer_standing(d->consumer, account_partition, &(struct account_topics){ d, topics });
     json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:n,s:n}", "sink", d->s->id, "type", d->s->ops->type, "group",
                           d->s->ops->broadcast ? json_null() : json_string(d->group), "live", (int)d->s->ops->broadcast,
                           "topics", topics, "destinations", account_destinations(d), "events",

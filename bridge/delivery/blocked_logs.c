@@ -142,6 +142,28 @@ bool blocked_is_old(const struct delivery *d, struct str topic)
     return blocked_old_of(d, topic) != NULL;
 }
 
+bool blocked_is_log(const struct delivery *d, struct str topic)
+{
+    bool is = blocked_is_old(d, topic);
+    for (size_t i = 0; i < d->log_count && !is; i++)
+        is = str_eq(topic, str_of(d->logs[i].topic));
+    return is;
+}
+
+int64_t blocked_pending(struct delivery *d, const struct standing *log)
+{
+    const struct partition *p = partition_find(d, str_of(log->topic), log->partition);
+    const struct blocked *b = p ? p->blocked : NULL;
+    bool own = b && b->read == p, whole = own ? b->state == BLOCKED_READ : p && p->newest + 1 >= log->end;
+    if (!whole)
+        return -1;
+    int64_t count = (int64_t)p->done.open;
+    for (size_t i = 0; own && b->keys && i <= b->key_mask; i++)
+        for (const struct blocked_key *key = b->keys[i]; key; key = key->next)
+            count += (int64_t)key->coming - (key->note >= 0); /* a note stays as long as what it is about */
+    return count;
+}
+
 bool blocked_is_none(const struct delivery *d, const struct record *r)
 {
     struct str sink = record_header(r, TRAIL_SINK);

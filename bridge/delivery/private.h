@@ -460,6 +460,10 @@ bool blocked_find_old(struct delivery *d, const struct broker_config *names, str
 bool blocked_is_old(const struct delivery *d, struct str topic);
 /* Has it no event for this sink: a mark, a note, or that of a sink whose log has the same name by chance? */
 bool blocked_is_none(const struct delivery *d, const struct record *r);
+bool blocked_is_log(const struct delivery *d, struct str topic); /* the sink's own, or an old one */
+/* How many events, without marks and notes, the partition of a log has that are not finished; -1: that is not known before
+ * it has been read. */
+int64_t blocked_pending(struct delivery *d, const struct standing *log);
 /* What a partition belongs to; NULL: to none. */
 struct blocked *blocked_of(struct delivery *d, struct partition *p);
 /* Holds the entry, and its partition, until it is known which keys are blocked. */

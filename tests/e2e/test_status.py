@@ -327,7 +327,29 @@ def test_a_key_that_stepped_aside(bridge, receivers):
     assert states() == ["waiting"] * 3
     stopped = status(bridge)["sinks"]["crm"]
     assert (set(stopped), stopped["blocked"], stopped["blocked_keys"]) == (known, None, None)
-    assert pending(status(bridge)["sinks"]["crm"]) >= 3
+    assert pending(stopped) == 3
+
+
+def test_notes_in_a_blocked_log_are_no_pending_events(bridge, receivers):
+    """A mark stands before them, and a note behind them of what was tried: neither is to be delivered."""
+    bad = receivers(lambda request: 503)
+    ordered = HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", bad.url, "order: key\nretry: [500ms, 1h]\nretry_memory: 100ms")
+    daemon = run(bridge, ordered)
+    post_ok(daemon, *(event(f"e{i}", subject="k") for i in range(3)))
+
+    def log_of(account):
+        rows = [row for row in account["sinks"]["crm"]["topics"] if ".blocked.crm." in row["topic"]]
+        return sum(row["end"] for row in rows), [row["pending"] for row in rows if row["end"]]
+    wait_for(lambda: len(bad.all()) == 2 and log_of(status(bridge))[0] >= 5, why=daemon.log)      # the second attempt came out of the log
+    wait_for(lambda: pending(status(bridge)["sinks"]["crm"]) == 3, why=lambda: status(bridge)["sinks"]["crm"])
+    assert log_of(status(bridge))[1] == [3]
+    assert "crm (webhook): 3 pending, 3 behind 1 blocked key\n" in bridge.command("status").stdout
+    daemon.stop()
+    assert log_of(status(bridge))[1] == [3] and pending(status(bridge)["sinks"]["crm"]) == 3
+    assert "crm (webhook): 3 pending\n" in bridge.command("status").stdout
+    bridge.configure(ordered.replace("order: key", "order: key\n    paused: true"), admin=f"127.0.0.1:{free_port()}")
+    bridge.start()                                              # it reads nothing
+    wait_for(lambda: pending(status(bridge, "--list", "pending")["sinks"]["crm"]) == 3, why=lambda: status(bridge)["sinks"]["crm"])
 
 
 def test_an_event_whose_record_is_gone(local_bridge, receivers):
