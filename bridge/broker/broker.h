@@ -101,6 +101,7 @@ struct topic_config { /* an entry of `topics:` */
     enum record_schema schema; /* kafka: one that its records will have, so that it is asked for at once */
     /* kafka: it has at least as many partitions as this topic, and gets more when that does. NULL: it goes with none. */
     const char *like;
+    bool moved; /* kafka: it is made for what is moved into it: that it is empty is no loss */
 };
 
 /* Scopes of the state that are no source's or sink's: which log it is (local), and what was moved (`aqueduct move`): where to, in

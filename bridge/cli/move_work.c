@@ -165,6 +165,15 @@ void move_close(struct move *m)
 
 /* ---- the steps ---- */
 
+/* The state's topic is made for what comes into it. */
+static bool move_make_state(struct move *m)
+{
+    char *name = topic_name(m->to->broker.prefix, TOPIC_STATE, NULL);
+    bool ok = broker_topic(m->target, &(struct topic_config){ .name = name, .partitions = 1, .moved = true }, m->e);
+    free(name);
+    return ok;
+}
+
 static bool move_mark(struct move *m)
 {
     if (m->resumed) { /* what a process that was killed had under way arrives */
@@ -172,7 +181,7 @@ static bool move_mark(struct move *m)
         return true;
     }
     const struct change change = { .key = STR(STATE_IDENTITY), .value = str_of(m->identity) };
-    bool ok = move_change(m, m->target, STATE_MOVE, &change, 1);
+    bool ok = move_make_state(m) && move_change(m, m->target, STATE_MOVE, &change, 1);
     crash_point("command-move-after-mark");
     return ok;
 }

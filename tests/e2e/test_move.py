@@ -103,6 +103,7 @@ def test_one_who_outgrows_a_machine_loses_nothing(two, receivers):
     for step in STEPS:
         done = move(here, new, AQUEDUCT_CRASH_AT=f"command-move-{step}")
         assert done.returncode == -signal.SIGKILL, (step, done.stdout, done.stderr)
+        assert "there was no state" not in done.stderr and ("is moved into it" in done.stderr) is (step == STEPS[0]), done.stderr
     done = move(here, new)
     assert (done.returncode, done.stdout) == (0, "all of it was moved before\n"), done.stderr
     here.config = old

@@ -149,11 +149,14 @@ static void topics_keeper_note(struct kafka *b, const struct kafka_topic *asked,
 /* The first start says so, and each after which the state was lost: what that means is not seen elsewhere. */
 static void topics_keeper_say_made(const struct kafka_asked *asked)
 {
-    if (asked->topic.compact && asked->answered && !asked->code)
-        LOG(INFO,
-            "there was no state, its topic is made and empty: a daemon that finds it so reads databases from their start "
-            "option and knows nothing that came before",
-            LOG_C("topic", asked->topic.name));
+    if (!asked->topic.compact || !asked->answered || asked->code)
+        return;
+    LOG(INFO,
+        asked->topic.config.moved
+            ? "the topic of the state is made: what sources and sinks remember is moved into it"
+            : "there was no state, its topic is made and empty: a daemon that finds it so reads databases from their start "
+              "option and knows nothing that came before",
+        LOG_C("topic", asked->topic.name));
 }
 
 /* Makes or finds all topics that are due. Called with topics_lock, which it releases while it asks the cluster; false:
