@@ -67,8 +67,6 @@ bool answers_ready(void *ctx, struct err *why)
 struct accounts {
     const struct account_question *question;
     struct timespec until;
-    struct buf *out;
-    bool any;
 };
 
 static void answers_ask_account(void *ctx, void *engine)
@@ -77,14 +75,36 @@ static void answers_ask_account(void *ctx, void *engine)
     account_ask(engine, of->question);
 }
 
-static void answers_take_account(void *ctx, void *engine)
+/* Why there is no account of a sink. */
+static void answers_no_account(const struct answers *a, const struct delivery *d, struct err *why)
 {
-    struct accounts *of = ctx;
-    char *text = account_take(engine, of->until);
-    if (text)
-        buf_printf(of->out, "%s%s", of->any ? "," : "", text);
-    of->any = of->any || text;
-    free(text);
+    if (!a->started)
+        err_set(why, "%s%s", a->waits ? "the daemon has not started it, it waits for its broker: " : "the daemon is ",
+                a->not_ready);
+    else if (d)
+        err_set(why, "it is busy, and did not say within %d ms", ACCOUNT_MS);
+    else
+        err_set(why, "it does not run: %s", a->missing.text);
+}
+
+/* Of every sink of the configuration; those of one that cannot say more of itself say why. */
+static void answers_sinks(const struct answers *a, const struct account_question *question, struct buf *out)
+{
+    const struct config *c = a->config;
+    struct accounts of = { .question = question, .until = thread_until((struct duration){ ACCOUNT_MS }) };
+    struct err why;
+    if (a->started)
+        workers_each(&a->engines->workers, &engine_delivery, NULL, answers_ask_account, &of);
+    for (size_t i = 0; i < c->sink_count; i++) {
+        struct delivery *d = a->started ? engines_delivery(a->engines, c->sinks[i].sink->id) : NULL;
+        char *text = d ? account_take(d, of.until) : NULL;
+        if (!text) {
+            answers_no_account(a, d, &why);
+            text = account_unknown(&c->sinks[i], &c->broker, why.text);
+        }
+        buf_printf(out, "%s%s", i ? "," : "", text);
+        free(text);
+    }
 }
 
 /* Main thread: the sinks' threads give their accounts between two of their turns. */
@@ -94,7 +114,6 @@ void answers_account(void *ctx, const struct account_question *question, struct 
     struct err why = { "" };
     char at[CLOCK_TEXT];
     bool ready = answers_ready(a, &why);
-    struct accounts of = { .question = question, .until = thread_until((struct duration){ ACCOUNT_MS }), .out = out };
     clock_text(clock_wall_ms(), at);
     buf_printf(out, "{\"from\":\"daemon\",\"at\":\"%s\",\"broker\":\"%s\",\"ready\":%s,\"not_ready\":", at,
                broker_facts(&a->config->broker).type, ready ? "true" : "false");
@@ -108,10 +127,7 @@ void answers_account(void *ctx, const struct account_question *question, struct 
         intake_account(a->config->sources[i].source, a->started, out);
     }
     buf_add_c(out, "],\"sinks\":[");
-    if (a->started) {
-        workers_each(&a->engines->workers, &engine_delivery, NULL, answers_ask_account, &of);
-        workers_each(&a->engines->workers, &engine_delivery, NULL, answers_take_account, &of);
-    }
+    answers_sinks(a, question, out);
     buf_add_c(out, "],\"unserved\":");
     if (a->started)
         register_write(out);

@@ -12,6 +12,7 @@ struct answers { /* everything is borrowed */
     const struct engines *engines;
     bool started;
     char not_ready[sizeof((struct err *)0)->text]; /* why the start is not through */
+    bool waits;                                    /* since it waits for its broker */
     struct err missing; /* what was stopped for a reload and could not be opened again, and why; "": nothing */
     struct {            /* a plan, or (apply) a reload that is wanted: the main loop answers */
         bool is, apply;

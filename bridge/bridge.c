@@ -119,6 +119,7 @@ static bool bridge_start_or_wait(struct bridge *b, struct bridge_attempts *attem
     }
     struct err away;
     bool waits = !runs && broker_facts(&b->config->broker).may_be_away && !broker_ready(b->broker, &away);
+    b->answers.waits = waits;
     bridge_say_unstarted(b, attempts, e.text, waits);
     if (!waits)
         return false;

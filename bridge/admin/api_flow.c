@@ -116,7 +116,7 @@ static json_int_t flow_partitions(const json_t *account, const char *topic)
         json_int_t count = 0;
         json_array_foreach(json_object_get(sink, "topics"), k, p)
         {
-            count += strcmp(json_text(p, "topic"), topic) == 0;
+            count += strcmp(json_text(p, "topic"), topic) == 0 && json_is_integer(json_object_get(p, "partition"));
         }
         most = count > most ? count : most;
     }
@@ -255,8 +255,8 @@ static const struct shape flow_sink_shape[] = {
           "Age in seconds of the oldest event in memory, or since when a destination fails whose events wait on the broker." },
     { "lag", SHAPE_INTEGER, .required = true, .nullable = true,
       .doc = "Records of its topics that it has not finished." },
-    { "state", SHAPE_TEXT, .required = true, .values = "active|paused|held|failing|open",
-      .doc = "The worst of its destinations'; open: its circuit is." },
+    { "state", SHAPE_TEXT, .required = true, .values = "active|paused|held|failing|open|unknown",
+      .doc = "The worst of its destinations'; open: its circuit is; unknown: it does not say now." },
     { "detail", SHAPE_TEXT, .required = true, .nullable = true, .doc = "Whose, and why." },
     { 0 },
 };
@@ -270,8 +270,7 @@ static const struct shape flow_answer[] = {
     { "sources", SHAPE_OBJECT, .list = true, .required = true, .of = flow_source_shape, .doc = "As configured." },
     { "topics", SHAPE_OBJECT, .list = true, .required = true, .of = flow_topic_shape,
       .doc = "Those of routes and sinks." },
-    { "sinks", SHAPE_OBJECT, .list = true, .required = true, .of = flow_sink_shape,
-      .doc = "Those that answered in time." },
+    { "sinks", SHAPE_OBJECT, .list = true, .required = true, .of = flow_sink_shape, .doc = "As configured." },
     { "routes", SHAPE_OBJECT, .list = true, .required = true, .of = flow_route_shape, .doc = "In their order." },
     { 0 },
 };

@@ -88,7 +88,12 @@ enum sink_state figures_state(const json_t *sink, char **detail)
 {
     const json_t *d, *worst = NULL, *list = json_object_get(sink, "destinations");
     enum sink_state state = SINK_ACTIVE;
+    const char *nothing = json_text(sink, "no_account");
     size_t i;
+    if (nothing[0]) {
+        *detail = str_dup(str_of(nothing));
+        return SINK_UNKNOWN;
+    }
     json_array_foreach(list, i, d)
     {
         enum sink_state own = figures_state_of(d);
@@ -109,6 +114,7 @@ const char *figures_state_text(enum sink_state state)
     case SINK_HELD: return "held";
     case SINK_FAILING: return "failing";
     case SINK_OPEN: return "open";
+    case SINK_UNKNOWN: return "unknown";
     }
     return "";
 }

@@ -15,8 +15,8 @@ struct figures {                      /* -1: not known, or does not apply */
 };
 struct figures figures_of(const json_t *sink);
 
-enum sink_state { SINK_ACTIVE = 1, SINK_PAUSED, SINK_HELD, SINK_FAILING, SINK_OPEN };
-/* The worst that is to be said of its destinations; *detail is the reason ("billing: 503 Service Unavailable"), free() it; NULL:
- * there is none. */
+enum sink_state { SINK_ACTIVE = 1, SINK_PAUSED, SINK_HELD, SINK_FAILING, SINK_OPEN, SINK_UNKNOWN };
+/* The worst that is to be said of its destinations, or that it gives no account; *detail is the reason ("billing: 503 Service
+ * Unavailable"), free() it; NULL: there is none. */
 enum sink_state figures_state(const json_t *sink, char **detail);
 const char *figures_state_text(enum sink_state state); /* "active", "open" ... */

@@ -282,6 +282,7 @@ static const char status_notes[] =
     "  sources[]: source, type; since the daemon's start stored, repeats, refused (by reason); ready, not_ready (it sees what it is to watch, or why not); of type http also listen and paths[]: path, "
     "scheme, answers (by status), unverified (by reason)\n"
     "  sinks[]: sink, type, group, live    live: it shows what comes to who listens, and owes nothing\n"
+    "    no_account    why the daemon knows no more of it than its configuration: it still waits for its broker, the sink is busy ...\n"
     "    waiting, waiting_oldest, waiting_next_due  events in the waiting topics (of several daemons of a "
     "group, on Kafka: the sum of what they say, or --list waiting, which reads the topics)\n"
     "    blocked, blocked_keys    order: key: events that stepped aside, in the blocked logs, and their keys\n"

@@ -139,10 +139,10 @@ static json_t *status_log_sink(const struct config *c, const struct sink_config 
     char *group = str_join(c->broker.group_prefix, sink->sink->id, "");
     json_t *topics = json_array();
     bool live = sink->sink->ops->broadcast, ok = live || status_log_topics(c, sink, group, topics, e);
-    json_t *j = ok ? json_pack("{s:s,s:s,s:o,s:b,s:n,s:n,s:n,s:n,s:n,s:O,s:[],s:n}", "sink", sink->sink->id, "type",
+    json_t *j = ok ? json_pack("{s:s,s:s,s:o,s:b,s:n,s:n,s:n,s:n,s:n,s:n,s:O,s:[],s:n}", "sink", sink->sink->id, "type",
                                sink->sink->ops->type, "group", live ? json_null() : json_string(group), "live",
-                               (int)live, "waiting", "waiting_oldest", "waiting_next_due", "blocked", "blocked_keys",
-                               "topics", topics, "destinations", "events")
+                               (int)live, "no_account", "waiting", "waiting_oldest", "waiting_next_due", "blocked",
+                               "blocked_keys", "topics", topics, "destinations", "events")
                    : NULL;
     json_decref(topics);
     free(group);

@@ -351,6 +351,40 @@ static int64_t status_print_in_memory(const json_t *sink)
     return sum;
 }
 
+/* Names, once each: "  topics: ai.chats, ai.events". */
+static void status_print_names(const char *what, const json_t *list, const char *key, FILE *out)
+{
+    size_t i;
+    const json_t *one;
+    const char *between = what;
+    json_array_foreach(list, i, one)
+    {
+        char *name = status_print_text(one, key);
+        if (name[0])
+            fprintf(out, "%s%s", between, name);
+        between = name[0] ? ", " : between;
+        free(name);
+    }
+    if (between != what)
+        fputc('\n', out);
+}
+
+/* Of one that gives no account: what the configuration says, and why there is no more. */
+static void status_print_unknown(const json_t *sink, FILE *out)
+{
+    char *name = status_print_text(sink, "sink"), *type = status_print_text(sink, "type"),
+         *why = status_print_text(sink, "no_account");
+    int64_t waiting = status_print_number(sink, "waiting");
+    fprintf(out, "\n%s (%s): what is pending is not known now: %s\n", name, type, why);
+    if (waiting > 0)
+        fprintf(out, "  %" PRId64 " in waiting topics\n", waiting);
+    status_print_names("  topics: ", json_object_get(sink, "topics"), "topic", out);
+    status_print_names("  endpoints: ", json_object_get(sink, "destinations"), "endpoint", out);
+    free(why);
+    free(type);
+    free(name);
+}
+
 /* A running daemon that knows of no topic has not heard of the broker; in a log, there is none. */
 static void status_print_head(const json_t *sink, bool daemon, FILE *out)
 {
@@ -415,10 +449,14 @@ static void status_print_sink(const json_t *sink, bool daemon, FILE *out)
 {
     size_t i;
     const json_t *d, *events = json_object_get(sink, "events");
-    status_print_head(sink, daemon, out);
-    status_print_destinations(json_object_get(sink, "destinations"), status_print_came(sink), out);
-    if (!json_is_true(json_object_get(sink, "live")))
-        status_print_topics(json_object_get(sink, "topics"), out);
+    if (json_is_string(json_object_get(sink, "no_account"))) {
+        status_print_unknown(sink, out);
+    } else {
+        status_print_head(sink, daemon, out);
+        status_print_destinations(json_object_get(sink, "destinations"), status_print_came(sink), out);
+        if (!json_is_true(json_object_get(sink, "live")))
+            status_print_topics(json_object_get(sink, "topics"), out);
+    }
     if (json_is_array(json_object_get(sink, "listeners")))
         status_print_listeners(json_object_get(sink, "listeners"), out);
     if (json_is_array(events))

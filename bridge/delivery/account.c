@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/delivery/private.h"
+#include "bridge/event/trail.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/thread.h"
@@ -319,10 +320,11 @@ static char *account_make(struct delivery *d, const struct account_question *q)
 {
     json_t *topics = json_array();
     consumer_standing(d->consumer, account_partition, &(struct account_topics){ d, topics });
-    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:n,s:n}", "sink", d->s->id, "type", d->s->ops->type, "group",
-                          d->s->ops->broadcast ? json_null() : json_string(d->group), "live", (int)d->s->ops->broadcast,
-                          "topics", topics, "destinations", account_destinations(d), "events",
-                          q->events ? account_events(d, q) : json_null(), "waiting_oldest", "waiting_next_due");
+    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:n,s:o,s:o,s:o,s:n,s:n}", "sink", d->s->id, "type", d->s->ops->type,
+                          "group", d->s->ops->broadcast ? json_null() : json_string(d->group), "live",
+                          (int)d->s->ops->broadcast, "no_account", "topics", topics, "destinations",
+                          account_destinations(d), "events", q->events ? account_events(d, q) : json_null(),
+                          "waiting_oldest", "waiting_next_due");
     json_object_set_new(j, "waiting",
                         d->s->ops->broadcast ? json_null() : json_integer(metric_value(d->self.count.waiting)));
     json_object_set_new(j, "blocked", d->blocked_events ? json_integer(metric_value(d->blocked_events)) : json_null());
@@ -333,6 +335,60 @@ static char *account_make(struct delivery *d, const struct account_question *q)
     CHECK(text);
     return text;
 }
+
+/* ---- of one that gives none ---- */
+
+static void account_unknown_topic(json_t *list, const char *topic)
+{
+    json_array_append_new(list, json_pack("{s:s,s:n,s:n,s:n,s:n,s:n,s:n}", "topic", topic, "partition", "position",
+                                          "start", "end", "finished_beyond", "pending"));
+}
+
+static json_t *account_unknown_topics(const struct sink_config *sink, const struct broker_config *names)
+{
+    json_t *list = json_array();
+    char *dead = topic_name(names->prefix, TOPIC_DEAD_LETTER, NULL);
+    if (sink->sink->ops->dead_letters)
+        account_unknown_topic(list, dead);
+    for (size_t i = 0; i < sink->topics.count && !sink->sink->ops->dead_letters; i++)
+        account_unknown_topic(list, sink->topics.at[i]);
+    free(dead);
+    return list;
+}
+
+static json_t *account_unknown_destination(const char *endpoint)
+{
+    static const struct destination nothing;
+    struct account_row rows[ACCOUNT_ROWS];
+    account_rows(&nothing, rows);
+    json_t *j = json_pack("{s:o,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n,s:n}", "endpoint",
+                          endpoint ? json_string(endpoint) : json_null(), "paused", "held", "removed", "in_flight",
+                          "waiting", "oldest", "next_due", "failing", "circuit");
+    for (size_t i = 0; i < ACCOUNT_ROWS; i++)
+        json_object_set_new(j, rows[i].name, json_null());
+    return j;
+}
+
+char *account_unknown(const struct sink_config *sink, const struct broker_config *names, const char *why)
+{
+    const struct sink_ops *ops = sink->sink->ops;
+    char *group = str_join(names->group_prefix, sink->sink->id, "");
+    json_t *destinations = json_pack("[o]", account_unknown_destination(NULL));
+    for (size_t i = 0; i < sink->endpoint_count; i++)
+        json_array_append_new(destinations, account_unknown_destination(sink->endpoints[i].endpoint->name));
+    json_t *j = json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:n,s:n,s:n,s:n,s:n,s:n}", "sink", sink->sink->id, "type",
+                          ops->type, "group", ops->broadcast ? json_null() : json_string(group), "live",
+                          (int)ops->broadcast, "no_account", json_of_text(str_of(why)), "topics",
+                          account_unknown_topics(sink, names), "destinations", destinations, "events", "waiting",
+                          "waiting_oldest", "waiting_next_due", "blocked", "blocked_keys");
+    char *text = json_dumps(j, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(j);
+    free(group);
+    CHECK(text);
+    return text;
+}
+
+/* ---- what others ask ---- */
 
 /* What a further thread of the sink adds to the first one's account. */
 static char *account_make_more(struct delivery *d, const struct account_question *q)

@@ -5,7 +5,7 @@
  * its counters reconcile: consumed = delivered + dead + filtered + moved + released + pending. Its text is a JSON object
  * (`aqueduct help status` lists the keys):
  *
- *   {"sink": "crm", "type": "webhook", "group": "aqueduct.crm", "live": false, "waiting": 0,
+ *   {"sink": "crm", "type": "webhook", "group": "aqueduct.crm", "live": false, "no_account": null, "waiting": 0,
  *    "topics": [{"topic", "partition", "position", "start", "end", "finished_beyond", "pending"}],
  *    "destinations": [{"endpoint", "paused", "held": {"since", "reason", "next"}, "removed", "pending", "in_flight", "waiting", "oldest", "next_due", "failing": {"since", "status",
  *                      "reason"}, "circuit": {"state", "since", "next_probe"}, "consumed", "delivered", ...}],
@@ -21,7 +21,9 @@
 #include <time.h>
 #include "bridge/connector.h"
 
+struct broker_config;
 struct delivery;
+struct sink_config;
 
 enum { ACCOUNT_EVENTS = 1000, ACCOUNT_LISTENERS = 1000 }; /* most of them in one account */
 
@@ -37,3 +39,6 @@ void account_ask(struct delivery *d, const struct account_question *q);
 /* The account that was asked for last (for counters an empty text), free() it; waits for it until then (thread_until). NULL: the sink's thread is
  * busy. */
 char *account_take(struct delivery *d, struct timespec until);
+/* The account of a sink that cannot give one, with what its configuration says; all else is null. `why`: for a person. free()
+ * it. Any thread. */
+char *account_unknown(const struct sink_config *sink, const struct broker_config *names, const char *why);

@@ -158,6 +158,35 @@ def test_neither_a_daemon_nor_its_kafka(kafka_bridge, receivers):
     assert "no daemon answers, and Kafka at 127.0.0.1:" in done.stderr and "admin.listen" in done.stderr
 
 
+def test_a_daemon_that_waits_for_its_kafka_names_its_sinks(kafka_bridge, receivers):
+    """Nothing runs yet, so no number is known: each is null, and the text says why, and how far the configuration goes."""
+    receiver = receivers()
+    sinks = ("sinks:\n" + webhook_sink("crm", receiver.url) + "  many:\n    type: webhook\n    topics: [$EVENTS, $T_other]\n    endpoints:\n"
+             + "".join(f"      {name}: {{url: {receiver.url}, secrets: [{SECRET}]}}\n" for name in "ab")
+             + "  live: {type: websocket, listen: \"127.0.0.1:0\", topics: [$EVENTS]}\n" + DEAD_LETTERS)
+    kafka_bridge.configure(HTTP_SOURCE + sinks, admin=f"127.0.0.1:{free_port()}")
+    away = f"127.0.0.1:{free_port()}"
+    kafka_bridge.config.write_text(kafka_bridge.config.read_text().replace(kafka_bridge.kafka.servers, away))
+    daemon = kafka_bridge.start(ready=False)
+    wait_for(lambda: away in daemon.page("/readyz").text, 60, daemon.log)
+    account = status(kafka_bridge)
+    assert (account["from"], account["ready"], list(account["sinks"])) == ("daemon", False, ["crm", "many", "live", "failed"])
+    for sink in account["sinks"].values():
+        assert "waits for its broker: " in sink["no_account"] and away in sink["no_account"]
+        assert (sink["waiting"], sink["blocked"], sink["events"]) == (None, None, None)
+        assert all(set(row) == {"topic", "partition", "position", "start", "end", "finished_beyond", "pending"} and
+                   [name for name in row if row[name] is not None] == ["topic"] for row in sink["topics"])
+        assert all(value is None for one in sink["destinations"] for name, value in one.items() if name != "endpoint")
+    many = account["sinks"]["many"]
+    assert [row["topic"] for row in many["topics"]] == [kafka_bridge.topic("events"), kafka_bridge.topic("other")]
+    assert [one["endpoint"] for one in many["destinations"]] == [None, "a", "b"]
+    assert [row["topic"] for row in account["sinks"]["failed"]["topics"]] == [f"{kafka_bridge.name}-own.dead-letter"]
+    text = kafka_bridge.command("status").stdout
+    assert f"many (webhook): what is pending is not known now: {many['no_account']}\n  topics: {kafka_bridge.topic('events')}, {kafka_bridge.topic('other')}\n  endpoints: a, b\n" in text
+    assert "nothing pending" not in text and "PENDING" not in text
+    daemon.stop()
+
+
 def test_while_the_cluster_is_away_nothing_is_not_said_to_be_pending(kafka_bridge, receivers):
     run(kafka_bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
     wait_for(lambda: "crm (webhook): nothing pending\n" in kafka_bridge.command("status").stdout)

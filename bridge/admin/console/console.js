@@ -379,7 +379,7 @@ function summed(history, name, labels) {
 
 /* ---- flow ---- */
 
-const TROUBLE = { bad: ["failing", "open", "disabled", "unready"], warn: ["paused", "held", "starting"] };
+const TROUBLE = { bad: ["failing", "open", "disabled", "unready"], warn: ["paused", "held", "starting", "unknown"] };
 const trouble = (state) => Object.keys(TROUBLE).find((kind) => TROUBLE[kind].includes(state)) ?? "ok";
 const STATES = { open: "circuit open", unready: "not ready", held: "held back" };
 const stateText = (state) => STATES[state] ?? state ?? "active";
@@ -671,7 +671,7 @@ async function figuresNow(signal) {
   for (const sink of status.sinks ?? []) for (const d of sink.destinations ?? []) {
     const id = `${sink.sink}/${d.endpoint}`, [when, before, last] = counters.get(id) ?? [now, d.delivered],
       fresh = now - when >= LIVE_MS - 500;
-    const speed = fresh ? (1000 * (d.delivered - before)) / (now - when) : last;
+    const speed = fresh && known(before) && known(d.delivered) ? (1000 * (d.delivered - before)) / (now - when) : last;
     if (fresh || !counters.has(id)) counters.set(id, [now, d.delivered, speed]);
     all.set(id, { pending: d.pending, waiting: d.waiting, sinkWaits: sink.waiting, dead: d.dead, rate: speed, failing: d.failing });
   }
