@@ -160,7 +160,7 @@ static void dead_post_discard(struct api_call *call)
           .doc = "Why." },                                                                                             \
         { "type", SHAPE_TEXT, .min = 1, .doc = "Event types that begin like this." },                                  \
         { "source", SHAPE_TEXT, .min = 1, .doc = "Event sources that begin like this." },                              \
-        { "id", SHAPE_TEXT, .min = 1, .doc = "One event." },                                                           \
+        { "id", SHAPE_TEXT, .min = 1, .doc = "One event; of what is none, where it stood: topic/partition@offset." },  \
         { "since", SHAPE_SINCE, .doc = "Last attempt at or after." },                                                  \
         { "until", SHAPE_SINCE, .doc = "Last attempt before." },                                                       \
     {                                                                                                                  \

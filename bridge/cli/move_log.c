@@ -128,8 +128,8 @@ static bool move_fill(struct move *m, struct topic_partition p, struct move_part
     bool ok = true;
     for (; ok && part->there < part->start && !interrupt_asked(); part->there++) {
         ok = m->ops->pad(m->copy, p, part->there, m->e);
-        progress_say(&m->progress, m->copied, m->records - m->copied, "%s/%d: making room before offset %" PRId64,
-                     p.topic, (int)p.partition, part->start);
+        progress_say(&m->progress, m->copied, m->records - m->copied, "making room before %s/%d@%" PRId64, p.topic,
+                     (int)p.partition, part->start);
         crash_point("command-move-pad");
     }
     m->interrupted = m->interrupted || part->there < part->start;
@@ -173,7 +173,7 @@ static bool move_record(void *ctx, const struct record *r)
     struct move *m = reading->m;
     struct move_part *part = &reading->of->parts[r->partition];
     if (r->offset != part->there)
-        reading->ok = err_set(m->e, "%s/%d: the log is damaged, record %" PRId64 " is missing", reading->of->name,
+        reading->ok = err_set(m->e, "%s/%d@%" PRId64 ": the log is damaged, the record is missing", reading->of->name,
                               (int)r->partition, part->there);
     else
         reading->ok = m->ops->put(m->copy, r, m->e);

@@ -76,7 +76,7 @@ static void resend_say(const struct resend_call *c, const char *verb, const json
         char *type = str_dup(str_of(json_text(ev, "type"))), *source = str_dup(str_of(json_text(ev, "source")));
         str_make_shown(type);
         str_make_shown(source);
-        printf("%s %s from %s (%s/%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT ")%s%s", verb, type, source,
+        printf("%s %s from %s (%s/%" JSON_INTEGER_FORMAT "@%" JSON_INTEGER_FORMAT ")%s%s", verb, type, source,
                json_text(ev, "topic"), json_integer_value(json_object_get(ev, "partition")),
                json_integer_value(json_object_get(ev, "offset")), to ? " to " : "", to ? to : "");
         free(source);

@@ -64,8 +64,7 @@ static bool settle_singly(struct settle *s, struct record *letters, size_t count
             s->out->bare += o == OUTCOME_STORED;
         }
         if (o != OUTCOME_STORED)
-            return err_prefix(s->e, "%s/%d, offset %" PRId64, s->of->topic, (int)s->batch[i]->partition,
-                              s->batch[i]->offset);
+            return err_prefix(s->e, "%s/%d@%" PRId64, s->of->topic, (int)s->batch[i]->partition, s->batch[i]->offset);
     }
     return true;
 }

@@ -79,7 +79,7 @@ static void event_print_stored(const json_t *stored, FILE *out)
     size_t i;
     const json_t *d, *all = json_object_get(stored, "destinations");
     status_print_when(stored, "time", false, ago);
-    fprintf(out, "%s from %s, stored %s ago in %s/%" PRId64 " at offset %" PRId64 "%s\n", type, source, ago, topic,
+    fprintf(out, "%s from %s, stored %s ago at %s/%" PRId64 "@%" PRId64 "%s\n", type, source, ago, topic,
             status_print_number(stored, "partition"), status_print_number(stored, "offset"),
             json_is_true(json_object_get(stored, "copy"))
                 ? " (seen in a copy alone: the topic has it no longer, or further back than was looked)"

@@ -45,8 +45,8 @@ static int64_t tail_topics_begin(void *ctx, const struct topic_partition *p, int
     case TAIL_LAST: place->next = end; return end - start > from->last ? end - from->last : start;
     case TAIL_POSITION:
         if (place->next < start)
-            tail_say("%s/%d: %lld records before offset %lld are gone", p->topic, (int)p->partition,
-                     (long long)(start - place->next), (long long)start);
+            tail_say("%lld records before %s/%d@%lld are gone", (long long)(start - place->next), p->topic,
+                     (int)p->partition, (long long)start);
         place->next = place->next < start ? start : place->next > end ? end : place->next;
         break;
     }

@@ -32,7 +32,7 @@ int print_clean(struct str text, int width, FILE *out)
 void print_origin(const struct letter *l, int width, FILE *out)
 {
     print_clean(l->topic, width, out);
-    fprintf(out, "/%" PRId64 "/%" PRId64, l->partition, l->offset);
+    fprintf(out, "/%" PRId64 "@%" PRId64, l->partition, l->offset);
 }
 
 /* ---- the table ---- */

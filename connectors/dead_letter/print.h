@@ -26,6 +26,6 @@ void print_json_result(const char *result, const char *why, const char *to, cons
 /* Everything of one letter; data longer than `limit` bytes is cut and says so; 0: no limit. */
 void print_letter(const struct letter *l, size_t limit, FILE *out);
 void print_origin(const struct letter *l, int width,
-                  FILE *out); /* <topic>/<partition>/<offset>, the topic cut to width */
+                  FILE *out); /* <topic>/<partition>@<offset>, the topic cut to width */
 /* Text with control characters replaced, cut to `width` characters (0: whole). Returns how many were printed. */
 int print_clean(struct str text, int width, FILE *out);

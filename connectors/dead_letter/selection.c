@@ -11,7 +11,8 @@ enum {
 
 #define MATCHES                                                                                                        \
     " FROM letters WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR class = ?2)"                                    \
-    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?4 IS NULL OR id = ?4) AND (?5 = 0 OR last >= ?5)"     \
+    " AND (?3 IS NULL OR substr(type, 1, length(?3)) = ?3) AND (?5 = 0 OR last >= ?5)"                                 \
+    " AND (?4 IS NULL OR id = ?4 OR (id IS NULL AND topic || '/' || partition || '@' || offset = ?4))"                 \
     " AND (?11 = 0 OR last < ?11) AND (?12 IS NULL OR substr(source, 1, length(?12)) = ?12)"                           \
     " AND ((?6 AND state = 'dead' AND (?13 = 0 OR redrives < ?13) AND redrives >= ?14)"                                \
     " OR (?7 AND state = 'redriven') OR (?15 AND state = 'discarded'))"                                                \

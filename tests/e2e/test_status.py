@@ -313,7 +313,7 @@ def test_an_event_that_is_resent(bridge, receivers):
     post_ok(daemon, event("one"), event("two", source="/e2e/a"), event("two", source="/e2e/b"))
     crm.delivered({"one", "two"})
     done = bridge.command("resend", "one", "--to", "crm")
-    assert (done.returncode, done.stdout) == (0, f"resent thing.happened from /e2e ({bridge.topic('events')}/0/0) to crm\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"resent thing.happened from /e2e ({bridge.topic('events')}/0@0) to crm\n"), done.stderr
     crm.arrived(4)
     first, again = (r for r in crm.all() if r["id"] == "one")
     assert (again["webhook_id"], again["body"], again["why"]) == (first["webhook_id"], first["body"], None)
@@ -396,7 +396,8 @@ def test_an_event_whose_record_is_gone(local_bridge, receivers):
             assert {name: one["state"] for name, one in became(local_bridge, ident).items()} == states
             stored = json.loads(local_bridge.command("status", "--json", "--event", ident).stdout)["stored"][0]
             assert (stored["topic"], stored["offset"], stored["copy"], stored["type"]) == (local_bridge.topic("events"), i, True, "thing.happened")
-        assert "at offset 1 (seen in a copy alone: " in local_bridge.command("status", "--event", "two").stdout
+        text = local_bridge.command("status", "--event", "two").stdout
+        assert f" ago at {local_bridge.topic('events')}/0@1 (seen in a copy alone: " in text
         daemon.kill()
 
 

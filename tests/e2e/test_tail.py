@@ -52,6 +52,7 @@ def test_tail_begins_where_it_is_told_and_goes_on_with_what_comes(bridge):
     assert "  document.uploaded  a/1  {" in line and '"api_key":"***"' in line and "sk-secret" not in line and line.count("\n") == 1
     line = bridge.command("tail", "--no-follow", "--ids", "--topic", chats, "-n", "2").stdout.splitlines()[1]
     assert line.endswith(f"  chat.started  b/1  {chats}/0@1  c1  -"), line
+    assert shown(bridge.command("tail", "--json", "--topic", chats, "--from", f"{chats}/0@1", "--no-follow")) == ["c1", "c2", "c3"]
     follower = Tail(bridge.program, "-c", str(bridge.config), "--json", "--from", first["position"])
     assert {follower.next() for _ in range(6)} == {"c2", "c3", "d0", "d1", "d2", "d3"}
     post_ok(daemon, event("c4", "chat.started"))

@@ -809,13 +809,13 @@ TEST(a_debug_log_shows_the_way_of_an_event)
 TEST(what_is_stored_is_read_in_the_first_turn)
 {
     struct err why = { "" };
-    flow.tail_fails = "out/0: the record at offset 3 cannot be read";
+    flow.tail_fails = "out/0@3: the record cannot be read";
     start(&script_source_unordered);
     assert_false(intake_failed(in, &why));
     assert_false(intake_step(in)); /* nothing is read from a source whose repeats would not be known */
     assert_true(intake_failed(in, &why));
     assert_non_null(strstr(why.text, id));
-    assert_non_null(strstr(why.text, "offset 3"));
+    assert_non_null(strstr(why.text, "out/0@3: "));
     flow.tail_fails = NULL;
 }
 

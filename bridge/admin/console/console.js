@@ -809,7 +809,7 @@ function openAttempt(one) {
     facts([["To", h("a", { href: `#/endpoints${query({ sink: one.sink, q: one.endpoint })}`, onclick: () => panel.close() }, where(one))],
       ["When", age(one.time)], ["Took", took(one.duration_ms)], ["Attempt", `${one.attempt}`], ["Next", one.next && age(one.next)],
       ["Event", h("code", {}, one.event.id)], ["Source", h("span", { class: "mono" }, one.event.source)], ["Subject", one.event.subject],
-      ["Record", one.record && h("span", { class: "mono" }, `${one.record.topic}/${one.record.partition}/${one.record.offset}`)]]),
+      ["Record", one.record && h("span", { class: "mono" }, `${one.record.topic}/${one.record.partition}@${one.record.offset}`)]]),
     h("section", {}, h("h3", {}, "What the receiver answered"), h("pre", {}, one.response || "(nothing that was kept)")),
     h("div", { class: "actions" }, operator() && button("Send again", () => resend(one)),
       h("a", { class: "button", href: `#/deliveries${query({ event: one.event.id })}`, onclick: () => panel.close() },
@@ -889,7 +889,7 @@ function openLetter(one) {
       ["First", one.first && age(one.first)], ["Last", one.last && age(one.last)], ["Event", h("code", {}, one.id)],
       ["Source", h("span", { class: "mono" }, one.source)], ["State", one.state !== "dead" ? one.state : null],
       ["Redriven", one.redrives > 0 ? many(one.redrives, "time") : null],
-      ["Record", one.origin && h("span", { class: "mono" }, `${one.origin.topic}/${one.origin.partition}/${one.origin.offset}`)]]),
+      ["Record", one.origin && h("span", { class: "mono" }, `${one.origin.topic}/${one.origin.partition}@${one.origin.offset}`)]]),
     operator() && h("div", { class: "actions" }, button("Redrive", (event) => act(event, () => settleDead("redrive", mine, one.id))),
       button("Discard", (event) => act(event, () => settleDead("discard", mine, one.id)), "danger")), data);
   ask(`/dead-letters/${encodeURIComponent(one.letter)}`).then((said) => { show(data,

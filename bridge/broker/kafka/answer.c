@@ -168,8 +168,7 @@ static enum fetched answer_error(struct answers *r, struct answer_part *p, struc
     if (kafka_access_is_denial(m->err))
         kafka_access_fail(r->b, m->err, p->topic, NULL, e);
     else
-        err_set(e, "topic %s, partition %d, offset %lld: %s", p->topic, (int)p->number, (long long)s->from,
-                rd_kafka_message_errstr(m));
+        err_set(e, "%s/%d@%lld: %s", p->topic, (int)p->number, (long long)s->from, rd_kafka_message_errstr(m));
     r->broken = true;
     return FETCH_FAILED;
 }

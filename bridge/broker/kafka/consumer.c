@@ -452,8 +452,8 @@ static bool consumer_trouble(struct kafka_consumer *c, struct kafka_assigned *as
     assigned->retry_ms = clock_mono_ms() + RETRY_MS;
     if (kafka_access_is_denial(m->err))
         return consumer_denied(c, m, e);
-    return err_set(e, "topic %s, partition %d, offset %lld: %s", assigned->which.topic, assigned->which.partition,
-                   (long long)m->offset, rd_kafka_message_errstr(m));
+    return err_set(e, "%s/%d@%lld: %s", assigned->which.topic, assigned->which.partition, (long long)m->offset,
+                   rd_kafka_message_errstr(m));
 }
 
 static bool consumer_is_lost(const struct kafka_assigned *assigned)

@@ -36,23 +36,21 @@ static void copy_fail(struct kafka_copy *c, const rd_kafka_message_t *m, int64_t
     if (c->failure.text[0])
         return;
     if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-        err_set(
-            &c->failure,
-            "%s/%d: the record at offset %lld has %zu bytes, more than the topic takes: raise its max.message.bytes "
-            "(and message.max.bytes in broker.properties)",
-            topic, (int)m->partition, (long long)wanted, m->len + m->key_len);
+        err_set(&c->failure,
+                "%s/%d@%lld: the record has %zu bytes, more than the topic takes: raise its max.message.bytes "
+                "(and message.max.bytes in broker.properties)",
+                topic, (int)m->partition, (long long)wanted, m->len + m->key_len);
     else if (m->err)
-        err_set(&c->failure, "%s/%d: the record at offset %lld was not stored: %s", topic, (int)m->partition,
-                (long long)wanted, rd_kafka_err2str(m->err));
+        err_set(&c->failure, "%s/%d@%lld: the record was not stored: %s", topic, (int)m->partition, (long long)wanted,
+                rd_kafka_err2str(m->err));
     else if (m->offset < 0)
-        err_set(&c->failure, "%s/%d: it is not known whether the record at offset %lld was stored", topic,
-                (int)m->partition, (long long)wanted);
+        err_set(&c->failure, "%s/%d@%lld: it is not known whether the record was stored", topic, (int)m->partition,
+                (long long)wanted);
     else
-        err_set(
-            &c->failure,
-            "%s/%d: the record at offset %lld was stored at %lld: somebody else writes to the topic; delete it, and "
-            "begin again when nobody does",
-            topic, (int)m->partition, (long long)wanted, (long long)m->offset);
+        err_set(&c->failure,
+                "%s/%d@%lld: the record was stored at offset %lld: somebody else writes to the topic; delete it, and "
+                "begin again when nobody does",
+                topic, (int)m->partition, (long long)wanted, (long long)m->offset);
 }
 
 static void copy_on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
@@ -213,8 +211,8 @@ static bool copy_send(struct kafka_copy *c, const struct record *r, struct err *
     if (code && headers)
         rd_kafka_headers_destroy(headers);
     if (code && !c->failure.text[0])
-        err_set(&c->failure, "%s/%d: the record at offset %lld was not taken: %s", topic, (int)r->partition,
-                (long long)r->offset, rd_kafka_err2str(code));
+        err_set(&c->failure, "%s/%d@%lld: the record was not taken: %s", topic, (int)r->partition, (long long)r->offset,
+                rd_kafka_err2str(code));
     free(topic);
     return !c->failure.text[0] || err_set(e, "%s", c->failure.text);
 }
@@ -266,7 +264,7 @@ static bool copy_cut(struct copy *base, struct topic_partition p, int64_t start,
     rd_kafka_DeleteRecords_destroy(request);
     rd_kafka_topic_partition_list_destroy(before);
     return !code
-           || err_set(e, "%s/%d: what is before offset %lld cannot be removed: %s", p.topic, (int)p.partition,
+           || err_set(e, "%s/%d@%lld: what is before it cannot be removed: %s", p.topic, (int)p.partition,
                       (long long)start, rd_kafka_err2str(code));
 }
 

@@ -224,7 +224,7 @@ static bool look_take(struct kafka_look *l, rd_kafka_message_t *m, struct record
     else if (kafka_access_is_denial(m->err))
         return kafka_access_fail(l->b, m->err, l->topic, l->group, e);
     else if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
-        return err_set(e, "partition %d, offset %lld: %s", (int)m->partition, (long long)m->offset,
+        return err_set(e, "%s/%d@%lld: %s", l->topic, (int)m->partition, (long long)m->offset,
                        rd_kafka_message_errstr(m));
     return true;
 }

@@ -144,8 +144,7 @@ static bool read_message(const struct stretch *s, rd_kafka_message_t *m, int64_t
         return kafka_access_ready(s->b, e);
     }
     if (m->err && !ended)
-        return err_set(e, "topic %s, partition %d, offset %lld: %s", s->topic, m->partition, (long long)m->offset,
-                       rd_kafka_message_errstr(m));
+        return err_set(e, "%s/%d@%lld: %s", s->topic, m->partition, (long long)m->offset, rd_kafka_message_errstr(m));
     kafka_access_granted(s->b, KAFKA_READ, s->topic);
     int64_t *end = &ends[m->partition];
     if (!ended && *end >= 0 && m->offset < *end)

@@ -288,7 +288,7 @@ void local_leave(struct consumer *base)
 
 static bool consumer_broken(const struct local_assigned *at, struct err *e, const char *what)
 {
-    return err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", at->partition->topic->name,
+    return err_set(e, "%s/%d@%lld: the record cannot be read: %s", at->partition->topic->name,
                    (int)at->partition->number, (long long)at->next, what);
 }
 
@@ -548,7 +548,7 @@ static bool consumer_tail(struct link *l, const struct partition *p, int64_t mos
         if (r)
             each(ctx, r);
         else
-            ok = err_set(e, "%s/%d: the record at offset %lld cannot be read: %s", p->topic->name, (int)p->number,
+            ok = err_set(e, "%s/%d@%lld: the record cannot be read: %s", p->topic->name, (int)p->number,
                          (long long)offset, why.text);
         record_free(r);
     }

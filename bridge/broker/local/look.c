@@ -187,7 +187,7 @@ int local_look_rows(sqlite3 *db, const struct local_rows *w, struct record **out
     }
     int end = sqlite3_finalize(s);
     if (why.text[0] && n == 0)
-        err_set(e, "%s/%d: a record behind offset %lld cannot be read: %s", w->topic, (int)w->number,
+        err_set(e, "%s/%d@%lld: a record behind it cannot be read: %s", w->topic, (int)w->number,
                 (long long)w->from - 1, why.text);
     else if (rc != SQLITE_OK || end != SQLITE_OK)
         err_set(e, "%s/%d: %s", w->topic, (int)w->number, sqlite3_errmsg(db));

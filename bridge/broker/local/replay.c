@@ -142,8 +142,8 @@ static bool replay_fetch(struct local_replay *r, struct local_replay_reader *rea
     if (n > 0 && records[0]->offset > reader->base.next) {
         while (n > 0)
             record_free(records[--n]);
-        return err_set(e, "%s/%d: the record at offset %lld cannot be read: it is missing from the file",
-                       p->topic->name, (int)p->number, (long long)reader->base.next);
+        return err_set(e, "%s/%d@%lld: the record cannot be read: it is missing from the file", p->topic->name,
+                       (int)p->number, (long long)reader->base.next);
     }
     if (n > 0)
         chunks_put(r->chunks, p, from, records[n - 1]->offset + 1, records, (size_t)n);

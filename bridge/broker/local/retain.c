@@ -156,9 +156,8 @@ static void retain_hold(struct local *b, const struct partition *p, const struct
     if (records <= b->held_most)
         return;
     b->held_most = records;
-    snprintf(b->held_by, sizeof b->held_by,
-             "retention waits for group %.80s, which is at offset %" PRId64 " of %.80s/%d", f->slowest, f->slowest_at,
-             p->topic->name, (int)p->number);
+    snprintf(b->held_by, sizeof b->held_by, "retention waits for group %.80s, which is at %.80s/%d@%" PRId64,
+             f->slowest, p->topic->name, (int)p->number, f->slowest_at);
 }
 
 static void retain_account(struct local *b, struct partition *p, const struct front *f, int64_t *held)

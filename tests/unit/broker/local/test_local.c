@@ -30,16 +30,16 @@ TEST(a_changed_bit_of_a_record_is_found)
     struct consumer *c = local_reader("g", "t");
     assert_in_range(local_until_error(c, &e), 7, 12); /* 7 of one partition, and what came of the other */
     assert_non_null(strstr(e.text, "t/"));
-    assert_non_null(strstr(e.text, "offset 7"));
+    assert_non_null(strstr(e.text, "@7: "));
     assert_non_null(strstr(e.text, "checksum"));
     clock_fake_advance(2000);
     local_until_error(c, &e); /* it stays there, it is never skipped */
-    assert_non_null(strstr(e.text, "offset 7"));
+    assert_non_null(strstr(e.text, "@7: "));
     clock_fake_advance(2000);
     local_put_numbers("t", 0, 20, 1);
     local_put_numbers("t", 1, 5, 1);
     local_until_error(c, &e);
-    assert_non_null(strstr(e.text, "offset 7"));
+    assert_non_null(strstr(e.text, "@7: "));
     consumer_close(c);
 }
 
@@ -211,7 +211,7 @@ TEST(rows_that_vanished_are_noticed)
     local_open();
     struct consumer *c = local_reader("g", "t");
     assert_int_equal(local_until_error(c, &e), 4);
-    assert_non_null(strstr(e.text, "offset 4"));
+    assert_non_null(strstr(e.text, "t/0@4: the record cannot be read"));
     assert_non_null(strstr(e.text, "missing"));
     consumer_close(c);
     local_close();

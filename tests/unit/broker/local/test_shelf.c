@@ -130,7 +130,7 @@ TEST(a_bad_record_stops_each_reader_at_its_place)
     struct consumer *one = local_reader("one", "t"), *two = local_reader("two", "t");
     assert_int_equal(local_until_error(one, &e), 60);
     assert_int_equal(local_until_error(two, &e), 60);
-    assert_non_null(strstr(e.text, "offset 60"));
+    assert_non_null(strstr(e.text, "t/0@60: "));
     consumer_close(one);
     consumer_close(two);
 }

@@ -145,7 +145,7 @@ TEST(list_says_each_in_one_line)
     assert_non_null(strstr(third, "2026-11-20 10:00:05 crm "));
     assert_non_null(strstr(third, "refused         6 503 chat.created"));
     assert_non_null(strstr(third, " e-1\n"));
-    assert_non_null(strstr(second, "(no event)                 ai.chats/3/2\n"));
+    assert_non_null(strstr(second, "(no event)                 ai.chats/3@2\n"));
     for (char *line = output, *end; (end = strchr(line, '\n')); line = end + 1)
         assert_true(end - line <= 120);
 }
@@ -165,6 +165,8 @@ TEST(list_filters)
         { "--type", "user.created", 1 },
         { "--type", "hat", 0 },
         { "--id", "e-3", 1 },
+        { "--id", "ai.chats/3@2", 1 }, /* as the list has it of what is no event */
+        { "--id", "ai.chats/3@1", 0 },
         { "--since", "2026-11-20T10:30:00Z", 2 },
         { "--since", "2999-01-01T00:00:00Z", 0 },
         { "--until", "2026-11-20T11:00:00Z", 1 },
@@ -241,7 +243,7 @@ TEST(show_prints_everything_harmlessly)
     file_three();
     assert_int_equal(DEAD("show", "e-1"), 0);
     assert_non_null(strstr(output, "reason     503 Service Unavailable\n"));
-    assert_non_null(strstr(output, "origin     ai.chats/3/1\n"));
+    assert_non_null(strstr(output, "origin     ai.chats/3@1\n"));
     assert_non_null(strstr(output, "  x-own: kept\n"));
     assert_null(strstr(output, "aqueduct-"));
     assert_non_null(
@@ -362,7 +364,7 @@ TEST(any_number_of_headers)
     dead_file_all(s, &f, 1);
     sink_end(s);
     assert_int_equal(DEAD("list"), 0);
-    assert_non_null(strstr(output, "ai.chats/3/77"));
+    assert_non_null(strstr(output, "ai.chats/3@77"));
     assert_non_null(strstr(output, "e-1"));
     assert_int_equal(DEAD("show", "--sink", "crm"), 0);
     assert_non_null(strstr(output, "x-699: "));
