@@ -1,53 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Finds an event in the log, and what the topics of the bridge say of it. */
+/* Finds an event in the log, and says what became of it. */
 #include "bridge/cli/status_event.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "bridge/cli/status_event_private.h"
 #include "bridge/delivery/find_event.h"
-#include "bridge/cli/unserved.h"
-#include "bridge/delivery/delivery.h"
-#include "bridge/delivery/ladder.h"
-#include "bridge/delivery/register.h"
-#include "bridge/event/event.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/progress.h"
-
-#define EVENT_REDIRECTED "redirected"
-
-enum { EVENT_STORED = 20, EVENT_ORIGIN = TOPIC_NAME_MAX + 40 };
-
-struct event_find {
-    const struct config *config;
-    const json_t *account, *made;
-    struct str id;
-    int64_t since_ms;
-    json_t *stored, *refused;
-    json_t *notes;              /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
-    const char *kind, *reading; /* of what is being read now, and its topic */
-    struct event_copy {
-        char *topic; /* where the record stood first */
-        int64_t partition, offset, time_ms;
-        const struct event *event;
-    } copies[EVENT_STORED]; /* in the bridge's own topics, one of each record */
-    size_t copy_count;
-    struct event_stand {
-        int64_t position;
-        struct ranges beyond;
-    } * stands; /* of the group that reads that topic, by partition */
-    size_t stand_count;
-    struct err *e;
-};
-
-/* ---- records ---- */
-
-static json_t *event_number(struct str s)
-{
-    int64_t n;
-    return str_to_i64(s, &n) ? json_integer(n) : json_null();
-}
 
 /* ---- how far the group is that reads a topic ---- */
 
@@ -78,300 +40,6 @@ static bool event_finished(const struct event_find *f, int32_t partition, int64_
     return standing_finished(&(struct standing){ .position = at->position, .beyond = &at->beyond }, offset);
 }
 
-/* ---- what the bridge's own topics say ---- */
-
-/* Where the record stood first: "topic/partition/offset". */
-static void event_origin(const struct record *r, char out[EVENT_ORIGIN])
-{
-    snprintf(out, EVENT_ORIGIN, "%.*s/%.*s/%.*s", STR_ARG(record_header(r, TRAIL_TOPIC)),
-             STR_ARG(record_header(r, TRAIL_PARTITION)), STR_ARG(record_header(r, TRAIL_OFFSET)));
-}
-
-/* Remembers the event of a copy: its record may be gone. */
-static void event_copy(struct event_find *f, const struct record *r)
-{
-    struct event_copy c;
-    struct str topic = record_header(r, TRAIL_TOPIC);
-    if (f->copy_count == EVENT_STORED || !topic.at || !str_to_i64(record_header(r, TRAIL_PARTITION), &c.partition)
-        || !str_to_i64(record_header(r, TRAIL_OFFSET), &c.offset) || c.partition < 0 || c.partition > INT32_MAX)
-        return;
-    for (size_t i = 0; i < f->copy_count; i++)
-        if (c.partition == f->copies[i].partition && c.offset == f->copies[i].offset
-            && str_eq(topic, str_of(f->copies[i].topic)))
-            return;
-    if (!str_to_i64(record_header(r, TRAIL_TIMESTAMP), &c.time_ms))
-        c.time_ms = r->timestamp_ms;
-    if (!(c.event = event_from_record(r, NULL)))
-        return;
-    c.topic = str_dup(topic);
-    f->copies[f->copy_count++] = c;
-}
-
-/* What a record with this state says: of the dead-letter topic a letter, or news of one; of a redrive topic an event that
- * was redriven, or resent. */
-static const char *event_kind(const struct event_find *f, struct str state)
-{
-    static const char *const kinds[] = { "redriven", "discarded", "resent" };
-    if (strcmp(f->kind, "redrive") == 0 && str_eq(state, STR("resent")))
-        return "resend";
-    for (size_t i = 0; strcmp(f->kind, "dead") == 0 && i < sizeof kinds / sizeof *kinds; i++)
-        if (str_eq(state, str_of(kinds[i])))
-            return kinds[i];
-    return f->kind;
-}
-
-/* What no topic could take; `news`: that a person discarded it. Takes the note. */
-static void event_refuse(struct event_find *f, struct str source, bool news, json_t *note)
-{
-    size_t i;
-    json_t *one;
-    json_object_set_new(note, "source", json_of_text(source));
-    json_object_set_new(note, "discarded", json_false());
-    if (!news) {
-        json_array_append_new(f->refused, note);
-        return;
-    }
-    json_array_foreach(f->refused, i, one)
-    {
-        if (json_equal(json_object_get(one, "source"), json_object_get(note, "source"))
-            && json_equal(json_object_get(one, "last"), json_object_get(note, "last")))
-            json_object_set_new(one, "discarded", json_true());
-    }
-    json_decref(note);
-}
-
-static bool event_note(void *ctx, const struct record *r)
-{
-    struct event_find *f = ctx;
-    char origin[EVENT_ORIGIN];
-    struct str source = record_header(r, TRAIL_SOURCE);
-    progress_count(f->reading, "records read");
-    if (!find_event_is(r, f->id))
-        return true;
-    struct trail t = trail_read(r);
-    t.due_ms -= t.due_ms ? trail_ahead_ms(&t, clock_wall_ms()) : 0;
-    event_origin(r, origin);
-    const char *kind = event_kind(f, record_header(r, TRAIL_STATE));
-    bool news = strcmp(f->kind, "dead") == 0 && strcmp(kind, "dead") != 0;
-    json_t *note = json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "kind", kind, "sink",
-                             json_of_text(register_present(f->config, record_header(r, TRAIL_SINK))), "endpoint",
-                             json_of_text(record_header(r, TRAIL_ENDPOINT)), "origin", origin, "attempts",
-                             event_number(record_header(r, TRAIL_ATTEMPTS)), "due", json_of_moment(t.due_ms), "last",
-                             json_of_moment(t.last_ms), "status", event_number(record_header(r, TRAIL_STATUS)), "class",
-                             json_of_text(record_header(r, TRAIL_CLASS)), "reason",
-                             json_of_text(record_header(r, TRAIL_REASON)), "to",
-                             json_of_text(record_header(r, TRAIL_TO)));
-    if (source.at)
-        event_refuse(f, source, news, note);
-    else
-        json_array_append_new(f->notes, note);
-    if (!source.at && !news) /* which has no data */
-        event_copy(f, r);
-    return true;
-}
-
-/* Hands out the newest records of a topic, as far back as was asked for. */
-static bool event_look(struct event_find *f, const char *topic, const char *group,
-                       bool (*each)(void *ctx, const struct record *r), struct err *e)
-{
-    const struct look_options o = {
-        .topic = topic, .group = group, .since_ms = f->since_ms, .most = FIND_EVENT_SCAN, .may_lack = true
-    };
-    f->reading = topic;
-    return look_once(&f->config->broker, &o, each, f, e);
-}
-
-/* Reads one of the bridge's topics; `group` NULL: whatever is in it counts. */
-static bool event_notes(struct event_find *f, const char *kind, const char *topic, const char *group, struct err *e)
-{
-    f->kind = kind;
-    return event_look(f, topic, group, event_note, e);
-}
-
-static bool event_waiting_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    return event_notes(ctx, "waiting", topic, group, e);
-}
-
-static bool event_redrive_topic(void *ctx, const char *topic, const char *group, struct err *e)
-{
-    return event_notes(ctx, "redrive", topic, group, e);
-}
-
-static bool event_blocked_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
-{
-    (void)like;
-    return event_notes(ctx, "waiting", topic, group, e);
-}
-
-/* What the topics of the sink's own say. A record of its redrive topic does not name the sink, one of an old log its old
- * name. */
-static bool event_own_topics(struct event_find *f, const struct sink_config *sink, struct err *e)
-{
-    size_t before = json_array_size(f->notes);
-    bool ok = delivery_topics(sink, &f->config->broker, event_redrive_topic, f, e)
-              && blocked_old_topics(sink, &f->config->broker, event_blocked_log, f, e);
-    for (size_t i = before; i < json_array_size(f->notes); i++)
-        json_object_set_new(json_array_get(f->notes, i), "sink", json_string(sink->sink->id));
-    return ok && blocked_topics(sink, &f->config->broker, event_blocked_log, f, e);
-}
-
-/* What stands in blocked logs that nobody reads any more. */
-static bool event_unserved(struct event_find *f, struct err *e)
-{
-    struct unserved_list left = { 0 };
-    bool ok = unserved_left(f->config, &left, e);
-    for (size_t i = 0; ok && i < left.count; i++) {
-        char *group = str_join(f->config->broker.group_prefix, left.at[i].sink, "");
-        ok = left.at[i].kind != UNSERVED_BLOCKED || event_notes(f, "unserved", left.at[i].topic, group, e);
-        free(group);
-    }
-    unserved_free(&left);
-    return ok;
-}
-
-static bool event_all_notes(struct event_find *f, struct err *e)
-{
-    char *dead = topic_name(f->config->broker.prefix, TOPIC_DEAD_LETTER, NULL);
-    bool ok = event_notes(f, "dead", dead, NULL, e) && ladder_topics(&f->config->broker, event_waiting_topic, f, e);
-    for (size_t i = 0; ok && i < f->config->sink_count; i++)
-        ok = event_own_topics(f, &f->config->sinks[i], e);
-    free(dead);
-    return ok && event_unserved(f, e);
-}
-
-/* ---- one destination ---- */
-
-static bool event_same(const json_t *note, const char *key, const char *text)
-{
-    const char *own = json_string_value(json_object_get(note, key));
-    return own && text ? strcmp(own, text) == 0 : !own && !text;
-}
-
-/* What became of a letter is said, behind it, with the letter's own last attempt. */
-static bool event_is_newer(const json_t *note, const json_t *than)
-{
-    const char *a = json_string_value(json_object_get(note, "last")),
-               *b = json_string_value(json_object_get(than, "last"));
-    int order = strcmp(a ? a : "", b ? b : "");
-    return !than || order > 0 || (order == 0 && !event_same(note, "kind", "dead"));
-}
-
-/* The newest note of that kind about this destination and record (or, with `kind` NULL, any of dead letters). */
-static const json_t *event_noted(const struct event_find *f, const char *kind, const char *sink, const char *endpoint,
-                                 const char *origin)
-{
-    size_t i;
-    const json_t *note, *newest = NULL;
-    json_array_foreach(f->notes, i, note)
-    {
-        bool whole = event_same(note, "endpoint", NULL) || event_same(note, "endpoint", endpoint);
-        bool is = kind ? event_same(note, "kind", kind)
-                       : event_same(note, "kind", "dead") || event_same(note, "kind", "redriven")
-                             || event_same(note, "kind", "discarded");
-        if (is && whole && event_same(note, "sink", sink) && event_same(note, "origin", origin)
-            && event_is_newer(note, newest))
-            newest = note;
-    }
-    return newest;
-}
-
-/* What the daemon has in memory of this event for the destination; `any`: for whichever of the sink. */
-static const json_t *event_in_memory(const struct event_find *f, const char *sink, const char *endpoint, bool any)
-{
-    size_t i, k;
-    const json_t *one, *ev;
-    json_array_foreach(json_object_get(f->account, "sinks"), i, one)
-    {
-        if (!event_same(one, "sink", sink))
-            continue;
-        json_array_foreach(json_object_get(one, "events"), k,
-                           ev) if (any || event_same(ev, "endpoint", endpoint)) return ev;
-    }
-    return NULL;
-}
-
-/* Was the letter given to another place than its own? */
-static bool event_is_redirected(const json_t *letter, const char *sink, const char *endpoint)
-{
-    const char *to = json_text(letter, "to");
-    if (!event_same(letter, "kind", "redriven") || !to[0])
-        return false;
-    char *own = trail_place(sink, endpoint);
-    bool is = strcmp(own, to) != 0;
-    free(own);
-    return is;
-}
-
-/* Is it paused, with what the daemon has for it? */
-static bool event_is_paused(const struct event_find *f, const char *sink, const char *endpoint)
-{
-    size_t i, k;
-    const json_t *one, *to;
-    json_array_foreach(json_object_get(f->account, "sinks"), i, one)
-    {
-        json_array_foreach(json_object_get(one, "destinations"), k, to)
-        {
-            if (event_same(one, "sink", sink) && event_same(to, "endpoint", endpoint))
-                return json_is_true(json_object_get(to, "paused"));
-        }
-    }
-    return false;
-}
-
-/* Its state and what that rests on (a note, an event in memory, or nothing). */
-static const char *event_state(const struct event_find *f, const char *sink, const char *endpoint, const char *origin,
-                               bool finished, const json_t **why)
-{
-    const json_t *memory = event_in_memory(f, sink, endpoint, false);
-    const json_t *letter = event_noted(f, NULL, sink, endpoint, origin);
-    *why = memory;
-    if (memory && event_same(memory, "state", "ready") && event_is_paused(f, sink, endpoint))
-        return "paused";
-    if (memory)
-        return json_string_value(json_object_get(memory, "state"));
-    if ((*why = event_noted(f, "waiting", sink, endpoint, origin)))
-        return "waiting";
-    if ((*why = event_noted(f, "redrive", sink, endpoint, origin)))
-        return "redriven";
-    if ((*why = event_noted(f, "resend", sink, endpoint, origin)))
-        return "resent";
-    *why = event_noted(f, "dead", sink, endpoint, origin); /* that it was discarded says no more */
-    if (letter && !event_same(letter, "kind", "redriven"))
-        return json_text(letter, "kind");
-    if (event_is_redirected(letter, sink, endpoint))
-        return EVENT_REDIRECTED;
-    *why = NULL;
-    /* of a record that is open at others of the sink alone */
-    return finished || (f->account && event_in_memory(f, sink, endpoint, true)) ? "finished" : "pending";
-}
-
-/* Was it given to the destination once more, whatever that reads, or is it there now? */
-static bool event_came(const struct event_find *f, const char *sink, const char *endpoint, const char *origin)
-{
-    size_t i;
-    const json_t *note;
-    json_array_foreach(f->notes, i, note)
-    {
-        if (event_same(note, "sink", sink) && event_same(note, "endpoint", endpoint)
-            && event_same(note, "origin", origin) && !event_same(note, "kind", "unserved"))
-            return true;
-    }
-    return event_in_memory(f, sink, endpoint, false) != NULL;
-}
-
-static void event_destination(json_t *list, const char *sink, const char *endpoint, const char *state,
-                              const json_t *why)
-{
-    static const char *const keys[] = { "attempts", "due", "last", "status", "class", "reason" };
-    json_t *j = json_pack("{s:s,s:o,s:s}", "sink", sink, "endpoint", json_of_text(str_of(endpoint)), "state", state);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        json_t *value = json_object_get(why, keys[i]);
-        json_object_set_new(j, keys[i], value ? json_deep_copy(value) : json_null());
-    }
-    json_array_append_new(list, j);
-}
-
 /* ---- the records of the event ---- */
 
 static bool event_reads(const struct sink_config *sink, struct str topic)
@@ -396,16 +64,16 @@ static void event_at(const struct event_find *f, const struct event_place *at, c
                      json_t *list)
 {
     const char *id = at->sink->sink->id, *state = at->reads ? "filtered" : NULL;
-    const json_t *why = NULL, *resent = event_noted(f, "resent", id, endpoint, at->origin);
-    if (wanted || event_came(f, id, endpoint, at->origin))
-        state = event_state(f, id, endpoint, at->origin, at->finished || !wanted, &why);
+    const json_t *why = NULL, *resent = status_event_noted(f, "resent", id, endpoint, at->origin);
+    if (wanted || status_event_came(f, id, endpoint, at->origin))
+        state = status_event_state(f, id, endpoint, at->origin, at->finished || !wanted, &why);
     if (!state)
         return;
-    event_destination(list, id, endpoint, state, why);
+    status_event_destination(list, id, endpoint, state, why);
     json_t *said = json_array_get(list, json_array_size(list) - 1);
     json_object_set(said, "resent", resent ? json_object_get(resent, "last") : json_null());
     if (strcmp(state, EVENT_REDIRECTED) == 0)
-        json_object_set(said, "to", json_object_get(event_noted(f, NULL, id, endpoint, at->origin), "to"));
+        json_object_set(said, "to", json_object_get(status_event_noted(f, NULL, id, endpoint, at->origin), "to"));
 }
 
 /* The daemon's list of endpoints has it, made at run time; NULL: it has not. */
@@ -415,7 +83,8 @@ static const json_t *event_made(const struct event_find *f, const char *sink, co
     const json_t *one;
     json_array_foreach(f->made, i, one)
     {
-        if (event_same(one, "sink", sink) && event_same(one, "name", endpoint) && event_same(one, "origin", "api"))
+        if (status_event_same(one, "sink", sink) && status_event_same(one, "name", endpoint)
+            && status_event_same(one, "origin", "api"))
             return one;
     }
     return NULL;
@@ -462,7 +131,7 @@ static void event_at_places(const struct event_find *f, const struct event_place
     struct event_place endpoints = *at;
     if (sink->sink->ops->broadcast) {
         if (at->reads)
-            event_destination(list, sink->sink->id, NULL, wanted ? "live" : "filtered", NULL);
+            status_event_destination(list, sink->sink->id, NULL, wanted ? "live" : "filtered", NULL);
         return;
     }
     if (!sink->many || !wanted)
@@ -505,9 +174,9 @@ static void event_at_nobody(const struct event_find *f, const struct record *r, 
     snprintf(origin, sizeof origin, "%.*s/%" PRId32 "/%" PRId64, STR_ARG(r->topic), r->partition, r->offset);
     for (size_t i = 0; i < json_array_size(f->notes); i++) {
         const json_t *note = json_array_get(f->notes, i);
-        if (event_same(note, "kind", "unserved") && event_same(note, "origin", origin))
-            event_destination(list, json_string_value(json_object_get(note, "sink")),
-                              json_string_value(json_object_get(note, "endpoint")), "unserved", note);
+        if (status_event_same(note, "kind", "unserved") && status_event_same(note, "origin", origin))
+            status_event_destination(list, json_string_value(json_object_get(note, "sink")),
+                                     json_string_value(json_object_get(note, "endpoint")), "unserved", note);
     }
 }
 
@@ -549,7 +218,7 @@ static bool event_is_stored(const struct event_find *f, const struct event_copy 
     const json_t *one;
     json_array_foreach(f->stored, i, one)
     {
-        if (event_same(one, "topic", c->topic) && json_integer_value(json_object_get(one, "offset")) == c->offset
+        if (status_event_same(one, "topic", c->topic) && json_integer_value(json_object_get(one, "offset")) == c->offset
             && json_integer_value(json_object_get(one, "partition")) == c->partition)
             return true;
     }
@@ -576,7 +245,7 @@ static bool event_copies(struct event_find *f)
 static bool event_topic(void *ctx, const char *topic)
 {
     struct event_find *f = ctx;
-    return event_look(f, topic, NULL, event_found, f->e) && !f->e->text[0];
+    return status_event_look(f, topic, NULL, event_found, f->e) && !f->e->text[0];
 }
 
 json_t *status_event(const struct config *config, const json_t *account, const json_t *made, struct str id,
@@ -591,7 +260,7 @@ json_t *status_event(const struct config *config, const json_t *account, const j
                             .refused = json_array(),
                             .notes = json_array(),
                             .e = e };
-    bool ok = event_all_notes(&f, e) && find_event_topics(config, event_topic, &f) && event_copies(&f);
+    bool ok = status_event_notes(&f, e) && find_event_topics(config, event_topic, &f) && event_copies(&f);
     for (size_t i = 0; i < f.copy_count; i++) {
         event_unref(f.copies[i].event);
         free(f.copies[i].topic);
