@@ -190,8 +190,21 @@ bool kafka_adopt(struct kafka_consumer *c, struct err *e);
 
 void kafka_gather(struct broker *base);
 struct consumer *kafka_consume(struct broker *base, const struct consumer_options *o, struct err *e);
+/* Takes it back from its opener; false while that is at work, and with *e when it failed. */
+bool kafka_consumer_is_open(struct kafka_consumer *c, struct err *e);
+/* Its client gets a successor, since its login is over: what is under way is finished and committed, as when a partition goes to
+ * another member. False with *e: there is none. */
+bool kafka_consumer_follow(struct kafka_consumer *c, struct err *e);
+/* The same, since another member has our name and the cluster has put us out of the group: joins again. The other may be we
+ * ourselves: after the coordinator's death librdkafka may send for its old session what comes when the new one has begun. So it
+ * keeps its name the first time, and goes without when that is taken from it again at once. What is under way goes to whoever has
+ * the partitions now. */
+bool kafka_consumer_join_again(struct kafka_consumer *c, const char *why, struct err *e);
+void kafka_leave(struct consumer *base);
+
+/* ---- poll.c ---- */
+
 int kafka_poll(struct consumer *base, struct record **out, size_t room, struct err *e);
 void kafka_hold(struct consumer *base, struct topic_partition p, bool hold);
 void kafka_seek(struct consumer *base, struct topic_partition p, int64_t offset);
 bool kafka_next(struct consumer *base, struct topic_partition p, int64_t *out);
-void kafka_leave(struct consumer *base);

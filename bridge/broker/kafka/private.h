@@ -25,7 +25,8 @@
  *   adoption.c      positions of a group that has another name now
  *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
- *   consumer.c      consumers: groups and broadcast
+ *   consumer.c      consumers, of groups and broadcast, from their opening to their end
+ *   poll.c          what one poll of a consumer does
  *   replay.c        the log from any position, for a broadcast sink
  *   read.c          reading back: a source's state, the tail of a topic
  *   peek.c          a cluster looked at from outside: partitions, groups, where one stands
@@ -34,7 +35,7 @@
  *   copy.c          what another broker held comes here, with its offsets
  *   kafka.c         open, ready, close; the table of the broker
  *
- * What doubt.c, assignment.c, adoption.c, consumed.c, positions.c and consumer.c share beside it, a consumer, is in consumer.h.
+ * What doubt.c, assignment.c, adoption.c, consumed.c, positions.c, consumer.c and poll.c share beside it, a consumer, is in consumer.h.
  *
  * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth, the login's files), the keeper (everything that
  * asks the cluster and waits), one for each source that is claimed (claim.c), one for each broadcast sink that reads the log back (replay.c), librdkafka's own. No lock is taken while another one is held. */
