@@ -8,6 +8,7 @@
 #include "bridge/cli/schemas.h"
 #include "bridge/cli/usage.h"
 #include "bridge/config/sheet.h"
+#include "bridge/intake/route.h"
 
 #define ABOUT_EVENTS "events"
 enum { ABOUT_NAMES = 1024 };
@@ -116,16 +117,22 @@ static const struct flag schema_flags[] = {
     { 0 },
 };
 
-/* One of a registry, named as the encoding of a route. */
-static enum record_schema about_registered(const char *name)
+/* The encoding of a route by that name; NULL: there is none. */
+static const struct option_value *about_encoding(const char *name)
 {
-    static const char *const names[] = {
-        [SCHEMA_AVRO] = "avro", [SCHEMA_COLUMNS] = "avro-columns", [SCHEMA_JSON] = "json-schema"
-    };
-    for (enum record_schema s = SCHEMA_AVRO; name && s <= SCHEMA_JSON; s++)
-        if (strcmp(names[s], name) == 0)
-            return s;
-    return SCHEMA_NONE;
+    const struct option_value *found = route_encodings;
+    while (name && found->text && strcmp(found->text, name) != 0)
+        found++;
+    return name && found->text ? found : NULL;
+}
+
+static int about_registered(const struct option_value *encoding)
+{
+    enum record_schema s = route_schema(&(struct route_config){ .encoding = (enum route_encoding)encoding->value });
+    if (s == SCHEMA_NONE)
+        return usage_wrong(&command_schema, "records of `encoding: %s` have no schema in a registry", encoding->text);
+    schemas_print_registered(s, stdout);
+    return COMMAND_DONE;
 }
 
 static int about_schema(struct command_call *call)
@@ -133,8 +140,8 @@ static int about_schema(struct command_call *call)
     const struct schema_flags *flags = call->flags;
     const char *name = call->word_count ? call->words[0] : NULL;
     bool asyncapi = name && strcmp(name, "asyncapi") == 0, openapi = name && strcmp(name, "openapi") == 0;
-    enum record_schema registered = about_registered(name);
-    if (flags->closed && (!name || asyncapi || openapi || registered != SCHEMA_NONE))
+    const struct option_value *encoding = about_encoding(name);
+    if (flags->closed && (!name || asyncapi || openapi || encoding))
         return usage_wrong(&command_schema, "--closed is for the schema of a type");
     if (flags->test && name)
         return usage_wrong(&command_schema, "--test goes without a name");
@@ -146,8 +153,8 @@ static int about_schema(struct command_call *call)
         schemas_print_asyncapi(stdout);
     } else if (openapi) {
         schemas_print_openapi(stdout);
-    } else if (registered != SCHEMA_NONE) {
-        schemas_print_registered(registered, stdout);
+    } else if (encoding) {
+        return about_registered(encoding);
     } else {
         const struct vocabulary_type *type = about_type(name);
         if (!type)
@@ -159,9 +166,9 @@ static int about_schema(struct command_call *call)
 
 const struct command command_schema = {
     .name = "schema",
-    .synopsis = "[[--closed] TYPE | asyncapi | openapi | avro-columns | avro | json-schema | --test]",
+    .synopsis = "[[--closed] TYPE | asyncapi | openapi | ENCODING | --test]",
     .doc =
-        "Print the JSON Schema of the configuration, for editors; of a type's data; all types as AsyncAPI; the JSON API as OpenAPI; or what a route with that `encoding` has in the schema registry.",
+        "Print the JSON Schema of the configuration, for editors; of a type's data; all types as AsyncAPI; the JSON API as OpenAPI; or what routes with that `encoding` have in the schema registry (aqueduct help routes encoding lists them).",
     .flags = schema_flags,
     .size = sizeof(struct schema_flags),
     .max_words = 1,

@@ -204,6 +204,7 @@ struct config {
 
 extern const struct option config_options[], source_options[], sink_options[], endpoint_options[], route_options[],
     topic_options[];
+extern const struct option_value route_encodings[]; /* enum route_encoding by name */
 
 /* Reads and checks the files; `connectors`: which types of sources and sinks there are. NULL when there is any problem.
  * Does not open connectors. */

@@ -13,12 +13,6 @@ static const struct option_value attempts_values[] = { { ATTEMPTS_FAILURES, "fai
                                                        { ATTEMPTS_ALL, "all" },
                                                        { ATTEMPTS_NONE, "none" },
                                                        { 0 } };
-static const struct option_value encoding_values[] = { { ENCODING_BINARY, "binary" },
-                                                       { ENCODING_STRUCTURED, "structured" },
-                                                       { ENCODING_AVRO, "avro" },
-                                                       { ENCODING_AVRO_COLUMNS, "avro-columns" },
-                                                       { ENCODING_JSON_SCHEMA, "json-schema" },
-                                                       { 0 } };
 static const struct option_value timestamp_values[] = { { TIMESTAMP_EVENT, "event" },
                                                         { TIMESTAMP_STORED, "stored" },
                                                         { 0 } };
@@ -36,6 +30,13 @@ static const struct option_value level_values[] = {
     { LOG_DEBUG, "debug" }, { LOG_INFO, "info" }, { LOG_WARN, "warn" }, { LOG_ERROR, "error" }, { 0 }
 };
 static const struct option_value format_values[] = { { LOG_LOGFMT, "logfmt" }, { LOG_JSON, "json" }, { 0 } };
+
+const struct option_value route_encodings[] = { { ENCODING_BINARY, "binary" },
+                                                { ENCODING_STRUCTURED, "structured" },
+                                                { ENCODING_AVRO, "avro" },
+                                                { ENCODING_AVRO_COLUMNS, "avro-columns" },
+                                                { ENCODING_JSON_SCHEMA, "json-schema" },
+                                                { 0 } };
 
 const struct option source_options[] = {
     OPTION(struct source_config, in_flight, .fallback = "1024", .min = 1, .max = 65536,
@@ -168,7 +169,7 @@ const struct option route_options[] = {
     OPTION(struct route_config, key,
            .doc = "The attribute whose value becomes the record key. Without it: partitionkey, else the subject."),
     OPTION(
-        struct route_config, encoding, .fallback = "binary", .values = encoding_values,
+        struct route_config, encoding, .fallback = "binary", .values = route_encodings,
         .doc =
             "binary: attributes as ce_ headers and the data untouched. structured: one JSON object. The others are Confluent's wire format, by a schema in the schema registry (broker.registry). avro-columns: typed columns for the attributes and each path of the vocabulary, beside the data, for SQL and warehouses. avro, json-schema: CloudEvents' own schemas, a map of attributes and the data."),
     OPTION(

@@ -432,6 +432,7 @@ def test_help_of_a_command(run):
     (["schema", "chat.edit"], 'there is no type "chat.edit" in the vocabulary (did you mean chat.edited?)'),
     (["schema", "--closed"], "--closed is for the schema of a type"),
     (["schema", "--closed", "avro-columns"], "--closed is for the schema of a type"),
+    (["schema", "binary"], "records of `encoding: binary` have no schema in a registry"),
     (["schema", "--closed", "asyncapi"], "--closed is for the schema of a type"),
     (["schema", "chat.edited", "user.created"], 'unknown word "user.created"'),
     (["version", "x"], 'unknown word "x"'),
