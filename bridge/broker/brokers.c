@@ -73,7 +73,7 @@ static const struct option registry_options[] = {
     OPTION(
         struct registry_config, subject, .fallback = "topic", .values = registry_subjects,
         .doc =
-            "The subject under which a schema stands. topic: <topic>-value. record: the schema's name, io.cloudevents.CloudEvent or io.cloudevents.JsonCloudEvent. topic-record: <topic>-<name>."),
+            "The subject under which a schema stands. topic: <topic>-value. record: the schema's name, io.cloudevents.CloudEvent or io.cloudevents.JsonCloudEvent. topic-record: <topic>-<name>, so that a topic may change its encoding."),
     OPTION(struct registry_config, registers, .fallback = "true",
            .doc = "Registers the schema where the subject does not have it; false: it has to be there."),
     OPTION(struct registry_config, username, .doc = "Logs in with this name and the password."),
@@ -152,6 +152,8 @@ bool broker_follows(const char *key)
     static const char *const followed[] = { "tls.",
                                             "sasl.",
                                             "properties",
+                                            "registry.subject",
+                                            "registry.registers",
                                             "registry.username",
                                             "registry.password",
                                             "registry.token",

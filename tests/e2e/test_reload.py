@@ -72,13 +72,15 @@ class Traffic:
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
+    def request(self, one):
+        return {"data": json.dumps(event(one, **self.more)), "headers": {"Content-Type": "application/cloudevents+json"}}
+
     def run(self):
         while self.go:
             one = f"event-of-the-traffic-{len(self.ids):05}"
             while self.go:
                 try:
-                    if requests.post(self.url, data=json.dumps(event(one, **self.more)), timeout=20,
-                                     headers={"Content-Type": "application/cloudevents+json"}).status_code == 202:
+                    if requests.post(self.url, timeout=20, **self.request(one)).status_code == 202:
                         self.ids.append(one)
                         break
                 except requests.RequestException:

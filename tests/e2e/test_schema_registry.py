@@ -18,6 +18,7 @@ import registry
 import requests
 
 from conftest import DEAD_LETTERS, HTTP_SOURCE, TOKEN, certificate, event, kafka_read, post, post_ok, wait_for, webhook_sink
+from test_reload import Traffic
 
 SOURCE = HTTP_SOURCE.split("routes:")[0]
 EXAMPLES = sorted((pathlib.Path(__file__).resolve().parents[2] / "schemas/examples").glob("*/*.json"))
@@ -264,7 +265,8 @@ def test_a_registry_that_refuses_is_named(kafka_bridge, small, tmp_path):
     says("", "certificate").stop()
     says(f", ca_file: {crt}", "it denies access (401)").stop()
     login = f", ca_file: {crt}, username: bridge, password: secret-of-it"
-    daemon = says(login, "does not go with those that the subject has", "broker.registry.subject: topic-record", ": Schema being registered is incompatible")
+    daemon = says(login, "its subject has another schema than io.cloudevents.CloudEvent", "another program's, or another version's. Set broker.registry.subject: "
+                  "topic-record and reload", ": Schema being registered is incompatible")
     server.refuses = None
     daemon.ready()
     post_ok(daemon, event("a"))
@@ -273,6 +275,81 @@ def test_a_registry_that_refuses_is_named(kafka_bridge, small, tmp_path):
     server.login = "Bearer token-of-it"
     daemon = says(f", ca_file: {crt}, token: token-of-it, registers: false", "does not have the schema, and broker.registry.registers is off")
     assert server.subjects() == ["io.cloudevents.CloudEvent"] and not server.known["io.cloudevents.CloudEvent"]
+
+
+class Odd(Traffic):
+    """Of each event the data is such that nobody writes it again as it is: JSON with digits and spaces of its own, or no text at all."""
+
+    def request(self, one):
+        odd = int(one[-1]) % 2
+        self.sent = {**getattr(self, "sent", {}), one: f'{{ "id" :"{one}",  "n":1.10, "text":"Grüße" }}'.encode() if odd else b"\xff\0" + one.encode()}
+        return {"data": self.sent[one], "headers": {"Authorization": f"Bearer {TOKEN}", "ce-specversion": "1.0", "ce-id": one, "ce-source": "/e2e", "ce-type": "thing.happened",
+                                                    "Content-Type": "application/json" if odd else "application/octet-stream"}}
+
+
+def reloaded(kafka_bridge):
+    done = kafka_bridge.command("reload")
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_encoding_changes_by_a_reload_while_events_flow(kafka_bridge, receiver, small, tmp_path):
+    server = small()
+
+    def configure(encoding):
+        kafka_bridge.configure(SOURCE + routes(encoding) + "sinks:\n" + webhook_sink("one", receiver.url, "body: binary") + DEAD_LETTERS,
+                               admin_more=f"control: {tmp_path}/control")
+    at(kafka_bridge, server.url, ", subject: topic-record")
+    configure("binary")
+    traffic = Odd(kafka_bridge.start().port("hooks")).on()
+    for encoding in ("structured", "avro", "avro-columns", "binary", "json-schema", "avro", "structured"):
+        configure(encoding)
+        reloaded(kafka_bridge)
+        traffic.on()
+    ids = traffic.end()
+    receiver.delivered(ids)
+    assert sorted(r["id"] for r in receiver.all()) == ids       # once
+    assert all(r["body"] == traffic.sent[r["id"]] for r in receiver.all())
+    forms = {(r["headers"].get(b"content-type"), r["value"][:1] == b"\0") for r in kafka_read(kafka_bridge.kafka, kafka_bridge.topic("events"), len(ids))}
+    assert forms == {(b"application/json", False), (b"application/octet-stream", False), (b"application/cloudevents+json; charset=UTF-8", False),
+                     (b"application/cloudevents+json; charset=UTF-8", True), (b"application/cloudevents+avro", True), (b"application/vnd.aqueduct.event+avro", True)}
+    assert kafka_bridge.dead() == []
+    at(kafka_bridge, server.url + "/other", ", subject: topic-record")
+    configure("avro")
+    done = kafka_bridge.command("reload")
+    assert done.returncode == 1 and "broker.registry.url cannot change while the daemon runs: start it again for that" in done.stderr, done.stderr
+
+
+def test_a_subject_of_another_encoding_says_what_to_do(kafka_bridge, receiver, small, tmp_path):
+    server, answers = small(), []
+
+    def configure(encoding, subject):
+        at(kafka_bridge, server.url, f", subject: {subject}")
+        kafka_bridge.configure(SOURCE + routes(encoding) + "sinks:\n" + webhook_sink("one", receiver.url), admin_more=f"control: {tmp_path}/control")
+    configure("avro", "topic")
+    daemon = kafka_bridge.start()
+    post_ok(daemon, event("before"))
+    configure("avro-columns", "topic")
+    reloaded(kafka_bridge)
+    sender = threading.Thread(target=lambda: answers.append(post(daemon, event("waits")).status_code))
+    sender.start()
+    page = unready(daemon)
+    assert f"topic {kafka_bridge.topic('events')}: its subject has another schema than aqueduct.Event" in page, page
+    assert "the topic had another encoding" in page and "Set broker.registry.subject: topic-record and reload" in page and ": Schema being registered is incompatible" in page, page
+    assert f"subject={kafka_bridge.topic('events')}-value" in daemon.log() and not answers
+    configure("avro-columns", "topic-record")       # as it says
+    assert "~ broker: registry.subject\n" in kafka_bridge.command("plan").stdout
+    reloaded(kafka_bridge)
+    sender.join()
+    daemon.ready()
+    assert answers == [202] and kafka_bridge.topic("events") + "-aqueduct.Event" in server.subjects()
+    configure("json-schema", "topic")
+    reloaded(kafka_bridge)
+    assert "another schema than io.cloudevents.JsonCloudEvent" in unready(daemon)
+    configure("avro", "topic")      # or as it was: nobody wants the other any more
+    reloaded(kafka_bridge)
+    daemon.ready()
+    post_ok(daemon, event("after"))
+    receiver.delivered({"before", "waits", "after"})
 
 
 def test_a_login_of_the_registry_is_rotated_without_a_restart(kafka_bridge, receiver, small, tmp_path):

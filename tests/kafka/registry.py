@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Schema registries for tests: a real one (Apicurio, by its Confluent-compatible API), fetched once; and a small one in this process that
-answers as that one does, which can be away, deny a login, refuse a schema, and speak TLS."""
+answers as that one does, which can be away, deny a login, refuse a schema, and speak TLS; a subject takes the schemas of one name."""
 import base64
 import fcntl
 import hashlib
@@ -80,7 +80,7 @@ class Small:
     `tls`: (certificate, key). `clients`: the certificate without which nobody comes in."""
 
     def __init__(self, login=None, tls=None, port=None, clients=None):
-        self.login, self.refuses, self.known, self.asked = login, None, {}, []
+        self.login, self.refuses, self.known, self.asked, self.schemas = login, None, {}, [], {}
         self.port = port or free_port()
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/registry"
         mine = self
@@ -117,14 +117,21 @@ class Small:
         schema = body.get("schemaType", "AVRO"), body["schema"]
         ident = int.from_bytes(hashlib.sha256(repr(schema).encode()).digest()[:3], "big") + 1
         there = self.known.setdefault(where[1], set())
-        if self.refuses and ident not in there:
-            return self.refuses[0], {"error_code": self.refuses[0] * 100 + 1, "message": self.refuses[1]}
+        others = there - {ident} if self.name(body["schema"]) not in map(self.name, (self.schemas[one] for one in there)) else set()
+        if (self.refuses or (where[2] and others)) and ident not in there:
+            status, said = self.refuses or (409, f'Schema being registered is incompatible with an earlier schema for subject "{where[1]}"')
+            return status, {"error_code": status * 100 + 1, "message": said}
         if where[2]:
             there.add(ident)
-            self.schemas = {**getattr(self, "schemas", {}), ident: body["schema"]}
+            self.schemas[ident] = body["schema"]
         elif ident not in there:
             return 404, {"error_code": 40403, "message": "Schema not found"}
         return 200, {"id": ident}
+
+    @staticmethod
+    def name(schema):
+        found = json.loads(schema)
+        return found.get("name") or found["title"]
 
     def schema(self, ident):
         return self.schemas[ident]

@@ -261,6 +261,7 @@ void kafka_follow(struct broker *base, const struct broker_config *config)
 {
     struct kafka *b = (struct kafka *)base;
     atomic_store(&b->follow->wanted, config);
+    kafka_registry_follow(b);
     kafka_wave_wake(b);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The schema registry: one thread that asks it for the ids of the schemas that are wanted, until it has each; ids never
- * change, so they are kept. Its API is Confluent's, which others speak as well. Each question is asked with the login and the
- * authorities as the configuration and its files say them by then. */
+ * change, so they are kept. Its API is Confluent's, which others speak as well. Each question is asked with the subject, the login
+ * and the authorities as the configuration and its files say them by then: where the subject changes, it is asked anew. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "bridge/broker/kafka/private.h"
@@ -29,15 +29,16 @@ METRIC_COUNTER(aqueduct_registry_requests_total, "kafka: what became of question
 struct registry_entry {
     char *topic;
     enum record_schema schema;
-    int32_t id;       /* 0: not known yet */
-    int64_t retry_ms; /* not before */
+    enum registry_subject subject; /* in which it is to be */
+    bool left;                     /* the topic has another encoding now, and nobody waits for it */
+    int32_t id;                    /* 0: not known yet */
+    int64_t retry_ms;              /* not before */
     int64_t wait_ms, said_ms;
     struct err why; /* "": it was not asked yet */
 };
 
 struct kafka_registry {
     struct kafka *b;
-    const struct registry_config *config;
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows; with wanted */
     pthread_cond_t wanted;
@@ -64,12 +65,12 @@ static bool registry_goes_on(void *ctx)
 }
 
 /* The subject's name has characters that stand in a URL. */
-static void registry_subject(const struct kafka_registry *r, const struct registry_entry *entry, struct buf *out)
+static void registry_subject(const struct registry_entry *entry, struct buf *out)
 {
     const char *name = event_schema(entry->schema).name;
-    if (r->config->subject == REGISTRY_TOPIC)
+    if (entry->subject == REGISTRY_TOPIC)
         buf_printf(out, "%s-value", entry->topic);
-    else if (r->config->subject == REGISTRY_RECORD)
+    else if (entry->subject == REGISTRY_RECORD)
         buf_printf(out, "%s", name);
     else
         buf_printf(out, "%s-%s", entry->topic, name);
@@ -88,8 +89,26 @@ static struct str registry_member(const struct kafka_registry *r, const char *na
     return STR_ABSENT;
 }
 
+/* Why its subject does not take a schema, and what helps. */
+static const char *registry_conflict(enum registry_subject subject)
+{
+    switch (subject) {
+    case REGISTRY_TOPIC:
+        return "the topic had another encoding, or is another program's. Set broker.registry.subject: topic-record and "
+               "reload, which gives each schema a subject of its own, or give the route another topic";
+    case REGISTRY_RECORD:
+        return "another program's, or another version's. Set broker.registry.subject: topic-record and reload, which "
+               "gives each topic a subject of its own, or have the registry accept it there (compatibility NONE)";
+    case REGISTRY_TOPIC_RECORD:
+        return "another program's, or another version's. Have the registry accept it there (compatibility NONE), or "
+               "give the route another topic";
+    }
+    return "";
+}
+
 /* What the answer means; the id, or 0 with *e. */
-static int32_t registry_judge(struct kafka_registry *r, long status, struct err *e)
+static int32_t registry_judge(struct kafka_registry *r, const struct registry_entry *entry, bool registers, long status,
+                              struct err *e)
 {
     int64_t id;
     struct str said = registry_member(r, "message");
@@ -101,15 +120,12 @@ static int32_t registry_judge(struct kafka_registry *r, long status, struct err 
     else if (status == 401 || status == 403)
         err_set(e, "it denies access (%ld): see broker.registry.username, password and token%s%s", status,
                 r->unread.text[0] ? "; they were read before, since " : "", r->unread.text);
-    else if (status == 404 && !r->config->registers)
+    else if (status == 404 && !registers)
         err_set(e, "it does not have the schema, and broker.registry.registers is off: %.*s", n,
                 said.at ? said.at : "");
     else if (status == 409)
-        err_set(
-            e,
-            "the schema does not go with those that the subject has (of another encoding? Then broker.registry.subject: "
-            "topic-record gives each its own): %.*s",
-            n, said.at ? said.at : "");
+        err_set(e, "its subject has another schema than %s, and does not take this one: %s: %.*s",
+                event_schema(entry->schema).name, registry_conflict(entry->subject), n, said.at ? said.at : "");
     else
         err_set(e, "status %ld: %.*s", status, n, said.at ? said.at : "");
     return 0;
@@ -173,10 +189,22 @@ static int32_t registry_ask(struct kafka_registry *r, const struct registry_entr
     fetch_free(fetch);
     buf_free(&url);
     buf_free(&body);
-    return answered ? registry_judge(r, status, e) : 0;
+    return answered ? registry_judge(r, entry, c->registers, status, e) : 0;
 }
 
 /* ---- the thread ---- */
+
+/* With the lock held: does anybody want its id, which is not known? What is known of another subject than that of now counts no
+ * more. */
+static bool registry_lacks(const struct kafka_registry *r, struct registry_entry *entry)
+{
+    enum registry_subject subject = kafka_follow_wanted(r->b)->registry.subject;
+    if (entry->subject != subject)
+        *entry = (struct registry_entry){
+            .topic = entry->topic, .schema = entry->schema, .subject = subject, .left = entry->left
+        };
+    return !entry->id && !entry->left;
+}
 
 /* With the lock held: the first that is due, or when the next one is. NULL: none is. */
 static struct registry_entry *registry_due(struct kafka_registry *r, int64_t *next_ms)
@@ -185,9 +213,9 @@ static struct registry_entry *registry_due(struct kafka_registry *r, int64_t *ne
     *next_ms = now + REQUEST_MS;
     for (size_t i = 0; i < r->count; i++) {
         struct registry_entry *entry = &r->entries[i];
-        if (!entry->id && entry->retry_ms <= now)
+        if (registry_lacks(r, entry) && entry->retry_ms <= now)
             return entry;
-        if (!entry->id && entry->retry_ms < *next_ms)
+        if (registry_lacks(r, entry) && entry->retry_ms < *next_ms)
             *next_ms = entry->retry_ms;
     }
     return NULL;
@@ -234,10 +262,10 @@ static void *registry_run(void *arg)
         pthread_mutex_unlock(&r->lock);
         struct err e = { "" };
         struct buf subject = buf_new(1024);
-        registry_subject(r, &asked, &subject);
+        registry_subject(&asked, &subject);
         int32_t id = registry_ask(r, &asked, buf_c(&subject), &e);
         pthread_mutex_lock(&r->lock);
-        if (!atomic_load(&r->b->stop))
+        if (!atomic_load(&r->b->stop) && r->entries[at].subject == asked.subject)
             registry_note(r, &r->entries[at], id, buf_c(&subject), &e);
         buf_free(&subject);
     }
@@ -260,15 +288,40 @@ int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema 
         i++;
     if (i == r->count) {
         r->entries = mem_grow(r->entries, r->count + 1, sizeof *r->entries);
-        r->entries[r->count++] = (struct registry_entry){ .topic = str_dup(topic), .schema = schema };
-        pthread_cond_signal(&r->wanted);
+        r->entries[r->count++] = (struct registry_entry){ .topic = str_dup(topic), .schema = schema, .left = true };
     }
-    int32_t id = r->entries[i].id;
-    if (!id && why)
+    struct registry_entry *entry = &r->entries[i];
+    if (entry->left)
+        pthread_cond_signal(&r->wanted);
+    entry->left = false;
+    bool lacks = registry_lacks(r, entry);
+    int32_t id = entry->id;
+    if (lacks && why)
         err_set(why, "the schema registry does not give an id: %s",
-                r->entries[i].why.text[0] ? r->entries[i].why.text : "it did not answer yet");
+                entry->why.text[0] ? entry->why.text : "it did not answer yet");
     pthread_mutex_unlock(&r->lock);
     return id;
+}
+
+void kafka_registry_follow(struct kafka *b)
+{
+    struct kafka_registry *r = b->registry;
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    pthread_cond_signal(&r->wanted);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void kafka_registry_leave(struct kafka *b, struct str topic, enum record_schema schema)
+{
+    struct kafka_registry *r = b->registry;
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++)
+        r->entries[i].left |= r->entries[i].schema != schema && str_eq(str_of(r->entries[i].topic), topic);
+    pthread_mutex_unlock(&r->lock);
 }
 
 bool kafka_registry_ready(struct kafka *b, struct err *why)
@@ -279,7 +332,7 @@ bool kafka_registry_ready(struct kafka *b, struct err *why)
         return true;
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->count && ready; i++)
-        if (!r->entries[i].id && r->entries[i].why.text[0])
+        if (registry_lacks(r, &r->entries[i]) && r->entries[i].why.text[0])
             ready = err_set(why, "schema registry, topic %s: %s", r->entries[i].topic, r->entries[i].why.text);
     pthread_mutex_unlock(&r->lock);
     return ready;
@@ -312,9 +365,7 @@ void kafka_registry_start(struct kafka *b)
     if (!b->config->registry.url || !*b->config->registry.url)
         return;
     struct kafka_registry *r = mem_alloc(sizeof *r);
-    *r = (struct kafka_registry){
-        .b = b, .config = &b->config->registry, .login = buf_new(LOGIN_BYTES), .answer = buf_new(ANSWER_BYTES)
-    };
+    *r = (struct kafka_registry){ .b = b, .login = buf_new(LOGIN_BYTES), .answer = buf_new(ANSWER_BYTES) };
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->wanted, NULL);
     b->registry = r;
@@ -326,9 +377,7 @@ void kafka_registry_stop(struct kafka *b)
     struct kafka_registry *r = b->registry;
     if (!r)
         return;
-    pthread_mutex_lock(&r->lock);
-    pthread_cond_signal(&r->wanted);
-    pthread_mutex_unlock(&r->lock);
+    kafka_registry_follow(b);
     pthread_join(r->thread, NULL);
 }
 

@@ -423,6 +423,7 @@ static void topics_declare(struct kafka *b, const struct topic_config *config, b
 void kafka_topic_declare(struct broker *base, const struct topic_config *config)
 {
     struct kafka *b = (struct kafka *)base;
+    kafka_registry_leave(b, str_of(config->name), config->schema);
     if (config->schema != SCHEMA_NONE)
         kafka_registry_id(b, str_of(config->name), config->schema, NULL);
     pthread_mutex_lock(&b->topics_lock);

@@ -172,13 +172,15 @@ TEST(properties_can_change)
     expect(before, after, "~ broker: properties\n"); /* their order */
 }
 
-TEST(a_login_of_the_registry_can_change)
+TEST(login_and_subject_of_the_registry_can_change)
 {
     static const char kafka[] = ALL "broker: {type: kafka, servers: 'k:9092', registry: {url: 'https://%s', %s}}\n";
     char before[4096], after[4096];
     snprintf(before, sizeof before, kafka, "r", "username: a, password: of-one");
     snprintf(after, sizeof after, kafka, "r", "token: of-one");
     expect(before, after, "~ broker: registry.username, registry.password, registry.token\n");
+    snprintf(after, sizeof after, kafka, "r", "username: a, password: of-one, subject: record, registers: false");
+    expect(before, after, "~ broker: registry.subject, registry.registers\n");
     snprintf(after, sizeof after, kafka, "other", "username: a, password: of-one");
     expect(before, after, "~ broker: registry.url (needs a restart)\n");
 }
@@ -241,7 +243,7 @@ int main(void)
         cmocka_unit_test(what_only_a_start_can_change),
         cmocka_unit_test(a_login_of_the_broker_can_change),
         cmocka_unit_test(properties_can_change),
-        cmocka_unit_test(a_login_of_the_registry_can_change),
+        cmocka_unit_test(login_and_subject_of_the_registry_can_change),
         cmocka_unit_test(another_file_that_says_the_same_is_another_one_to_follow),
         cmocka_unit_test(a_file_that_says_something_else),
     };
