@@ -76,6 +76,7 @@ void kafka_assigned_stray(struct kafka_consumer *c, struct kafka_assigned *assig
 void kafka_assigned_drop(struct kafka_consumer *c)
 {
     for (size_t i = 0; i < c->assigned_count; i++) {
+        kafka_hole_leave(c, &c->assigned[i]);
         kafka_doubt_remember(c, &c->assigned[i]);
         assignment_queue_end(&c->assigned[i]);
         ranges_free(&c->assigned[i].restored);
@@ -260,6 +261,7 @@ static bool assignment_anew(struct kafka_consumer *c, struct kafka_assigned *ass
         c->revoked(c->ctx, &assigned->which, 1);
     ranges_free(&assigned->restored);
     ranges_free(&assigned->beyond);
+    kafka_hole_forget(assigned);
     assigned->asked = false;
     assigned->wanted = low;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);

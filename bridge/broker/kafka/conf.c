@@ -55,9 +55,8 @@ static const struct setting forced[] = {
     { KAFKA_PRODUCER, "acks", "all" },
     { KAFKA_PRODUCER, "delivery.report.only.error", "false" },
     { KAFKA_PRODUCER, "isolation.level", "read_uncommitted" }, /* it asks where topics end (kafka_ends) */
-    { CONSUMERS, "enable.partition.eof",
-      "true" }, /* what lies between the last record and the end is none (poll.c) */
-    { CONSUMERS, "enable.auto.commit", "false" }, /* positions.c commits; librdkafka's commits have no metadata */
+    { CONSUMERS, "enable.partition.eof", "true" }, /* what lies between the last record and the end is none (poll.c) */
+    { CONSUMERS, "enable.auto.commit", "false" },  /* positions.c commits; librdkafka's commits have no metadata */
     { CONSUMERS, "enable.auto.offset.store", "false" },
     { CONSUMERS, "auto.offset.reset", "error" }, /* we decide where to go on, and say what was lost */
     { CONSUMERS, "isolation.level", "read_committed" },

@@ -26,10 +26,12 @@ struct kafka_last { /* the record that was handed out last, as far as it tells o
     size_t key_n, value_n;
 };
 
-/* Offsets without a record between two that came, of which it is not known yet whether compaction took them. */
+/* Offsets without a record between two that came, of which it is not known yet whether compaction took them (holes.c). */
 struct kafka_hole {
-    int64_t from, to, count; /* count 0: there is none */
-    int64_t since_ms;        /* when the first of them was met */
+    int64_t from, to;    /* the first and the last of them */
+    int64_t behind;      /* how many the group stands behind, as far as the cluster has said; */
+    struct ranges ahead; /* the others */
+    int64_t since_ms;    /* when the first of them was met */
 };
 
 struct kafka_assigned { /* a partition that is ours now */
@@ -176,10 +178,22 @@ int64_t kafka_position_restore(struct kafka_consumer *c, struct kafka_assigned *
 unsigned kafka_commit(struct consumer *base, struct topic_partition p, int64_t next, const struct ranges *beyond);
 /* The partition ends there for now, or begins: what lies between the last record that was read and that is nobody's to finish. */
 void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t end);
+/* There are no records: they are finished, for who has the partition next as well. */
+void kafka_position_finish(struct kafka_assigned *assigned, const struct ranges *none);
 void kafka_stands(struct consumer *base, void (*each)(void *, const struct standing *), void *ctx);
 void kafka_positions_serve(struct kafka_consumer *c); /* commits what was asked for, takes answers; does not wait */
 void kafka_positions_keep(struct kafka_consumer *c);  /* for a flush when no partition is assigned any more */
 void kafka_positions_flush(struct kafka_consumer *c); /* commits what was asked for, waits for the answers (bounded) */
+
+/* ---- holes.c ---- */
+
+/* Between `next` and the record at `offset`, which came, there is none. */
+void kafka_hole_meet(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t next, int64_t offset);
+/* Tells what was met before, if it can be judged now. */
+void kafka_hole_judge(struct kafka_consumer *c, struct kafka_assigned *assigned);
+void kafka_hole_pass(struct kafka_assigned *assigned, int64_t position);          /* the group stands there */
+void kafka_hole_forget(struct kafka_assigned *assigned);                          /* it is another topic */
+void kafka_hole_leave(struct kafka_consumer *c, struct kafka_assigned *assigned); /* the partition goes */
 
 /* ---- adoption.c ---- */
 

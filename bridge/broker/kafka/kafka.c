@@ -27,6 +27,7 @@ static void kafka_free(struct kafka *b)
     kafka_access_close(b);
     kafka_follow_close(b->follow);
     descriptors_reserve(-KAFKA_DESCRIPTORS);
+    pthread_mutex_destroy(&b->holes_lock);
     pthread_mutex_destroy(&b->client_lock);
     pthread_mutex_destroy(&b->idle_lock);
     pthread_mutex_destroy(&b->storing.lock);
@@ -62,6 +63,7 @@ static struct broker *kafka_open(const struct broker_config *config, struct err 
     pthread_mutex_init(&b->storing.lock, NULL);
     pthread_mutex_init(&b->wave_lock, NULL);
     pthread_mutex_init(&b->claims_lock, NULL);
+    pthread_mutex_init(&b->holes_lock, NULL);
     pthread_cond_init(&b->wave_there, NULL);
     b->wave_end = &b->wave;
     pthread_mutex_init(&b->topics_lock, NULL);
@@ -104,12 +106,14 @@ static void kafka_close(struct broker *base)
 {
     static struct kafka *outlived; /* brokers that a client outlives: what it reports goes there */
     struct kafka *b = (struct kafka *)base;
+    kafka_holes_settle(b);
     atomic_store(&b->stop, true);
     kafka_claims_end(b);
     kafka_registry_stop(b);
     kafka_topics_stop(b);
     kafka_producer_stop(b);
     kafka_asker_close(b);
+    kafka_holes_close(b);
     if (!atomic_load(&b->outlived)) {
         kafka_free(b);
         return;

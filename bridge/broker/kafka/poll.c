@@ -185,50 +185,13 @@ static bool poll_may_take(struct kafka_consumer *c, const struct kafka_assigned 
     return !poll_in_trouble(assigned) && !assigned->sought && !atomic_load(&c->doubt);
 }
 
-/* Compaction leaves holes, and so do the marks of transactions: once it is known which, what compaction took is counted, and said
- * now and then. */
-static void poll_judge_hole(struct kafka_consumer *c, struct kafka_assigned *assigned)
-{
-    enum { SAY_MS = 10000 };
-    struct kafka_hole hole = assigned->hole;
-    bool compacts;
-    int64_t now = clock_mono_ms();
-    if (!hole.count || !kafka_topic_compacts(c->b, assigned->which.topic, hole.since_ms, &compacts))
-        return;
-    assigned->hole = (struct kafka_hole){ 0 };
-    if (!compacts)
-        return;
-    metric_add(c->b->lost, hole.count);
-    if (assigned->gap_ms && now - assigned->gap_ms < SAY_MS)
-        return;
-    assigned->gap_ms = now;
-    LOG(ERROR, "records were compacted away before they were read", LOG_C("group", c->group),
-        LOG_C("topic", assigned->which.topic), LOG_INT("partition", assigned->which.partition),
-        LOG_INT("from", hole.from), LOG_INT("to", hole.to), LOG_INT("lost", hole.count));
-}
-
-/* What is missing between the last record and this one. */
-static void poll_mind_hole(struct kafka_consumer *c, struct kafka_assigned *assigned, int64_t next, int64_t offset)
-{
-    struct kafka_hole *hole = &assigned->hole;
-    int64_t from = next > assigned->owed ? next : assigned->owed;
-    int64_t lost = next < 0 || offset <= from ? 0 : offset - from - ranges_within(&assigned->restored, from, offset);
-    if (lost <= 0 || !c->group)
-        return;
-    if (!hole->count)
-        *hole = (struct kafka_hole){ .from = from, .since_ms = clock_mono_ms() };
-    hole->to = offset - 1;
-    hole->count += lost;
-    poll_judge_hole(c, assigned);
-}
-
 /* Takes what is there; -1 - n with *e when this partition is in trouble after n records. */
 static int poll_take(struct kafka_consumer *c, struct kafka_assigned *assigned, struct record **out, size_t room,
                      struct err *e)
 {
     int n = 0;
     bool fine = true;
-    poll_judge_hole(c, assigned);
+    kafka_hole_judge(c, assigned);
     for (rd_kafka_message_t *m;
          fine && poll_may_take(c, assigned) && (size_t)n < room && (m = rd_kafka_consume_queue(assigned->queue, 0));) {
         int64_t before = assigned->next;
@@ -237,7 +200,7 @@ static int poll_take(struct kafka_consumer *c, struct kafka_assigned *assigned, 
         } else if (m->err) {
             fine = poll_trouble(c, assigned, m, e);
         } else if (!atomic_load(&c->doubt) && kafka_doubt_is_new(assigned, m)) {
-            poll_mind_hole(c, assigned, before, m->offset);
+            kafka_hole_meet(c, assigned, before, m->offset);
             if (ranges_skip(&assigned->restored, m->offset) == m->offset)
                 out[n++] = kafka_record(m);
             kafka_access_granted(c->b, KAFKA_READ, assigned->which.topic);

@@ -169,6 +169,7 @@ static void position_taken(struct kafka_consumer *c, const rd_kafka_topic_partit
         return;
     assigned->has_committed = true;
     assigned->taken = p->offset;
+    kafka_hole_pass(assigned, p->offset);
 }
 
 /* `mark` comes back with its answer: not NULL for the last one. */
@@ -246,9 +247,12 @@ void kafka_positions_flush(struct kafka_consumer *c)
     position_await(c, until);
 }
 
+/* The last commit counts as taken: when it is answered the partitions are gone. */
 void kafka_positions_keep(struct kafka_consumer *c)
 {
     c->last = position_asked(c);
+    for (size_t i = 0; i < c->assigned_count; i++)
+        kafka_hole_pass(&c->assigned[i], c->assigned[i].wanted);
 }
 
 /* Over what holds no records, which would count as pending for ever. */
@@ -270,6 +274,20 @@ void kafka_position_end(struct kafka_consumer *c, struct kafka_assigned *assigne
     assigned->wanted = end;
     ranges_cut(&assigned->beyond, end);
     ranges_cut(&assigned->restored, end);
+    assigned->asked = true;
+}
+
+void kafka_position_finish(struct kafka_assigned *assigned, const struct ranges *none)
+{
+    for (size_t i = 0; i < none->count; i++) {
+        ranges_add(&assigned->restored, none->at[i].from, none->at[i].to);
+        ranges_add(&assigned->beyond, none->at[i].from, none->at[i].to);
+    }
+    if (!none->count || assigned->wanted < 0)
+        return;
+    assigned->wanted = ranges_skip(&assigned->beyond, assigned->wanted);
+    ranges_cut(&assigned->beyond, assigned->wanted);
+    ranges_cut(&assigned->restored, assigned->wanted);
     assigned->asked = true;
 }
 

@@ -25,6 +25,7 @@
  *   adoption.c      positions of a group that has another name now
  *   consumed.c      records that the one group they are for has finished are deleted
  *   positions.c     the positions of a group and what is finished beyond them: restored, asked for, committed
+ *   holes.c         offsets without a record: did compaction take them?
  *   consumer.c      consumers, of groups and broadcast, from their opening to their end
  *   poll.c          what one poll of a consumer does
  *   replay.c        the log from any position, for a broadcast sink
@@ -35,7 +36,7 @@
  *   copy.c          what another broker held comes here, with its offsets
  *   kafka.c         open, ready, close; the table of the broker
  *
- * What doubt.c, assignment.c, adoption.c, consumed.c, positions.c, consumer.c and poll.c share beside it, a consumer, is in consumer.h.
+ * What doubt.c, assignment.c, adoption.c, consumed.c, positions.c, holes.c, consumer.c and poll.c share beside it, a consumer, is in consumer.h.
  *
  * Threads of one broker: an opener for each consumer that is opened beside others, until it stands where it begins; the poller (delivery reports, the client's end and rebirth, the login's files), the keeper (everything that
  * asks the cluster and waits), one for each source that is claimed (claim.c), one for each broadcast sink that reads the log back (replay.c), librdkafka's own. No lock is taken while another one is held. */
@@ -99,6 +100,8 @@ struct kafka {
     struct kafka_access access;
     struct kafka_storing storing;
     struct kafka_asker asker;
+    pthread_mutex_t holes_lock; /* guards holes */
+    struct kafka_left_hole *holes;
 
     pthread_mutex_t client_lock; /* guards client */
     struct kafka_client *client;
@@ -123,7 +126,8 @@ struct kafka {
     pthread_cond_t topics_changed;
     struct kafka_topic *topics;
     size_t topic_count;
-    int64_t settings_ms; /* when the topics' settings are asked for again; keeper only */
+    bool settings_wanted; /* somebody waits for some of the topics' settings */
+    int64_t settings_ms;  /* when all of them are asked for again; keeper only */
 
     atomic_bool outlived;       /* a client was left behind, and may still call back */
     struct kafka *outlived_too; /* the one before; main thread only */
@@ -451,8 +455,9 @@ int32_t kafka_topic_wait(struct kafka *b, const char *name, struct duration limi
 int32_t kafka_topic_partitions(struct kafka *b, const char *name);
 /* Writes what is known of its partition with the fewest replicas in sync, ": partition 2 has ..."; "": nothing. */
 void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t room);
-/* Is it compacted, as it was at that moment or after it? False: that is not known yet, and is asked for soon. */
-bool kafka_topic_compacts(struct kafka *b, const char *name, int64_t since_ms, bool *compacts);
+/* Is it compacted, as it was at that moment or after it? False: that is not known, was waited for that long, and is asked for
+ * soon, for whom does not wait every few seconds at most. */
+bool kafka_topic_compacts(struct kafka *b, const char *name, int64_t since_ms, struct duration wait, bool *compacts);
 /* Is the topic there for this group alone? */
 bool kafka_topic_consumed_by(struct kafka *b, const char *name, const char *group);
 /* The first topic that could not be made, or widened as the one it is like: true with its name and reason in *why. */
@@ -488,6 +493,14 @@ int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema 
 void kafka_registry_leave(struct kafka *b, struct str topic, enum record_schema schema);
 void kafka_registry_follow(struct kafka *b); /* it looks at once at what is configured now, and whether it is to stop */
 bool kafka_registry_ready(struct kafka *b, struct err *why); /* false: a schema that is wanted cannot be had */
+
+/* ---- holes.c ---- */
+
+/* Tells what consumers left, as far as it can be judged; the poller. */
+void kafka_holes_turn(struct kafka *b);
+/* The same when all consumers are gone, and waits a little for what is not known yet. */
+void kafka_holes_settle(struct kafka *b);
+void kafka_holes_close(struct kafka *b); /* no other thread is left */
 
 /* ---- send.c ---- */
 

@@ -339,6 +339,7 @@ static void *producer_run(void *arg)
     int64_t since = 0;
     while (!atomic_load(&b->stop)) {
         bool waits = producer_follow(b, &client, &since);
+        kafka_holes_turn(b);
         if (!waits && b->outcasts)
             producer_outcast_send(b);
         else if (!waits)

@@ -217,6 +217,7 @@ static void topics_keeper_ask_settings(struct kafka *b)
         kafka_making_keeps(b, client, &asked);
         pthread_mutex_lock(&b->topics_lock);
         topics_keeper_note_settings(topics_find(b, str_of(asked.name)), &asked);
+        pthread_cond_broadcast(&b->topics_changed);
         pthread_mutex_unlock(&b->topics_lock);
         free(asked.name);
     }
@@ -244,6 +245,7 @@ static void topics_keeper_weigh(struct kafka_topic *topic, const struct rd_kafka
 static void topics_keeper_look(struct kafka *b)
 {
     const struct rd_kafka_metadata *md = NULL;
+    kafka_asker_turn(b);
     kafka_access_say_again(b);
     struct kafka_client *client = kafka_client_take(b);
     rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, NULL, &md, ASK_MS);
@@ -338,13 +340,16 @@ static void *topics_keeper_run(void *arg)
         topics_say_failed(b);
         if (topics_keeper_make(b))
             continue;
-        if (clock_mono_ms() >= look) {
+        bool due = clock_mono_ms() >= look;
+        if (due || b->settings_wanted) {
+            b->settings_wanted = false;
             pthread_mutex_unlock(&b->topics_lock);
-            kafka_asker_turn(b);
-            topics_keeper_look(b);
+            if (due)
+                topics_keeper_look(b);
             if (!atomic_load(&b->down))
                 topics_keeper_ask_settings(b);
-            look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);
+            if (due)
+                look = clock_mono_ms() + (atomic_load(&b->down) ? LOOK_DOWN_MS : LOOK_MS);
             pthread_mutex_lock(&b->topics_lock);
         } else {
             struct duration wait = { topics_next(b, look) - clock_mono_ms() };
@@ -503,14 +508,31 @@ void kafka_topic_replicas(struct kafka *b, const char *name, char *out, size_t r
     pthread_mutex_unlock(&b->topics_lock);
 }
 
-bool kafka_topic_compacts(struct kafka *b, const char *name, int64_t since_ms, bool *compacts)
+/* Its settings are to be asked for: at once, or when they were not lately. False: they cannot be now. */
+static bool topics_doubt(struct kafka *b, struct kafka_topic *topic, bool at_once)
 {
+    topic->doubtful = true;
+    topic->doubt_ms = at_once ? 0 : topic->doubt_ms;
+    if (atomic_load(&b->down) || topic->state != TOPIC_THERE)
+        return false;
+    if (!b->settings_wanted && clock_mono_ms() >= topic->doubt_ms) {
+        b->settings_wanted = true;
+        pthread_cond_broadcast(&b->topics_changed);
+    }
+    return true;
+}
+
+bool kafka_topic_compacts(struct kafka *b, const char *name, int64_t since_ms, struct duration wait, bool *compacts)
+{
+    struct timespec until = thread_until(wait);
+    bool known, asked;
     pthread_mutex_lock(&b->topics_lock);
-    struct kafka_topic *topic = topics_find(b, str_of(name));
-    *compacts = topic && topic->compacts;
-    bool known = !topic || topic->own || topic->compacts || topic->set_ms >= since_ms;
-    if (!known)
-        topic->doubtful = true;
+    do {
+        struct kafka_topic *topic = topics_find(b, str_of(name));
+        *compacts = topic && topic->compacts;
+        known = !topic || topic->own || topic->compacts || topic->set_ms >= since_ms;
+        asked = !known && topics_doubt(b, topic, wait.ms > 0);
+    } while (asked && wait.ms > 0 && thread_wait(&b->topics_changed, &b->topics_lock, until));
     pthread_mutex_unlock(&b->topics_lock);
     return known;
 }
