@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`aqueduct status`: what is pending, what fails, what waits, with a daemon and without."""
+import contextlib
 import json
 import re
+import sqlite3
 import threading
 
 import pytest
@@ -148,6 +150,19 @@ def test_what_is_held_is_said_with_its_reason(local_bridge, receivers):
     assert re.search(r"^    circuit open for \d+s: next probe in \d+m$", text, re.M), text
     assert re.search(r"^    \d in memory .*: 0 in flight, \d waiting.*, \d held while its circuit is open$", text, re.M), text
     assert re.search(r"^    first +\S+ old  waiting for billing, next attempt in ", text, re.M), text
+
+
+def test_a_sink_that_is_busy_is_not_left_out(local_bridge, receivers):
+    """Its thread waits for a lock that another program has on its file."""
+    daemon = run(local_bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers(lambda request: 400).url, "retry: []") + DEAD_LETTERS)
+    with contextlib.closing(sqlite3.connect(local_bridge.folder / "dead.db", isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        post_ok(daemon, event("one"))
+        account = wait_for(lambda: next((a for a in [status(local_bridge)["sinks"]] if a["failed"]["no_account"]), None), why=daemon.log)
+        assert list(account) == ["crm", "failed"]
+        wait_for(lambda: "failed (dead_letter): what is pending is not known now: it is busy, " in local_bridge.command("status").stdout)
+    wait_for(lambda: len(local_bridge.dead()) == 1)
+    wait_for(lambda: status(local_bridge)["sinks"]["failed"]["no_account"] is None)
 
 
 def test_neither_a_daemon_nor_its_kafka(kafka_bridge, receivers):
