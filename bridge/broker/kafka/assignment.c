@@ -112,7 +112,7 @@ static bool assignment_ends(struct kafka_consumer *c, const char *topic, int32_t
 {
     rd_kafka_resp_err_t code = kafka_ask_ends(c->b, topic, partition, low, high, wait_ms);
     return !code || kafka_access_fail(c->b, code, topic, c->group, e)
-           || err_prefix(e, "topic %s, partition %d: cannot ask for its offsets", topic, partition);
+           || err_prefix(e, "%s/%d: cannot ask for its offsets", topic, partition);
 }
 
 bool kafka_assignment_commit(struct kafka_consumer *c, rd_kafka_topic_partition_list_t *list, struct err *e)

@@ -111,7 +111,7 @@ static bool look_plan(struct kafka_look *l, rd_kafka_topic_partition_list_t *lis
         rd_kafka_resp_err_t code = kafka_ends(l->rk, at->topic, at->partition, &low, &high);
         if (code)
             return kafka_peek_fail(l->b, l->rk, code, at->topic, NULL, e)
-                   || err_prefix(e, "topic %s, partition %d", at->topic, (int)at->partition);
+                   || err_prefix(e, "%s/%d", at->topic, (int)at->partition);
         look_begin(l, &(struct topic_partition){ at->topic, at->partition }, low, high);
         at->offset = l->parts[at->partition].next;
         if (l->parts[at->partition].end < 0)

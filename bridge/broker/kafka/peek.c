@@ -84,8 +84,7 @@ static bool peek_stand(struct kafka *b, rd_kafka_t *rk, const rd_kafka_topic_par
     int64_t low = 0, high = 0;
     rd_kafka_resp_err_t code = p->err ? p->err : kafka_ends(rk, p->topic, p->partition, &low, &high);
     if (code)
-        return kafka_peek_fail(b, rk, code, p->topic, NULL, e)
-               || err_prefix(e, "topic %s, partition %d", p->topic, (int)p->partition);
+        return kafka_peek_fail(b, rk, code, p->topic, NULL, e) || err_prefix(e, "%s/%d", p->topic, (int)p->partition);
     struct ranges beyond = kafka_position_beyond(p);
     each(ctx, &(struct standing){ .topic = p->topic,
                                   .partition = p->partition,

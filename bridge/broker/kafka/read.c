@@ -51,7 +51,7 @@ static rd_kafka_topic_partition_list_t *read_plan(const struct stretch *s, rd_ka
         if (code) {
             rd_kafka_topic_partition_list_destroy(list);
             (void)(kafka_access_fail(s->b, code, s->topic, NULL, e)
-                   || err_prefix(e, "topic %s, partition %d: cannot ask for its offsets", s->topic, p));
+                   || err_prefix(e, "%s/%d: cannot ask for its offsets", s->topic, p));
             list = NULL;
             break;
         }
