@@ -5,6 +5,7 @@
 #include <string.h>
 #include "bridge/cli/status_event_print.h"
 #include "bridge/cli/status_print.h"
+#include "bridge/lib/str.h"
 
 /* What is said of each state, and whether the cause and the next attempt follow. */
 static const struct {
@@ -52,10 +53,9 @@ static void event_print_cause(const json_t *d, FILE *out)
 
 static void event_print_destination(const json_t *d, FILE *out)
 {
-    char resent[24], name[80], *sink = status_print_text(d, "sink"), *endpoint = status_print_text(d, "endpoint"),
-                               *state = status_print_text(d, "state");
+    char resent[24], *sink = status_print_text(d, "sink"), *endpoint = status_print_text(d, "endpoint"),
+                     *state = status_print_text(d, "state"), *name = str_join(sink, endpoint[0] ? "/" : "", endpoint);
     size_t i = 0;
-    snprintf(name, sizeof name, "%s%s%s", sink, endpoint[0] ? "/" : "", endpoint);
     while (i < sizeof event_states / sizeof *event_states - 1 && strcmp(event_states[i].state, state) != 0)
         i++;
     char *to = status_print_text(d, "to");
@@ -66,6 +66,7 @@ static void event_print_destination(const json_t *d, FILE *out)
     if (status_print_when(d, "resent", false, resent))
         fprintf(out, "; resent %s ago", resent);
     fputc('\n', out);
+    free(name);
     free(state);
     free(endpoint);
     free(sink);

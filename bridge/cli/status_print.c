@@ -284,7 +284,7 @@ static void status_print_listeners(const json_t *listeners, FILE *out)
     fprintf(out, json_array_size(listeners) ? "  listeners:\n" : "  nobody listens\n");
     json_array_foreach(listeners, i, l)
     {
-        char since[24];
+        char since[24] = "";
         char *user = status_print_text(l, "user"), *address = status_print_text(l, "address"),
              *sub = status_print_text(l, "sub"), *state = status_print_text(l, "state");
         json_t *topics = json_object_get(l, "topics"), *filter = json_object_get(l, "filter");

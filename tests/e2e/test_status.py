@@ -416,6 +416,14 @@ def test_an_event_whose_record_is_gone(local_bridge, receivers):
         daemon.kill()
 
 
+def test_long_names_are_said_whole(local_bridge, receivers):
+    sink, endpoint = "s" * 63, "e" * 63
+    text = f"sinks:\n  {sink}:\n    type: webhook\n    topics: [$EVENTS]\n    endpoints: {{{endpoint}: {{url: {receivers().url}, secrets: [{SECRET}]}}}}\n"
+    daemon = local_bridge.run(HTTP_SOURCE + text)
+    post_ok(daemon, event("one"))
+    assert f"\n  {sink}/{endpoint} " in local_bridge.command("status", "--event", "one").stdout
+
+
 def test_an_event_that_is_not_there(local_bridge, receivers):
     daemon = local_bridge.run(HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receivers().url))
     post_ok(daemon, event("one"))
