@@ -231,13 +231,14 @@ static int status_run(struct command_call *call)
 {
     struct status_flags *flags = call->flags;
     struct err e = { "" };
-    if (flags->ready && (flags->json || flags->sink.at || flags->list.at || flags->event.at || flags->since.at))
+    if (flags->ready
+        && (flags->json || flags->sink.at || flags->list.at || flags->limit || flags->event.at || flags->since.at))
         return usage_wrong(&command_status, "--ready stands alone");
     if (flags->ready)
         return status_ready(call->config);
     if (!status_knows_sink(call, flags->sink))
         return status_unknown_sink(call, flags->sink);
-    if (flags->event.at && (flags->list.at || flags->sink.at))
+    if (flags->event.at && (flags->list.at || flags->sink.at || flags->limit))
         return usage_wrong(&command_status, "--event looks at all sinks, and goes with --since and --json alone");
     if (flags->since.at && !flags->event.at)
         return usage_wrong(&command_status, "--since goes with --event");

@@ -242,6 +242,8 @@ def test_wrong_words(local_bridge, receivers):
     assert (done.returncode, done.stdout) == (2, "")
     assert 'there is no sink "crn" (did you mean crm?)' in done.stderr
     assert local_bridge.command("status", "--limit", "3").returncode == 2
+    assert local_bridge.command("status", "--ready", "--limit", "3").returncode == 2
+    assert local_bridge.command("status", "--event", "one", "--limit", "3").returncode == 2
     assert local_bridge.command("status", "--list", "dead").returncode == 2
 
 
