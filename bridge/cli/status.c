@@ -11,6 +11,7 @@
 #include "bridge/config/config.h"
 #include "bridge/delivery/account.h"
 #include "bridge/delivery/find_event.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 #include "bridge/lib/query.h"
 
@@ -227,10 +228,31 @@ static int status_ready(const struct config *config)
     return code;
 }
 
+/* Adds to the account what the broker itself is asked. When that fails, it is as the daemon gave it; false with *e: nobody
+ * gave it. */
+static bool status_add(const struct command_call *call, const struct status_flags *flags, json_t **account, int *code,
+                       struct err *e)
+{
+    size_t events = flags->list.at && !status_lists_listeners(flags) ? (size_t)flags->limit : 0;
+    json_t *given = json_deep_copy(*account);
+    bool ok = !status_reads_waiting(call->config, flags, given)
+              || status_add_waiting(call->config, *account, events, e);
+    if (!ok && strcmp(json_text(given, "from"), "log") != 0) {
+        *code = usage_failed("status: what waits is not known", e);
+        json_t *failed = *account;
+        *account = given;
+        given = failed;
+        ok = true;
+    }
+    json_decref(given);
+    return ok;
+}
+
 static int status_run(struct command_call *call)
 {
     struct status_flags *flags = call->flags;
     struct err e = { "" };
+    int code = COMMAND_DONE;
     if (flags->ready
         && (flags->json || flags->sink.at || flags->list.at || flags->limit || flags->event.at || flags->since.at))
         return usage_wrong(&command_status, "--ready stands alone");
@@ -250,8 +272,7 @@ static int status_run(struct command_call *call)
     json_t *account = status_account(call, flags, &e);
     if (!account)
         return usage_failed("status", &e);
-    size_t events = flags->list.at && !status_lists_listeners(flags) ? (size_t)flags->limit : 0;
-    if (status_reads_waiting(call->config, flags, account) && !status_add_waiting(call->config, account, events, &e)) {
+    if (!status_add(call, flags, &account, &code, &e)) {
         json_decref(account);
         return usage_failed("status", &e);
     }
@@ -265,7 +286,7 @@ static int status_run(struct command_call *call)
     } else
         status_print(account, stdout);
     json_decref(account);
-    return COMMAND_DONE;
+    return code;
 }
 
 static const char status_notes[] =
@@ -307,6 +328,7 @@ static const char status_notes[] =
     "dead redrive --to. Its --json: event, stored[]: topic, partition, offset, time, copy (the record itself was not found),\n"
     "type, source, destinations[]: sink, endpoint, state, attempts, due, last, status, class, reason, resent (when it was), to;\n"
     "refused[]: what no topic could take, by source, and whether it was discarded. Exit code 1: no such event.\n"
+    "--list reads the broker. When that cannot be, it says so, and what the daemon knows; exit code 1.\n"
     "\n"
     "pending of a topic counts the events that the log holds and the sink has not finished; pending of a destination what of it\n"
     "the daemon has in memory. In a blocked log also notes of the bridge's take offsets, and are not pending: there it is null\n"

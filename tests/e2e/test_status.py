@@ -199,6 +199,9 @@ def test_a_daemon_that_waits_for_its_kafka_names_its_sinks(kafka_bridge, receive
     text = kafka_bridge.command("status").stdout
     assert f"many (webhook): what is pending is not known now: {many['no_account']}\n  topics: {kafka_bridge.topic('events')}, {kafka_bridge.topic('other')}\n  endpoints: a, b\n" in text
     assert "nothing pending" not in text and "PENDING" not in text
+    listed = kafka_bridge.command("status", "--list", "pending")        # which reads the cluster
+    assert listed.returncode == 1 and "what waits is not known: Kafka at " in listed.stderr and away in listed.stderr, listed.stderr
+    assert f"crm (webhook): what is pending is not known now: {many['no_account']}\n" in listed.stdout
     daemon.stop()
 
 
