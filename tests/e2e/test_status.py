@@ -179,7 +179,7 @@ def test_a_daemon_that_waits_for_its_kafka_names_its_sinks(kafka_bridge, receive
     sinks = ("sinks:\n" + webhook_sink("crm", receiver.url) + "  many:\n    type: webhook\n    topics: [$EVENTS, $T_other]\n    endpoints:\n"
              + "".join(f"      {name}: {{url: {receiver.url}, secrets: [{SECRET}]}}\n" for name in "ab")
              + "  live: {type: websocket, listen: \"127.0.0.1:0\", topics: [$EVENTS]}\n" + DEAD_LETTERS)
-    kafka_bridge.configure(HTTP_SOURCE + sinks, admin=f"127.0.0.1:{free_port()}")
+    kafka_bridge.configure(HTTP_SOURCE + sinks, admin=f"127.0.0.1:{free_port()}", admin_more="api: true, loopback: viewer")
     away = f"127.0.0.1:{free_port()}"
     kafka_bridge.config.write_text(kafka_bridge.config.read_text().replace(kafka_bridge.kafka.servers, away))
     daemon = kafka_bridge.start(ready=False)
@@ -199,6 +199,10 @@ def test_a_daemon_that_waits_for_its_kafka_names_its_sinks(kafka_bridge, receive
     text = kafka_bridge.command("status").stdout
     assert f"many (webhook): what is pending is not known now: {many['no_account']}\n  topics: {kafka_bridge.topic('events')}, {kafka_bridge.topic('other')}\n  endpoints: a, b\n" in text
     assert "nothing pending" not in text and "PENDING" not in text
+    flow = daemon.page("/api/v1/flow").json()
+    assert {one["name"]: (one["state"], one["pending"], one["endpoints"]) for one in flow["sinks"]} == {
+        name: ("unknown", None, 2 if name == "many" else None) for name in account["sinks"]}
+    assert all(one["partitions"] is None for one in flow["topics"]) and away in flow["sinks"][0]["detail"]
     listed = kafka_bridge.command("status", "--list", "pending")        # which reads the cluster
     assert listed.returncode == 1 and "what waits is not known: Kafka at " in listed.stderr and away in listed.stderr, listed.stderr
     assert f"crm (webhook): what is pending is not known now: {many['no_account']}\n" in listed.stdout
