@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/cli/status_event_private.h"
+#include "bridge/cli/status_log.h"
 #include "bridge/delivery/find_event.h"
 #include "bridge/lib/clock.h"
 #include "bridge/lib/json.h"
@@ -147,11 +148,11 @@ static void event_at_places(const struct event_find *f, const struct event_place
 static bool event_at_sink(struct event_find *f, const struct sink_config *sink, const struct record *r,
                           const struct event *ev, json_t *list)
 {
-    char origin[EVENT_ORIGIN], *topic = str_dup(r->topic),
-                               *group = str_join(f->config->broker.group_prefix, sink->sink->id, "");
+    char origin[EVENT_ORIGIN], *topic = str_dup(r->topic), *group = NULL;
     bool reads = event_reads(sink, r->topic);
     bool ok = sink->sink->ops->broadcast || !reads
-              || broker_standing(&f->config->broker, group, topic, event_stand, f, f->e);
+              || ((group = status_group(f->config, sink, topic, f->e))
+                  && broker_standing(&f->config->broker, group, topic, event_stand, f, f->e));
     snprintf(origin, sizeof origin, "%s/%" PRId32 "/%" PRId64, topic, r->partition, r->offset);
     event_at_places(f,
                     &(struct event_place){ .sink = sink,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bridge/cli/status_event_private.h"
+#include "bridge/cli/status_log.h"
 #include "bridge/cli/unserved.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/delivery/find_event.h"
@@ -133,15 +134,25 @@ static bool event_waiting_topic(void *ctx, const char *topic, const char *group,
     return event_notes(ctx, "waiting", topic, group, e);
 }
 
+/* What of a topic its sink has not finished. */
+static bool event_open_notes(struct event_find *f, const char *kind, const char *topic, struct err *e)
+{
+    char *group = status_group(f->config, f->of, topic, e);
+    bool ok = group && event_notes(f, kind, topic, group, e);
+    free(group);
+    return ok;
+}
+
 static bool event_redrive_topic(void *ctx, const char *topic, const char *group, struct err *e)
 {
-    return event_notes(ctx, "redrive", topic, group, e);
+    (void)group;
+    return event_open_notes(ctx, "redrive", topic, e);
 }
 
 static bool event_blocked_log(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
 {
-    (void)like;
-    return event_notes(ctx, "waiting", topic, group, e);
+    (void)like, (void)group;
+    return event_open_notes(ctx, "waiting", topic, e);
 }
 
 /* What the topics of the sink's own say. A record of its redrive topic does not name the sink, one of an old log its old
@@ -149,6 +160,7 @@ static bool event_blocked_log(void *ctx, const char *topic, const char *like, co
 static bool event_own_topics(struct event_find *f, const struct sink_config *sink, struct err *e)
 {
     size_t before = json_array_size(f->notes);
+    f->of = sink;
     bool ok = delivery_topics(sink, &f->config->broker, event_redrive_topic, f, e)
               && blocked_old_topics(sink, &f->config->broker, event_blocked_log, f, e);
     for (size_t i = before; i < json_array_size(f->notes); i++)

@@ -23,8 +23,9 @@ struct event_find {
     struct str id;
     int64_t since_ms;
     json_t *stored, *refused;
-    json_t *notes;              /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
-    const char *kind, *reading; /* of what is being read now, and its topic */
+    json_t *notes;                /* what the bridge's own topics say: kind, sink, endpoint, origin and more */
+    const char *kind, *reading;   /* of what is being read now, and its topic */
+    const struct sink_config *of; /* whose topics these are */
     struct event_copy {
         char *topic; /* where the record stood first */
         int64_t partition, offset, time_ms;

@@ -16,6 +16,32 @@
 
 enum { STATUS_LOG_SOURCE = 16 << 20 };
 
+/* ---- whose position ---- */
+
+static void status_log_stands(void *ctx, const struct standing *s)
+{
+    bool *anywhere = ctx;
+    *anywhere = *anywhere || s->position >= 0;
+}
+
+char *status_group(const struct config *c, const struct sink_config *sink, const char *topic, struct err *e)
+{
+    char *own = str_join(c->broker.group_prefix, sink->sink->id, ""), *group = str_dup(str_of(own));
+    bool stands = false,
+         ok = sink->formerly.count == 0 || broker_standing(&c->broker, group, topic, status_log_stands, &stands, e);
+    for (size_t i = 0; ok && !stands && i < sink->formerly.count; i++) {
+        free(group);
+        group = str_join(c->broker.group_prefix, sink->formerly.at[i], "");
+        ok = broker_standing(&c->broker, group, topic, status_log_stands, &stands, e);
+    }
+    char *found = !ok ? NULL : str_dup(str_of(stands ? group : own));
+    free(group);
+    free(own);
+    return found;
+}
+
+/* ---- topics ---- */
+
 static json_t *status_log_known(int64_t n)
 {
     return n < 0 ? json_null() : json_integer(n);
@@ -23,6 +49,7 @@ static json_t *status_log_known(int64_t n)
 
 struct status_log_topics { /* of a sink */
     const struct config *config;
+    const struct sink_config *sink;
     json_t *list;
     bool from_start; /* where its group begins that has no position yet */
 };
@@ -43,11 +70,19 @@ static void status_log_partition(void *ctx, const struct standing *s)
                                     status_log_known(standing_pending(&begun))));
 }
 
+static bool status_log_topic(struct status_log_topics *topics, const char *topic, struct err *e)
+{
+    char *group = status_group(topics->config, topics->sink, topic, e);
+    bool ok = group && broker_standing(&topics->config->broker, group, topic, status_log_partition, topics, e);
+    free(group);
+    return ok;
+}
+
 /* A topic of the sink's own. */
 static bool status_log_own(void *ctx, const char *topic, const char *group, struct err *e)
 {
-    struct status_log_topics *topics = ctx;
-    return broker_standing(&topics->config->broker, group, topic, status_log_partition, topics, e);
+    (void)group;
+    return status_log_topic(ctx, topic, e);
 }
 
 /* Counts it at its partition, unless it is a note of the bridge's. */
@@ -69,18 +104,21 @@ static bool status_log_count(void *ctx, const struct record *r)
 }
 
 /* One that has notes among its events. */
-static bool status_log_noted(struct status_log_topics *topics, const char *topic, const char *group, struct err *e)
+static bool status_log_noted(struct status_log_topics *topics, const char *topic, struct err *e)
 {
+    char *group = status_group(topics->config, topics->sink, topic, e);
     const struct look_options o = { .topic = topic, .group = group, .may_lack = true };
     size_t before = json_array_size(topics->list);
-    bool any = false, ok = status_log_own(topics, topic, group, e);
+    bool any = false, ok = group && status_log_topic(topics, topic, e);
     for (size_t i = before; i < json_array_size(topics->list); i++) {
         json_t *pending = json_object_get(json_array_get(topics->list, i), "pending");
         any = any || json_integer_value(pending) > 0;
         if (json_is_integer(pending))
             json_integer_set(pending, 0);
     }
-    return ok && (!any || look_once(&topics->config->broker, &o, status_log_count, topics, e));
+    ok = ok && (!any || look_once(&topics->config->broker, &o, status_log_count, topics, e));
+    free(group);
+    return ok;
 }
 
 /* What the daemon has not read yet of the blocked logs (of a paused sink it does not) is counted here, too. */
@@ -114,20 +152,19 @@ static bool status_log_unread(const struct config *c, const json_t *sink, struct
 
 static bool status_log_blocked(void *ctx, const char *topic, const char *like, const char *group, struct err *e)
 {
-    (void)like;
-    return status_log_noted(ctx, topic, group, e);
+    (void)like, (void)group;
+    return status_log_noted(ctx, topic, e);
 }
 
-static bool status_log_topics(const struct config *c, const struct sink_config *sink, const char *group, json_t *list,
-                              struct err *e)
+static bool status_log_topics(const struct config *c, const struct sink_config *sink, json_t *list, struct err *e)
 {
-    struct status_log_topics topics = { c, list, sink->start == START_EARLIEST }, own = { c, list, true };
+    struct status_log_topics topics = { c, sink, list, sink->start == START_EARLIEST }, own = { c, sink, list, true };
     bool dead_letters = sink->sink->ops->dead_letters, ok = true;
     char *dead = topic_name(c->broker.prefix, TOPIC_DEAD_LETTER, NULL);
     if (dead_letters)
-        ok = status_log_noted(&own, dead, group, e);
+        ok = status_log_noted(&own, dead, e);
     for (size_t i = 0; ok && !dead_letters && i < sink->topics.count; i++)
-        ok = broker_standing(&c->broker, group, sink->topics.at[i], status_log_partition, &topics, e);
+        ok = status_log_topic(&topics, sink->topics.at[i], e);
     free(dead);
     return ok && delivery_topics(sink, &c->broker, status_log_own, &own, e)
            && blocked_topics(sink, &c->broker, status_log_blocked, &own, e)
@@ -138,7 +175,7 @@ static json_t *status_log_sink(const struct config *c, const struct sink_config 
 {
     char *group = str_join(c->broker.group_prefix, sink->sink->id, "");
     json_t *topics = json_array();
-    bool live = sink->sink->ops->broadcast, ok = live || status_log_topics(c, sink, group, topics, e);
+    bool live = sink->sink->ops->broadcast, ok = live || status_log_topics(c, sink, topics, e);
     json_t *j = ok ? json_pack("{s:s,s:s,s:o,s:b,s:n,s:n,s:n,s:n,s:n,s:n,s:O,s:[],s:n}", "sink", sink->sink->id, "type",
                                sink->sink->ops->type, "group", live ? json_null() : json_string(group), "live",
                                (int)live, "no_account", "waiting", "waiting_oldest", "waiting_next_due", "blocked",

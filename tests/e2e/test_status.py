@@ -405,6 +405,26 @@ def test_notes_in_a_blocked_log_are_no_pending_events(bridge, receivers):
     wait_for(lambda: pending(status(bridge, "--list", "pending")["sinks"]["crm"]) == 3, why=lambda: status(bridge)["sinks"]["crm"])
 
 
+def test_a_blocked_log_that_is_taken_over_is_pending_once(local_bridge, receivers):
+    """Of a renamed sink: its marks and notes are left, its events go into the log of today."""
+    bad, ordered = receivers(lambda request: 204 if request["id"] == "good" else 503), "order: key\nretry: [1h]\nretry_memory: 1s"
+    daemon = run(local_bridge, HTTP_SOURCE + "sinks:\n" + webhook_sink("old", bad.url, ordered))
+    post_ok(daemon, event("good"), *(event(f"e{i}", subject=f"k{i % 2}") for i in range(4)))
+    bad.delivered({"good"})
+    wait_for(lambda: status(local_bridge)["sinks"]["old"]["blocked"] == 4)
+    daemon.stop()
+    local_bridge.configure(HTTP_SOURCE + "sinks:\n" + webhook_sink("new", bad.url, ordered + "\nformerly: [old]"), admin=f"127.0.0.1:{free_port()}")
+    def check():
+        assert pending(status(local_bridge)["sinks"]["new"]) == 4
+        assert [became(local_bridge, ident)["new"]["state"] for ident in ("good", "e0", "e3")] == ["finished", "waiting", "waiting"]
+    check()                                                     # as the old name stood
+    daemon = local_bridge.start()
+    wait_for(lambda: status(local_bridge)["sinks"]["new"]["blocked"] == 4, why=daemon.log)
+    wait_for(lambda: pending(status(local_bridge)["sinks"]["new"]) == 4, why=lambda: status(local_bridge)["sinks"]["new"]["topics"])
+    daemon.stop()
+    check()
+
+
 def test_an_event_whose_record_is_gone(local_bridge, receivers):
     """Retention removed it from its topic; a copy waits, another is blocked, a third is dead."""
     bad, good = receivers(lambda request: 503), receivers()
