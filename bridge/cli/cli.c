@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* From the words to one call of one command. */
 #include "bridge/cli/cli.h"
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include "bridge/cli/ask.h"
 #include "bridge/cli/commands.h"
@@ -213,13 +215,21 @@ static int cli_dispatch(const struct connectors *connectors, struct cli_flags *f
     return usage_unknown("unknown command", argv[0], names);
 }
 
+/* Was all that was printed written? Else says that it was not: half a list looks like a whole one. */
+static bool cli_has_said(FILE *out)
+{
+    bool before = ferror(out), now = fflush(out) != 0;
+    if (before || now)
+        fprintf(stderr, "aqueduct: what it prints cannot be written%s%s\n", now ? ": " : "",
+                now ? strerror(errno) : "");
+    return !before && !now;
+}
+
 int cli_main(const struct connectors *connectors, int argc, char **argv)
 {
     struct cli_flags flags = { 0 };
     process_protect();
     int code = cli_dispatch(connectors, &flags, argc - 1, argv + 1);
     flags_free(flags_of_all, &flags.all);
-    if (fflush(stdout) != 0 && code == COMMAND_DONE)
-        code = COMMAND_FAILED;
-    return code;
+    return cli_has_said(stdout) || code != COMMAND_DONE ? code : COMMAND_FAILED;
 }

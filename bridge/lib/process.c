@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Closes the process to other users of the machine; names on the machine. */
 #include "bridge/lib/process.h"
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,18 @@
 #endif
 #endif
 
+/* Of the first three what is closed would be the next file or connection that is opened, and get what is printed: it is opened so
+ * that who prints is refused, and says so. */
+static void process_hold_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            abort();
+}
+
 void process_protect(void)
 {
+    process_hold_standard();
     umask(0077);
 #ifndef PROCESS_SANITIZED
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -6,7 +6,7 @@
 
 /* What it makes is its user's alone (umask 0077), and its memory, which holds secrets, reaches nobody: no core dump, no
  * debugger of the same user, no /proc/PID/mem. Where the build looks for leaks or races by itself, memory stays open to
- * that. Main thread, first of all. */
+ * that. What is printed goes nowhere else where stdout or stderr was closed. Main thread, first of all. */
 void process_protect(void);
 
 /* Takes a name that only one process of this machine (network namespace) has at a time, until it closes the descriptor

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The command line: what it prints, and its exit codes (0 done, 1 something is wrong, 2 wrong usage)."""
+import contextlib
 import gzip
 import hashlib
 import json
@@ -11,6 +12,8 @@ import sqlite3
 import subprocess
 
 import pytest
+
+from conftest import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOOD = """\
@@ -1011,6 +1014,27 @@ def test_check_of_a_pipe_ends(run):
     os.mkfifo(run.folder / "pipe")
     done = run("check", "-c", "pipe")
     assert (done.returncode, done.stderr) == (1, "pipe: cannot be read: it is no regular file, and did not end within 5 s\n")
+
+
+def test_what_cannot_be_printed_is_said(run, aqueduct):
+    """Half a list looks like a whole one."""
+    for words in ("schema", "version", "help metrics"):
+        for where in (">/dev/full", ">&-"):
+            done = subprocess.run(["sh", "-c", f"'{aqueduct}' {words} {where}"], cwd=run.folder, capture_output=True, text=True, timeout=60)
+            assert (done.returncode, done.stderr.startswith("aqueduct: what it prints cannot be written")) == (1, True), (words, where, done.stderr)
+
+
+def test_what_is_closed_becomes_no_other_file(run, aqueduct):
+    """Else the next file or connection that is opened would get what is printed."""
+    os.mkfifo(run.folder / "pipe")
+    process = subprocess.Popen(["sh", "-c", f"exec '{aqueduct}' check -c pipe <&- >&- 2>&-"], cwd=run.folder)
+    try:
+        def standard():
+            with contextlib.suppress(OSError):
+                return os.readlink(f"/proc/{process.pid}/exe").endswith("aqueduct") and [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)]
+        wait_for(lambda: standard() == ["/dev/null"] * 3, 4, standard)
+    finally:
+        assert process.wait(60) == 1
 
 
 # ---- dead: only what it needs ----
