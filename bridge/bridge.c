@@ -43,7 +43,8 @@ struct bridge {
 static bool bridge_start(struct bridge *b, struct err *e)
 {
     version_restore(b->reload.versions, NULL);
-    if (!topics_open(b->config, b->broker, e) || !engines_open(&b->engines, b->config, b->routing, e))
+    if (!topics_open(b->config, b->broker, e) || !broker_is_settled(b->broker, e)
+        || !engines_open(&b->engines, b->config, b->routing, e))
         return false;
     broker_gather(b->broker);
     if (!engines_start(&b->engines, e))

@@ -153,6 +153,11 @@ bool broker_state(struct broker *b, const char *source,
     return b->ops->state(b, source, each, ctx, e);
 }
 
+bool broker_is_settled(struct broker *b, struct err *e)
+{
+    return !b->ops->is_settled || b->ops->is_settled(b, e);
+}
+
 bool broker_scopes(struct broker *b, bool (*each)(void *ctx, const char *source, struct err *e), void *ctx,
                    struct err *e)
 {

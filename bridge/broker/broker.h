@@ -258,6 +258,9 @@ bool broker_failed(struct broker *b);
 bool broker_state(struct broker *b, const char *source,
                   bool (*each)(void *ctx, struct str key, struct str value, bool ahead, struct err *e), void *ctx,
                   struct err *e);
+/* False with *e: `aqueduct move` brings another log there and has not done so yet, so nobody may consume or publish. What
+ * cannot be found out now is no hindrance. After its topics are there. */
+bool broker_is_settled(struct broker *b, struct err *e);
 struct tail_options {
     int64_t most;     /* about so many of the last records: the same number of each partition */
     int64_t since_ms; /* none that were stored before; 0: all */
@@ -369,6 +372,7 @@ struct broker_ops {
     bool (*failed)(struct broker *);
     bool (*state)(struct broker *, const char *, bool (*)(void *, struct str, struct str, bool, struct err *), void *,
                   struct err *);
+    bool (*is_settled)(struct broker *, struct err *); /* NULL: always */
     bool (*scopes)(struct broker *, bool (*)(void *, const char *, struct err *), void *,
                    struct err *); /* NULL: no list */
     bool (*tail)(struct broker *, const char *, const struct tail_options *, void (*)(void *, const struct record *),

@@ -27,6 +27,8 @@ struct copy_ops {
     bool (*put)(struct copy *c, const struct record *r, struct err *e); /* the record; the same */
     bool (*settle)(struct copy *c, struct err *e);                      /* waits until all that was put is stored */
     bool (*cut)(struct copy *c, struct topic_partition p, int64_t start, struct err *e); /* removes what is before */
+    /* Does nobody consume with the group? False with *e. */
+    bool (*is_alone)(struct copy *c, const char *group, struct err *e);
     /* Where the group stands in these partitions; *cut counts those of which not all that is finished beyond the position
      * could be kept. Nobody consumes with the group. */
     bool (*stand)(struct copy *c, const char *group, const struct standing *at, size_t count, size_t *cut,

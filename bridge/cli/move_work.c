@@ -108,6 +108,33 @@ static bool move_look(struct move *m)
     return ok;
 }
 
+struct move_alone {
+    struct move *m;
+    char *last; /* group */
+    bool is;
+};
+
+static void move_group_is_alone(void *ctx, const char *group, bool idle, const char *topic, int64_t unread)
+{
+    struct move_alone *a = ctx;
+    (void)idle, (void)topic, (void)unread;
+    if (a->last && strcmp(a->last, group) == 0)
+        return;
+    free(a->last);
+    a->last = str_dup(str_of(group));
+    a->is = a->is && a->m->ops->is_alone(a->m->copy, group, a->m->e);
+}
+
+/* Does nobody run there already? He would deliver once more what comes. */
+static bool move_is_alone(struct move *m)
+{
+    struct move_alone a = { .m = m, .is = true };
+    const struct group_seen seen = { move_group_is_alone, &a };
+    bool ok = broker_groups_outside(&m->from->broker, "", &seen, m->e) && a.is;
+    free(a.last);
+    return ok;
+}
+
 /* ---- open and close ---- */
 
 static bool move_fits(struct move *m)
@@ -144,7 +171,7 @@ static bool move_open_both(struct move *m)
 bool move_open(struct move *m, struct err *e)
 {
     m->e = e;
-    return move_fits(m) && move_open_both(m) && move_survey(m) && move_look(m);
+    return move_fits(m) && move_open_both(m) && move_survey(m) && move_look(m) && (m->finished || move_is_alone(m));
 }
 
 void move_close(struct move *m)
@@ -203,7 +230,8 @@ static bool move_leave(struct move *m)
 
 bool move_do(struct move *m, struct err *e)
 {
-    bool (*const steps[])(struct move *) = { move_mark,  move_topics,    move_records,
+    /* Once it is marked nobody starts there, so it is looked once more whether somebody did before. */
+    bool (*const steps[])(struct move *) = { move_mark,  move_is_alone,  move_topics, move_records,
                                              move_state, move_positions, move_verify };
     m->e = e;
     interrupt_watch();

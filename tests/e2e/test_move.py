@@ -11,7 +11,7 @@ import time
 import pytest
 import requests
 
-from conftest import HTTP_SOURCE, SECRET, event, free_port, kafka_read, post, post_ok, wait_for
+from conftest import HTTP_SOURCE, SECRET, event, free_port, kafka_read, post, post_ok, wait_for, webhook_sink
 
 CONFIG = HTTP_SOURCE.replace("routes:", """  app:
     type: sqlite
@@ -104,6 +104,10 @@ def test_one_who_outgrows_a_machine_loses_nothing(two, receivers):
         done = move(here, new, AQUEDUCT_CRASH_AT=f"command-move-{step}")
         assert done.returncode == -signal.SIGKILL, (step, done.stdout, done.stderr)
         assert "there was no state" not in done.stderr and ("is moved into it" in done.stderr) is (step == STEPS[0]), done.stderr
+        if step in ("after-topics", "after-positions"):     # who starts there too early, before all of it is there
+            there.config = new
+            early = there.start(ready=False)
+            assert early.wait() == 1 and "a local log is on its way to this cluster" in early.log()
     done = move(here, new)
     assert (done.returncode, done.stdout) == (0, "all of it was moved before\n"), done.stderr
     here.config = old
@@ -174,6 +178,26 @@ def test_each_key_keeps_its_order_over_the_move(two, receivers):
     for key in keys:
         first = list(dict.fromkeys(r["id"] for r in got.good() if r["subject"] == key))
         assert first == [f"{key}.{n}" for n in range(8)], (key, first)
+
+
+def test_it_refuses_to_bring_events_to_a_daemon_that_runs(two, receivers):
+    """It would deliver again what comes there."""
+    here, there = two
+    receiver = receivers()
+    text = HTTP_SOURCE + "sinks:\n" + webhook_sink("crm", receiver.url)
+    daemon = here.run(text)
+    local = here.config
+    post_ok(daemon, event("one"))
+    receiver.delivered({"one"})
+    daemon.stop()
+    new = there.configure(text, name="kafka.yaml")
+    running = there.start()
+    wait_for(lambda: "partitions assigned" in running.log())
+    here.config = local
+    done = move(here, new)
+    assert (done.returncode, "somebody consumes with it at " in done.stderr) == (1, True), done.stderr
+    running.stop()
+    assert len(receiver.all()) == 1
 
 
 def test_it_refuses_what_is_not_empty(two, tmp_path):

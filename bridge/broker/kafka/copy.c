@@ -30,16 +30,21 @@ struct kafka_copy {
 
 /* ---- open and close ---- */
 
+static void copy_say_large(struct kafka_copy *c, const char *topic, int32_t partition, int64_t offset, size_t bytes)
+{
+    err_set(&c->failure,
+            "%s/%d@%lld: the record has %zu bytes, more than the topic takes: raise its max.message.bytes "
+            "(and message.max.bytes in broker.properties); the same command goes on then",
+            topic, (int)partition, (long long)offset, bytes);
+}
+
 static void copy_fail(struct kafka_copy *c, const rd_kafka_message_t *m, int64_t wanted)
 {
     const char *topic = m->rkt ? rd_kafka_topic_name(m->rkt) : "?";
     if (c->failure.text[0])
         return;
     if (m->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-        err_set(&c->failure,
-                "%s/%d@%lld: the record has %zu bytes, more than the topic takes: raise its max.message.bytes "
-                "(and message.max.bytes in broker.properties)",
-                topic, (int)m->partition, (long long)wanted, m->len + m->key_len);
+        copy_say_large(c, topic, m->partition, wanted, m->len + m->key_len);
     else if (m->err)
         err_set(&c->failure, "%s/%d@%lld: the record was not stored: %s", topic, (int)m->partition, (long long)wanted,
                 rd_kafka_err2str(m->err));
@@ -210,6 +215,8 @@ static bool copy_send(struct kafka_copy *c, const struct record *r, struct err *
     } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL && !c->failure.text[0]);
     if (code && headers)
         rd_kafka_headers_destroy(headers);
+    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !c->failure.text[0])
+        copy_say_large(c, topic, r->partition, r->offset, r->key.n + r->value.n);
     if (code && !c->failure.text[0])
         err_set(&c->failure, "%s/%d@%lld: the record was not taken: %s", topic, (int)r->partition, (long long)r->offset,
                 rd_kafka_err2str(code));
@@ -270,6 +277,25 @@ static bool copy_cut(struct copy *base, struct topic_partition p, int64_t start,
 
 /* ---- positions ---- */
 
+static bool copy_is_alone(struct copy *base, const char *group, struct err *e)
+{
+    struct kafka_copy *c = (struct kafka_copy *)base;
+    const struct rd_kafka_group_list *list = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_list_groups(c->reader, group, &list, ASK_MS);
+    int members = 0;
+    for (int i = 0; list && i < list->group_cnt; i++)
+        members += list->groups[i].member_cnt;
+    if (list)
+        rd_kafka_group_list_destroy(list);
+    if (code)
+        return err_set(e, "group %s: it is not known who consumes with it: %s", group, rd_kafka_err2str(code));
+    return members == 0
+           || err_set(e,
+                      "group %s: somebody consumes with it at %s: stop the daemon there; the cluster forgets it "
+                      "after its broker.session_timeout",
+                      group, c->config->servers);
+}
+
 static rd_kafka_topic_partition_list_t *copy_positions(const struct kafka_copy *c, const struct standing *at,
                                                        size_t count, size_t *cut)
 {
@@ -320,6 +346,7 @@ const struct copy_ops kafka_copy = {
     .put = copy_put,
     .settle = copy_settle,
     .cut = copy_cut,
+    .is_alone = copy_is_alone,
     .stand = copy_stand,
     .place = copy_place,
     .retention = copy_retention,

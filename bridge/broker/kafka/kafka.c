@@ -157,6 +157,7 @@ const struct broker_ops broker_kafka = {
     .ready = kafka_ready,
     .failed = kafka_failed,
     .state = kafka_state,
+    .is_settled = kafka_is_settled,
     .tail = kafka_tail,
     .close = kafka_close,
     .consume = kafka_consume,

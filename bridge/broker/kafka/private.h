@@ -606,6 +606,7 @@ void kafka_look_close(struct look *base);
 
 /* ---- read.c ---- */
 
+bool kafka_is_settled(struct broker *base, struct err *e); /* broker_is_settled */
 bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e);
 bool kafka_tail(struct broker *base, const char *topic, const struct tail_options *o,

@@ -402,6 +402,42 @@ bool kafka_state_claim(struct kafka *b, const char *source, bool settled, const 
     return fine;
 }
 
+static void read_note(void *ctx, const char *topic)
+{
+    (void)topic;
+    *(bool *)ctx = true;
+}
+
+static bool read_has(const struct pairs *p, const char *key)
+{
+    bool has = false;
+    for (size_t i = 0; i < p->count; i++)
+        has = has || (p->at[i].value.at && str_eq(str_from(p->at[i].key, 1), str_of(key)));
+    return has;
+}
+
+bool kafka_is_settled(struct broker *base, struct err *e)
+{
+    struct kafka *b = (struct kafka *)base;
+    struct err none;
+    bool there = false;
+    struct pairs p = { .source = STR(STATE_MOVE), .squeeze = 1024, .kind = STATE_PAIR };
+    const struct stretch s = {
+        .b = b, .topic = b->state_topic, .most = INT64_MAX, .committed = true, .each = read_pair, .ctx = &p
+    };
+    bool known = kafka_topics(base, b->state_topic, read_note, &there, &none) && there && read_stretch(&s, &none);
+    read_squeeze(&p);
+    bool open = known && read_has(&p, STATE_IDENTITY) && !read_has(&p, STATE_FINISHED);
+    read_pairs_free(&p);
+    return !open
+           || err_set(
+               e,
+               "a local log is on its way to this cluster, and not whole there yet: `aqueduct move` with the same "
+               "configurations brings the rest; a daemon that starts before would deliver what was delivered. To "
+               "give the move up, delete the topics that it made, %s too",
+               b->state_topic);
+}
+
 bool kafka_state(struct broker *base, const char *source,
                  bool (*each)(void *, struct str, struct str, bool, struct err *), void *ctx, struct err *e)
 {
