@@ -175,7 +175,9 @@ static void letters_not_opened(const struct letters *st, bool write, bool relati
 {
     int why = st->db ? sqlite3_system_errno(st->db) : ENOMEM;
     const char *hint = "the daemon creates it when it starts";
-    if (write)
+    if (why == EACCES || why == EPERM)
+        hint = "run this as the user that runs aqueduct, or as one who may write there";
+    else if (write)
         hint = "its folder must exist and be writable";
     else if (relative)
         hint = "path is relative: a daemon that starts in this folder creates it; run this where the daemon runs";

@@ -2,6 +2,7 @@
 /* The dead-letter sink: what is filed, what takes the place of what, what goes, which files are refused. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -424,6 +425,20 @@ TEST(less_room_than_letters)
     sink_end(s);
 }
 
+/* The file of another user is there: that it would be made is no help. */
+TEST(who_may_not_read_the_file_is_told_whose_it_is)
+{
+    struct err e;
+    bool root = geteuid() == 0;
+    close(open(dead_path, O_CREAT | O_WRONLY, 0));
+    assert_int_equal(root ? seteuid(65534) : 0, 0);
+    struct letters *st = letters_open(dead_path, false, &e);
+    assert_int_equal(root ? seteuid(0) : 0, 0);
+    assert_null(st);
+    assert_non_null(strstr(e.text, ": Permission denied; run this as the user that runs aqueduct"));
+    unlink(dead_path);
+}
+
 TEST(foreign_and_damaged_files_are_refused)
 {
     struct err e;
@@ -509,6 +524,7 @@ int main(void)
         DEAD_TEST(a_batch_is_filed_as_a_whole_or_asked_for_again),
         DEAD_TEST(less_room_than_letters),
         DEAD_TEST(foreign_and_damaged_files_are_refused),
+        DEAD_TEST(who_may_not_read_the_file_is_told_whose_it_is),
         DEAD_TEST(a_killed_writers_journal_does_not_stop_a_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
