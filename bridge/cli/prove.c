@@ -159,20 +159,27 @@ static bool prove_settle(struct prove *p, struct err *e)
     return interrupt_asked() || err_set(e, "the daemon ended by itself");
 }
 
+/* Draws up the account, also of a proof that was interrupted: what is pending then is in the log, and not lost. */
+static bool prove_draw_up(struct prove *p, struct err *e)
+{
+    prove_senders_stop(&p->senders);
+    prove_daemon_stop(&p->daemon);
+    return prove_books_total(&p->books).acknowledged == 0 || prove_books_look(&p->books, &p->daemon.own, e);
+}
+
 static bool prove_run_rounds(struct prove *p, struct err *e)
 {
+    bool ok = true;
     prove_senders_start(&p->senders);
-    for (int64_t i = 1; i <= p->flags->rounds; i++)
-        if (!prove_round(p, i, e) || interrupt_asked())
-            return interrupt_asked();
+    for (int64_t i = 1; ok && i <= p->flags->rounds && !interrupt_asked(); i++)
+        ok = prove_round(p, i, e);
     int64_t began = clock_mono_ms();
-    if (!prove_daemon_start(&p->daemon, e) || !prove_recovers(p, began - 1, e))
-        return false;
+    if (ok && !interrupt_asked())
+        ok = prove_daemon_start(&p->daemon, e) && prove_recovers(p, began - 1, e);
     prove_senders_stop(&p->senders);
-    if (interrupt_asked() || !prove_settle(p, e))
-        return interrupt_asked();
-    prove_daemon_stop(&p->daemon);
-    return prove_books_look(&p->books, &p->daemon.own, e);
+    if (ok && !interrupt_asked())
+        ok = prove_settle(p, e);
+    return (ok || interrupt_asked()) && prove_draw_up(p, e);
 }
 
 /* ---- the verdict ---- */
