@@ -131,10 +131,24 @@ static bool init_ask_until(struct init *w, size_t which, const char *question, c
     }
 }
 
+/* Scheme, host and port of a URL: what is behind may be a secret. */
+static struct str init_origin(const char *url)
+{
+    const char *host = strstr(url, "://");
+    size_t scheme = host ? (size_t)(host - url) + 3 : 0;
+    return (struct str){ url, scheme + strcspn(url + scheme, "/?#") };
+}
+
 static bool init_take_url(struct init *w, const char *answer, struct err *e)
 {
+    struct str origin = init_origin(answer);
     if (*answer && !str_starts(str_of(answer), STR("http://")) && !str_starts(str_of(answer), STR("https://")))
         return err_set(e, "a URL begins with http:// or https://");
+    if (strpbrk(answer, " \t\r\n"))
+        return err_set(e, "a blank or a line break is no part of a URL");
+    if (origin.n && memchr(origin.at, '@', origin.n))
+        return err_set(e,
+                       "a user name and password stand in no URL: leave them away, and say them in the sink's basic:");
     w->plan.url = *answer ? answer : NULL;
     return true;
 }
@@ -234,6 +248,8 @@ static const char *init_free_port(char out[INIT_ADDRESS], int from, const char *
 static bool init_set_folder(struct init *w, struct err *e)
 {
     w->out = w->f->out.at ? str_dup(w->f->out) : str_dup(STR("bridge.yaml"));
+    if (!str_is_utf8(str_of(w->out)))
+        return err_set(e, "--out is not UTF-8, as a configuration is, which names files beside it");
     char *slash = strrchr(w->out, '/');
     if (slash) {
         char *name = str_dup((struct str){ w->out, (size_t)(slash - w->out) + 1 }), *real = realpath(name, NULL);
@@ -371,14 +387,13 @@ static void init_say(const struct init *w, bool good, const struct problems *pro
 {
     const struct init_plan *p = &w->plan;
     bool named = strcmp(w->out, "bridge.yaml") != 0;
+    char *origin = str_dup(p->url ? init_origin(p->url) : STR(""));
     problems_print(problems, stderr);
     printf("%s: %s%s%s%s%s -> topic ai.events (%s) -> %s%sa page at http://%s/\n", w->out, p->database ? p->title : "",
            p->database ? " " : "", p->database ? p->database : "", p->database && p->http ? " and " : "",
-           p->http ? "what is posted" : "", p->kafka ? "Kafka" : "embedded",
-           p->receiver ? p->receiver
-           : p->url    ? p->url
-                       : "",
+           p->http ? "what is posted" : "", p->kafka ? "Kafka" : "embedded", p->receiver ? p->receiver : origin,
            p->url ? ", and " : "", p->live);
+    free(origin);
     for (int i = 0; i < INIT_SECRETS; i++)
         if (init_wants(p, (enum init_secret)i)) {
             static const char *const what[] = { "the token of who posts", "what signs; the receiver verifies with it",

@@ -129,11 +129,15 @@ def test_databases_are_found_in_the_usual_places(run):
 @pytest.mark.parametrize("args, why", [
     (["--database", "gone.db"], "gone.db"), (["--database", "text"], "no SQLite database"),
     (["--http", "nowhere"], "--http"), (["--http", "1", "--url", "ftp://x"], "begins with http"),
-    (["--http", "1", "--out", "no/such.yaml"], "--out no/"), (["--http", "1", "--for", "slack"], "--url is missing"),
+    (["--http", "1", "--out", "no/such.yaml"], "--out no/"), (["--http", "1", "--out", b"\xff.yaml"], "--out is not UTF-8"),
+    (["--http", "1", "--url", "https://me:a-password@a.example/"], "--url: a user name and password stand in no URL"),
+    (["--http", "1", "--url", "https://a.example/\nb"], "--url: a blank or a line break is no part of a URL"),
+    (["--http", "1", "--for", "slack"], "--url is missing"),
     (["--http", "1", "--url", "https://a.example/", "--for", "sleck"], "--for: ")])
 def test_what_cannot_be_is_said_and_nothing_is_written(run, args, why):
     (run.folder / "text").write_text("text " * 100)
-    assert why in run("init", *args, code=1).stderr
+    told = run("init", *args, code=1).stderr
+    assert why in told and "a-password" not in told
     assert sorted(p.name for p in run.folder.iterdir()) == ["home", "text"]
 
 
