@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include "bridge/config/private.h"
+#include "bridge/lib/json.h"
 #include "bridge/lib/mem.h"
 
 enum { PROBLEM_TEXT = 600, WHERE_TEXT = 300 };
@@ -181,9 +182,10 @@ json_t *problems_json(const struct problems *p)
     json_t *list = json_array();
     for (size_t i = 0; i < p->count; i++) {
         const struct problem *one = &p->at[i];
-        json_array_append_new(list, json_pack("{s:s?, s:i, s:i, s:s, s:s}", "file", one->file, "line", one->line,
-                                              "column", one->column, "severity", one->warning ? "warning" : "error",
-                                              "text", one->text));
+        json_array_append_new(list,
+                              json_pack("{s:o, s:i, s:i, s:s, s:o}", "file", json_of_text(str_of(one->file)), "line",
+                                        one->line, "column", one->column, "severity",
+                                        one->warning ? "warning" : "error", "text", json_of_text(str_of(one->text))));
     }
     return list;
 }

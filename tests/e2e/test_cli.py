@@ -1024,6 +1024,12 @@ def test_what_cannot_be_printed_is_said(run, aqueduct):
             assert (done.returncode, done.stderr.startswith("aqueduct: what it prints cannot be written")) == (1, True), (words, where, done.stderr)
 
 
+def test_a_problem_of_a_file_whose_name_is_no_text_is_in_the_json(run, aqueduct):
+    done = subprocess.run([aqueduct, "check", "--json", "-c", b"\xff.yaml"], cwd=run.folder, capture_output=True, text=True, timeout=60)
+    problem, = json.loads(done.stdout)["problems"]
+    assert (done.returncode, problem["file"], problem["text"]) == (1, "?", "cannot be read: No such file or directory")
+
+
 def test_what_is_closed_becomes_no_other_file(run, aqueduct):
     """Else the next file or connection that is opened would get what is printed."""
     os.mkfifo(run.folder / "pipe")
