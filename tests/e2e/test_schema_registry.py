@@ -322,9 +322,9 @@ def test_an_encoding_changes_by_a_reload_while_events_flow(kafka_bridge, receive
 def test_a_subject_of_another_encoding_says_what_to_do(kafka_bridge, receiver, small, tmp_path):
     server, answers = small(), []
 
-    def configure(encoding, subject):
+    def configure(encoding, subject, topic="$EVENTS"):
         at(kafka_bridge, server.url, f", subject: {subject}")
-        kafka_bridge.configure(SOURCE + routes(encoding) + "sinks:\n" + webhook_sink("one", receiver.url), admin_more=f"control: {tmp_path}/control")
+        kafka_bridge.configure(SOURCE + routes(encoding).replace("$EVENTS", topic) + "sinks:\n" + webhook_sink("one", receiver.url), admin_more=f"control: {tmp_path}/control")
     configure("avro", "topic")
     daemon = kafka_bridge.start()
     post_ok(daemon, event("before"))
@@ -345,7 +345,13 @@ def test_a_subject_of_another_encoding_says_what_to_do(kafka_bridge, receiver, s
     configure("json-schema", "topic")
     reloaded(kafka_bridge)
     assert "another schema than io.cloudevents.JsonCloudEvent" in unready(daemon)
-    configure("avro", "topic")      # or as it was: nobody wants the other any more
+    configure("json-schema", "topic", "$T_other")       # or this
+    reloaded(kafka_bridge)
+    daemon.ready()
+    configure("json-schema", "topic")
+    reloaded(kafka_bridge)
+    unready(daemon)
+    configure("avro", "topic")      # or as it was
     reloaded(kafka_bridge)
     daemon.ready()
     post_ok(daemon, event("after"))

@@ -122,6 +122,12 @@ static void kafka_close(struct broker *base)
     outlived = b;
 }
 
+/* What may go is the cluster's business. */
+static void kafka_retain(struct broker *base)
+{
+    kafka_registry_retain((struct kafka *)base);
+}
+
 static int32_t kafka_partitions(struct broker *base, const char *topic)
 {
     return kafka_topic_wait((struct kafka *)base, topic, (struct duration){ TOPIC_MS }, NULL);
@@ -149,6 +155,7 @@ const struct broker_ops broker_kafka = {
     .groups_outside = kafka_groups_outside,
     .forget = kafka_forget,
     .gather = kafka_gather,
+    .retain = kafka_retain,
     .claim = kafka_claim,
     .claimed = kafka_claimed,
     .release = kafka_release,

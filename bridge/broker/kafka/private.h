@@ -489,8 +489,10 @@ void kafka_registry_free(struct kafka *b);
 /* The id of the schema in the topic's subject; 0 with *why (may be NULL) while it is not known: it is asked for from then on,
  * and the wave is woken when it is there. Any thread. */
 int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema schema, struct err *why);
-/* The topic has this encoding from now on: what it had before is no longer asked for, unless a record still waits for its id. */
-void kafka_registry_leave(struct kafka *b, struct str topic, enum record_schema schema);
+/* The records of the topic have it in the configuration to come, so it is asked for at once (SCHEMA_NONE: they have none). */
+void kafka_registry_declare(struct kafka *b, struct str topic, enum record_schema schema);
+/* That configuration holds: what was not declared for it is wanted by nobody, but by records that wait. */
+void kafka_registry_retain(struct kafka *b);
 void kafka_registry_follow(struct kafka *b); /* it looks at once at what is configured now, and whether it is to stop */
 bool kafka_registry_ready(struct kafka *b, struct err *why); /* false: a schema that is wanted cannot be had */
 

@@ -21,6 +21,7 @@ enum {
     REQUEST_MS = 10000,
     AGAIN_MS = 1000,
     AGAIN_MOST_MS = 10000,
+    WAITS_MS = 10000, /* a record that waits asks again before */
     SAY_MS = 60000
 };
 
@@ -30,7 +31,8 @@ struct registry_entry {
     char *topic;
     enum record_schema schema;
     enum registry_subject subject; /* in which it is to be */
-    bool left;                     /* the topic has another encoding now, and nobody waits for it */
+    bool declared, confirmed;      /* the topic has this schema; that was said for the configuration to come */
+    int64_t asked_ms;              /* when a record wanted the id in vain last; 0: none does */
     int32_t id;                    /* 0: not known yet */
     int64_t retry_ms;              /* not before */
     int64_t wait_ms, said_ms;
@@ -44,6 +46,7 @@ struct kafka_registry {
     pthread_cond_t wanted;
     struct registry_entry *entries;
     size_t count;
+    bool declares;            /* topics are declared for another configuration */
     struct buf login, answer; /* the thread's; login: the header Authorization, empty: none */
     struct err unread; /* the thread's: why the files do not say the login, so that the last one is used; "": they do */
 };
@@ -194,16 +197,20 @@ static int32_t registry_ask(struct kafka_registry *r, const struct registry_entr
 
 /* ---- the thread ---- */
 
-/* With the lock held: does anybody want its id, which is not known? What is known of another subject than that of now counts no
- * more. */
+/* With the lock held: does a topic of the configuration, or a record that waits, want its id, which is not known? What is known of
+ * another subject than that of now counts no more. */
 static bool registry_lacks(const struct kafka_registry *r, struct registry_entry *entry)
 {
     enum registry_subject subject = kafka_follow_wanted(r->b)->registry.subject;
     if (entry->subject != subject)
-        *entry = (struct registry_entry){
-            .topic = entry->topic, .schema = entry->schema, .subject = subject, .left = entry->left
-        };
-    return !entry->id && !entry->left;
+        *entry = (struct registry_entry){ .topic = entry->topic,
+                                          .schema = entry->schema,
+                                          .subject = subject,
+                                          .declared = entry->declared,
+                                          .confirmed = entry->confirmed,
+                                          .asked_ms = entry->asked_ms };
+    bool waits = entry->asked_ms && clock_mono_ms() - entry->asked_ms < WAITS_MS;
+    return !entry->id && (entry->declared || waits);
 }
 
 /* With the lock held: the first that is due, or when the next one is. NULL: none is. */
@@ -275,6 +282,17 @@ static void *registry_run(void *arg)
 
 /* ---- what others ask ---- */
 
+/* With the lock held: it is made where there is none. */
+static struct registry_entry *registry_entry(struct kafka_registry *r, struct str topic, enum record_schema schema)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->entries[i].schema == schema && str_eq(str_of(r->entries[i].topic), topic))
+            return &r->entries[i];
+    r->entries = mem_grow(r->entries, r->count + 1, sizeof *r->entries);
+    r->entries[r->count] = (struct registry_entry){ .topic = str_dup(topic), .schema = schema };
+    return &r->entries[r->count++];
+}
+
 int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema schema, struct err *why)
 {
     struct kafka_registry *r = b->registry;
@@ -283,20 +301,13 @@ int32_t kafka_registry_id(struct kafka *b, struct str topic, enum record_schema 
         return 0;
     }
     pthread_mutex_lock(&r->lock);
-    size_t i = 0;
-    while (i < r->count && !(r->entries[i].schema == schema && str_eq(str_of(r->entries[i].topic), topic)))
-        i++;
-    if (i == r->count) {
-        r->entries = mem_grow(r->entries, r->count + 1, sizeof *r->entries);
-        r->entries[r->count++] = (struct registry_entry){ .topic = str_dup(topic), .schema = schema, .left = true };
-    }
-    struct registry_entry *entry = &r->entries[i];
-    if (entry->left)
-        pthread_cond_signal(&r->wanted);
-    entry->left = false;
-    bool lacks = registry_lacks(r, entry);
+    struct registry_entry *entry = registry_entry(r, topic, schema);
+    bool lacked = registry_lacks(r, entry);
     int32_t id = entry->id;
-    if (lacks && why)
+    entry->asked_ms = id ? 0 : clock_mono_ms();
+    if (!id && !lacked)
+        pthread_cond_signal(&r->wanted);
+    if (!id)
         err_set(why, "the schema registry does not give an id: %s",
                 entry->why.text[0] ? entry->why.text : "it did not answer yet");
     pthread_mutex_unlock(&r->lock);
@@ -313,14 +324,32 @@ void kafka_registry_follow(struct kafka *b)
     pthread_mutex_unlock(&r->lock);
 }
 
-void kafka_registry_leave(struct kafka *b, struct str topic, enum record_schema schema)
+void kafka_registry_declare(struct kafka *b, struct str topic, enum record_schema schema)
 {
     struct kafka_registry *r = b->registry;
     if (!r)
         return;
     pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < r->count; i++)
-        r->entries[i].left |= r->entries[i].schema != schema && str_eq(str_of(r->entries[i].topic), topic);
+    r->declares = true;
+    if (schema != SCHEMA_NONE) {
+        struct registry_entry *entry = registry_entry(r, topic, schema);
+        entry->declared = entry->confirmed = true;
+        pthread_cond_signal(&r->wanted);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+void kafka_registry_retain(struct kafka *b)
+{
+    struct kafka_registry *r = b->registry;
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count && r->declares; i++) {
+        r->entries[i].declared = r->entries[i].confirmed;
+        r->entries[i].confirmed = false;
+    }
+    r->declares = false;
     pthread_mutex_unlock(&r->lock);
 }
 

@@ -428,9 +428,7 @@ static void topics_declare(struct kafka *b, const struct topic_config *config, b
 void kafka_topic_declare(struct broker *base, const struct topic_config *config)
 {
     struct kafka *b = (struct kafka *)base;
-    kafka_registry_leave(b, str_of(config->name), config->schema);
-    if (config->schema != SCHEMA_NONE)
-        kafka_registry_id(b, str_of(config->name), config->schema, NULL);
+    kafka_registry_declare(b, str_of(config->name), config->schema);
     pthread_mutex_lock(&b->topics_lock);
     topics_declare(b, config, true);
     pthread_mutex_unlock(&b->topics_lock); /* the keeper is woken by whoever waits */
