@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGINT and SIGTERM, noted once. */
+/* SIGINT, SIGTERM and SIGHUP, noted once. */
 #include "bridge/lib/interrupt.h"
 #include <signal.h>
 #include <time.h>
@@ -22,6 +22,9 @@ void interrupt_watch(void)
     interrupt_came = 0;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* nohup */
+        sigaction(SIGHUP, &action, NULL);
 }
 
 bool interrupt_asked(void)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-void interrupt_watch(void); /* of SIGINT and SIGTERM, from now on */
+/* Of SIGINT and SIGTERM, from now on; and of SIGHUP, a terminal that is gone, unless that was ignored (nohup). */
+void interrupt_watch(void);
 bool interrupt_asked(void);
 bool interrupt_wait(int64_t ms); /* false: it was asked meanwhile, or before */

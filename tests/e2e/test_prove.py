@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 
+import pytest
+
 from conftest import HTTP_SOURCE
 
 
@@ -37,15 +39,16 @@ def test_nothing_is_lost_and_nothing_left(bridge):
     assert len(delivered) == kills and delivered[-1] > delivered[0], err     # it is killed while it delivers, also behind the first kill
 
 
-def test_who_ends_it_is_not_told_of_losses(local_bridge):
-    """What was acknowledged and did not arrive yet is in the log: pending."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_who_ends_it_is_not_told_of_losses(local_bridge, number):
+    """What was acknowledged and did not arrive yet is in the log: pending. Nor is anything left when a terminal goes."""
     local_bridge.configure(HTTP_SOURCE)
     before = left(local_bridge)
     process = subprocess.Popen([local_bridge.program, "prove", "--json", "--rounds", "100", "-c", str(local_bridge.config)], cwd=local_bridge.folder, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(local_bridge.folder)})
     line = process.stderr.readline()
     assert line.startswith("killed 1 of 100 times"), line
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=120)
     said = json.loads(out)
     assert (process.returncode, said["verdict"], said["lost"]) == (1, "interrupted", 0), (said, err)
