@@ -181,10 +181,12 @@ struct birth {
     int64_t rowid; /* 0: the key is the rowid, or there is none */
 };
 
-/* rule.c */
+/* rule_check.c: do the options go together? */
 bool rule_check(const struct rule_options *o, struct err *e);
 bool rule_check_zone(const char *name, struct err *e); /* accepts NULL */
-bool rule_form(const char *text, enum form *out);      /* false: there is no such form */
+
+/* rule.c */
+bool rule_form(const char *text, enum form *out); /* false: there is no such form */
 bool rule_lists(const struct strings *list, struct str name);
 bool rule_has_entry(const struct map *map, const char *name);
 struct rule *rule_of(struct sqlite_source *s, struct str name); /* makes it if need be */

@@ -11,7 +11,8 @@
  *   pages      the database's pages as they are written, and which of them changed
  *   leaves     which parts of a table look as they did at the last pass
  *   instance   a rule with `tables`, for one of them
- *   rule       a capture rule: its options, checked
+ *   rule       a capture rule at work
+ *   rule_check its options: do they go together?
  *   found      what one slice found: events and changes of state, until read() hands them out
  *   refuse     a row of which no event can be made becomes a dead letter
  *   privacy    do the options of privacy fit each rule?
