@@ -399,12 +399,8 @@ static bool source_open(struct source *base, struct err *e)
         return false;
     }
     uuid_random(s->identity);
-    source_make_origin(s);
-    source_make_metrics(s);
     wait_open(s);
-    privacy_open(s);
-    render_open(s);
-    s->found.text = buf_new(SIZE_MAX / 2);
+    source_begin_look(s);
     return true;
 }
 
@@ -429,11 +425,7 @@ static void source_close(struct source *base)
         database_close(s);
     wait_close(s);
     pages_free(&s->pages);
-    source_free_rules(s);
-    found_free(s);
-    render_close(s);
-    privacy_close(s);
-    free(s->origin);
+    source_end_look(s);
 }
 
 /* ---- reading ---- */
