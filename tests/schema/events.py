@@ -4,6 +4,7 @@
 schema (of anythingllm-0: schemas/events-0/), and the set of them against the ledger of the demo application that wrote the database while the source was watching.
 
     events.py path/to/sqlite-events"""
+import atexit
 import collections
 import json
 import os
@@ -54,6 +55,7 @@ class Watcher:
 
     def __init__(self, program, path, preset):
         self.process = subprocess.Popen([program, path, preset], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)      # one whose file went with a failed run waits for it for ever
         self.lines, self.events = queue.Queue(), []
         threading.Thread(target=self.pump, daemon=True).start()
         assert self.next() == {"ready": True}
@@ -109,6 +111,8 @@ def every_type(app, watcher):
     doc, page = app.db.execute("SELECT id, metadata->>'$.id' FROM workspace_documents ORDER BY id DESC").fetchone()
     while watcher.wait_for("audit.logged")["data"]["audit"]["action"] != "invite_created":
         pass
+    while ("document.embedded", f"documents/{page}") not in ((e["type"], e["subject"]) for e in watcher.events):
+        watcher.wait_for("document.embedded")     # a row that is changed before its first look is a new one
     for column in ("pinned", "watched"):
         for value in (1, 0):
             do("flag", f"UPDATE workspace_documents SET {column} = {value} WHERE id = {doc}", ("document.updated", f"documents/{page}"))
