@@ -153,6 +153,13 @@ static bool environment_begins(void)
     return begins;
 }
 
+/* Who says what the variable would: nobody who has not set it is blamed by its name. */
+static const char *environment_says(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? name : "the environment";
+}
+
 static void environment_small_set(struct environment *env)
 {
     char name[ENVIRONMENT_NAME];
@@ -163,8 +170,9 @@ static void environment_small_set(struct environment *env)
             environment_merge(env, v->yaml, name, value, file);
     }
     if (!node_get(env->root, "broker") || !node_get(node_get(env->root, "broker"), "type"))
-        environment_merge(env, "broker: {type: local, path: \"${AQUEDUCT_DATA:-data}\"}", "AQUEDUCT_DATA", "", false);
-    environment_merge(env, "routes: [{topic: " TOPIC "}]", "AQUEDUCT_TOPIC", "", false);
+        environment_merge(env, "broker: {type: local, path: \"${AQUEDUCT_DATA:-data}\"}",
+                          environment_says("AQUEDUCT_DATA"), "", false);
+    environment_merge(env, "routes: [{topic: " TOPIC "}]", environment_says("AQUEDUCT_TOPIC"), "", false);
 }
 
 /* ---- any key ---- */

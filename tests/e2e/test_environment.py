@@ -173,6 +173,12 @@ def test_entries_of_a_list_come_in_the_order_of_their_numbers(say):
     assert topics == {str(i): str(i) for i in range(12)}, done.stdout
 
 
+def test_no_variable_is_blamed_that_is_not_set(say):
+    env = {"AQUEDUCT_HTTP_TOKEN": TOKEN, "AQUEDUCT__BROKER__TYPE": "kafka"}
+    assert "the environment: broker.servers: is missing" in say("check", **env).stderr
+    assert "AQUEDUCT_DATA: broker.servers: is missing" in say("check", **env, AQUEDUCT_DATA="kept").stderr
+
+
 def test_a_secret_is_said_once(say, tmp_path):
     (tmp_path / "secret").write_text(SECRET)
     (tmp_path / "secret").chmod(0o600)
