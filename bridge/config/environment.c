@@ -190,7 +190,7 @@ static void environment_key(struct environment *env, struct str name, const char
         key = at;
         at = word.n ? tree_below(env->arena, at, file, word) : NULL;
     }
-    if (!at && key->kind == NODE_LIST && str_to_u64(word, &(uint64_t){ 0 }))
+    if (!at && key && key->kind == NODE_LIST && str_to_u64(word, &(uint64_t){ 0 }))
         problem_add(env->out, file, 0, 0, "names entry %.*s of a list that has %zu, so that the next is %zu",
                     SHOWN(word), key->count, key->count);
     else if (!at || !key)
@@ -314,7 +314,8 @@ static void environment_judge_known(struct environment *env, const struct enviro
     char name[ENVIRONMENT_NAME];
     bool file;
     const struct environment_variable *head = environment_head(v);
-    if (strcmp(place->file, v->name) != 0 && getenv(v->name) && *getenv(v->name))
+    const char *other = strcmp(place->file, v->name) != 0 ? getenv(v->name) : NULL;
+    if (other && *other)
         problem_warn(env->out, place, NULL, "has no effect beside %s: leave one of them away", v->name);
     if (env->part && head && !environment_value(head, name, &file))
         problem_warn(env->out, place, NULL, "is of use only with %s: %s", head->name, head->doc);

@@ -262,7 +262,7 @@ static bool cbor_embedded(struct cbor_reading *r)
 {
     struct cbor_head h = { 0 };
     struct jscan_value value;
-    struct str json;
+    struct str json = STR_ABSENT;
     struct err why;
     if (!cbor_head(r, &h))
         return false;

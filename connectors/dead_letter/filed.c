@@ -214,7 +214,7 @@ static void filed_look_on(struct filed_end *f, struct letters *st, const struct 
 static bool filed_do(struct filed_end *f, struct letters *st, struct err *e)
 {
     struct redrive *d = &f->redrive;
-    struct selection sel;
+    struct selection sel = { 0 };
     if (!filed_choose(f, st, &sel, e))
         return false;
     d->total = sel.behind ? 0 : letters_matches(st, &sel, e);

@@ -208,7 +208,7 @@ bool reader_read(const struct reader *d, const struct http_request *r, enum read
 
 enum reading reader_reading(const struct reader *d, const struct http_request *r)
 {
-    enum reading how;
+    enum reading how = 0;
     struct str content_type;
     int status;
     return reader_read(d, r, &how, &content_type, &status, NULL) ? how : 0;
