@@ -139,8 +139,8 @@ struct command {
     const char *const *verbs; /* what the first word can be: "list", "show"; ends with NULL; NULL: anything */
     bool config;              /* needs a configuration that passes the check */
     bool (*needs_config)(const void *flags); /* does it with these flags? NULL: always */
-    const char
-        *sinks; /* it uses the sinks of this type alone, so that the secrets of all others may be missing; NULL: all */
+    /* it uses the sinks of this type alone, so that the secrets of all others may be missing; NULL: all */
+    const char *sinks;
     /* Returns the exit code. Prints to stdout and says errors on stderr. */
     int (*run)(struct command_call *call);
 };

@@ -228,8 +228,8 @@ struct sink {
      * a broadcast sink. */
     struct log *log;
     struct bookmarks *bookmarks; /* of a broadcast sink: what it keeps by name; as log */
-    bool
-        draining; /* nothing more comes for now: what the sink still collects goes at once. The core sets it before work() */
+    /* nothing more comes for now: what the sink still collects goes at once. The core sets it before work() */
+    bool draining;
 };
 
 /* One event on its way to a sink. Everything is borrowed and stays valid until its result is returned (for a

@@ -16,8 +16,8 @@ struct unserved_events { /* of one sink in one topic */
     char *sink, *topic;
     int64_t events; /* 0: all is read, but the group still stands there: what comes later would be unread */
     bool known;     /* the sink is configured, without the topic */
-    bool
-        later; /* waiting: behind others in a topic of the ladder, until a daemon meets them and puts them among orphans */
+    /* waiting: behind others in a topic of the ladder, until a daemon meets them and puts them among orphans */
+    bool later;
 };
 
 const char *unserved_why(const struct unserved_events *of); /* for a person */

@@ -24,8 +24,8 @@ enum plan_change { PLAN_KEEP = 1, PLAN_ADD, PLAN_REMOVE, PLAN_CHANGE };
 struct plan_entry {
     enum plan_what what;
     enum plan_change change;
-    const char
-        *name; /* of a source, sink, topic, setting; of an endpoint: its sink's. Borrowed from the configurations */
+    /* of a source, sink, topic, setting; of an endpoint: its sink's. Borrowed from the configurations */
+    const char *name;
     const char *endpoint; /* or NULL */
     char **keys;          /* of PLAN_CHANGE: what differs ("circuit.probe") */
     size_t key_count;

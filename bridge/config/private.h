@@ -43,16 +43,14 @@ struct node {
     enum node_kind kind;
     const char *file;
     int line, column;
-    struct str written; /* a scalar as it stands in the file: this may be shown, unless it is a secret */
-    struct str
-        text; /* the same, expanded; of a list or mapping: the variable's value that it is, for what wants a text */
+    struct str written;  /* a scalar as it stands in the file: this may be shown, unless it is a secret */
+    struct str text;     /* the same, expanded; of a list or mapping: what its variable says, as a text */
     const char *exposed; /* it holds the text of a file that all users may read: that, and the fix; NULL: it does not */
     bool plain;          /* written without quotes */
     bool broken;         /* already reported: nothing of it is used, and no more is said of it */
     const char *why;     /* broken, and not reported yet (tree_load_part) */
-    const char
-        *no_yaml;     /* a variable's value that begins as YAML and is none, so a text: what is wrong with it as YAML */
-    struct entry *at; /* of lists (key NULL) and mappings */
+    const char *no_yaml; /* a variable's value that begins as YAML and is a text: what is wrong with it as YAML */
+    struct entry *at;    /* of lists (key NULL) and mappings */
     size_t count, cap;
 };
 struct entry {

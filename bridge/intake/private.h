@@ -79,8 +79,8 @@ struct shared {
     size_t count, left;      /* intakes that there were, and that are there; main thread */
     struct intake **intakes; /* source->threads of them; set before the first step */
     atomic_bool filled;      /* the memory knows what was stored before */
-    struct router
-        *filled_by;       /* ... and in which of the topics that these routes name; NULL: it is not filled, or none */
+    /* ... and in which of the topics that these routes name; NULL: it is not filled, or none */
+    struct router *filled_by;
     pthread_mutex_t lock; /* once it is filled, guards what follows, and the `next` of slots that are in use */
     struct seen *seen;    /* NULL: no dedupe */
     bool unscoped;        /* it knows records without a scope; does not change once it is filled */

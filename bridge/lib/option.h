@@ -57,8 +57,8 @@ struct preset {
     void *content; /* what its file says: the struct that the rows `.of` describe; NULL: none */
 };
 struct tree { /* whatever YAML may be */
-    char
-        *json; /* numbers, true, false and null are what they are when written without quotes; NULL: nothing was said */
+    /* numbers, true, false and null are what they are when written without quotes; NULL: nothing was said */
+    char *json;
 };
 struct defaults {
     char *name; /* of the file */

@@ -20,8 +20,8 @@ enum address_guard { /* what is blocked; each level has the former, too */
 
 struct address_rules {
     enum address_guard guard;
-    const struct strings
-        *allow; /* what is not blocked all the same: addresses, networks (10.0.0.0/8), names of hosts */
+    /* what is not blocked all the same: addresses, networks (10.0.0.0/8), names of hosts */
+    const struct strings *allow;
 };
 
 bool address_check_allow(const struct strings *allow, struct err *e); /* names the first entry that is none of these */

@@ -48,8 +48,8 @@ struct verifier { /* a scheme with its secrets, or some of them together */
     void *own;                    /* the scheme's */
     struct verifier **parts;      /* of any and all */
     size_t part_count;
-    const struct verifier
-        *passed; /* the part whose id and type are those of the request that passed last; else itself */
+    /* the part whose id and type are those of the request that passed last; else itself */
+    const struct verifier *passed;
     const struct verifier *refused; /* the part that said no to it; else itself */
     const char *name;               /* of the scheme; NULL: it has parts */
     const char *why;            /* of the last request that was refused, beside the reason; check() sets it; or NULL */

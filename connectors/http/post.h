@@ -8,9 +8,9 @@
 struct post {
     const char *url;    /* http:// or https:// */
     const char *socket; /* a unix socket that is connected to instead; NULL: none */
-    const char
-        *certificate;    /* PEM file with the one certificate that is trusted, whatever its name; NULL: the system's */
-    const char *ca_file; /* PEM file of authorities in the place of the system's; NULL: none */
+    /* PEM file with the one certificate that is trusted, whatever its name; NULL: the system's */
+    const char *certificate;
+    const char *ca_file;    /* PEM file of authorities in the place of the system's; NULL: none */
     struct strings headers; /* lines "name: value" */
     struct str body;
 };

@@ -53,8 +53,8 @@ struct request_log {
 };
 
 struct request_kept { /* of a request, for its event; one block of free() */
-    const char
-        *verification; /* "verified", "none" (everybody may send), why it was not, or NULL: it did not come to that */
+    /* "verified", "none" (everybody may send), why it was not, or NULL: it did not come to that */
+    const char *verification;
     size_t body_bytes;
     size_t key_n, n;
     char bytes[]; /* whose it is; then the chosen headers and the beginning of the body */

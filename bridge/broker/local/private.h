@@ -189,8 +189,8 @@ struct local {
     size_t topic_count, partition_count;
     atomic_uint generation; /* counts additions */
 
-    pthread_mutex_t
-        consumers_lock; /* guards this list, the growth of each consumer's `assigned`, and their positions */
+    /* guards this list, the growth of each consumer's `assigned`, and their positions */
+    pthread_mutex_t consumers_lock;
     struct local_consumer *consumers;
 
     _Atomic size_t shelved; /* bytes on all shelves */
