@@ -251,12 +251,8 @@ static struct jwk *jwk_of_type(const json_t *json, bool secrets, struct err *e)
 
 static bool jwk_is_to_verify(const json_t *json)
 {
-    const json_t *use = json_object_get(json, "use"), *uses = json_object_get(json, "key_ops"), *one;
-    size_t i;
-    bool verifies = !uses;
-    json_array_foreach(uses, i, one)
-        verifies = verifies || (json_is_string(one) && strcmp(json_string_value(one), "verify") == 0);
-    return verifies && (!use || strcmp(json_text(json, "use"), "sig") == 0);
+    const json_t *use = json_object_get(json, "use"), *uses = json_object_get(json, "key_ops");
+    return (!uses || json_has(uses, "verify")) && (!use || strcmp(json_text(json, "use"), "sig") == 0);
 }
 
 struct jwk *jwk_of_json(const json_t *json, bool secrets, struct err *e)

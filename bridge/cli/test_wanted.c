@@ -21,30 +21,6 @@ static void test_events(struct test *t)
 
 /* ---- topics and keys ---- */
 
-static void test_add_once(json_t *list, const char *text)
-{
-    size_t i;
-    json_t *one;
-    json_array_foreach(list, i, one)
-    {
-        if (strcmp(json_string_value(one), text) == 0)
-            return;
-    }
-    json_array_append_new(list, json_string(text));
-}
-
-static bool test_has(const json_t *list, const char *text)
-{
-    size_t i;
-    json_t *one;
-    json_array_foreach(list, i, one)
-    {
-        if (strcmp(json_string_value(one), text) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* All of these, in whatever order. */
 static void test_compare_set(struct test *t, const char *part, const struct strings *wanted, const json_t *got)
 {
@@ -52,7 +28,7 @@ static void test_compare_set(struct test *t, const char *part, const struct stri
     bool same = wanted->count == json_array_size(got);
     for (size_t i = 0; i < wanted->count; i++) {
         json_array_append_new(all, json_string(wanted->at[i]));
-        same = same && test_has(got, wanted->at[i]);
+        same = same && json_has(got, wanted->at[i]);
     }
     if (!same)
         test_fail(t, part, all, got, NULL);
@@ -66,7 +42,7 @@ static void test_topics(struct test *t)
     for (size_t i = 0; i < t->event_count; i++) {
         size_t n = router_targets(t->router, t->events[i], targets);
         for (size_t k = 0; k < n; k++) {
-            test_add_once(topics, targets[k].topic);
+            json_add_once(topics, targets[k].topic);
             if (!json_object_get(keys, targets[k].topic))
                 json_object_set_new(keys, targets[k].topic, json_of_text(targets[k].key.at ? targets[k].key : STR("")));
         }
@@ -126,14 +102,14 @@ static bool test_add_taker(struct test *t, const struct test_place *p, void *ctx
     bool bare;
     for (size_t i = 0; i < t->event_count; i++)
         if (test_takes(t, p, t->events[i], &bare))
-            test_add_once(ctx, p->name);
+            json_add_once(ctx, p->name);
     return false;
 }
 
 static bool test_add_name(struct test *t, const struct test_place *p, void *ctx)
 {
     (void)t;
-    test_add_once(ctx, p->name);
+    json_add_once(ctx, p->name);
     return false;
 }
 
@@ -160,7 +136,7 @@ static void test_check_place(struct test *t, const char *part, const char *name)
 {
     json_t *all = json_array();
     test_places(t, test_add_name, all);
-    if (!test_has(all, name))
+    if (!json_has(all, name))
         test_fail(t, part, NULL, all, test_no_place(t, name));
     json_decref(all);
 }
@@ -179,7 +155,7 @@ static void test_sinks(struct test *t)
     for (size_t i = 0; i < t->at->not .count; i++) {
         snprintf(part, sizeof part, "not[%zu]", i);
         test_check_place(t, part, t->at->not .at[i]);
-        if (test_has(takers, t->at->not .at[i]))
+        if (json_has(takers, t->at->not .at[i]))
             test_fail(t, part, NULL, NULL, "it takes the event");
     }
     json_decref(takers);

@@ -100,15 +100,6 @@ static json_t *made_type(struct maker *m, const json_t *type, const struct where
     return NULL;
 }
 
-static bool made_says_all(const json_t *types)
-{
-    bool all = false;
-    json_t *type;
-    size_t i;
-    json_array_foreach(types, i, type) all = all || (json_is_string(type) && strcmp(json_string_value(type), "*") == 0);
-    return all;
-}
-
 /* The object without `types`, and the filter that they say. The caller's reference; NULL with a problem. */
 static json_t *made_filtered(struct maker *m, const json_t *options, const struct where *at)
 {
@@ -125,7 +116,7 @@ static json_t *made_filtered(struct maker *m, const json_t *options, const struc
     if (json_array_size(types) == 0)
         made_type(m, types, &here);
     json_object_del(plain, "types");
-    if (made_says_all(types))
+    if (json_has(types, "*"))
         json_decref(any);
     else
         json_object_set_new(plain, "filter", json_pack("{s:o}", "any", any));

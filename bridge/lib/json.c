@@ -13,6 +13,24 @@ const char *json_text(const json_t *of, const char *name)
     return text ? text : "";
 }
 
+bool json_has(const json_t *list, const char *text)
+{
+    size_t i;
+    const json_t *one;
+    json_array_foreach(list, i, one)
+    {
+        if (json_is_string(one) && strcmp(json_string_value(one), text) == 0)
+            return true;
+    }
+    return false;
+}
+
+void json_add_once(json_t *list, const char *text)
+{
+    if (!json_has(list, text))
+        json_array_append_new(list, json_string(text));
+}
+
 json_t *json_of_text(struct str s)
 {
     json_t *j = s.at ? json_stringn(s.at, s.n) : json_null();

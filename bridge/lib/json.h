@@ -10,6 +10,8 @@
  * cannot be said in JSON. The caller frees it. */
 char *json_short(const json_t *json, size_t flags);
 const char *json_text(const json_t *of, const char *name); /* of that member, borrowed; "": it has none */
+bool json_has(const json_t *list, const char *text);       /* is it among the list's texts? */
+void json_add_once(json_t *list, const char *text);        /* appended, unless it is there */
 json_t *json_of_text(struct str s);                        /* "?": no UTF-8. The caller's reference. */
 json_t *json_of_moment(int64_t wall_ms);                   /* 0: null. The caller's reference. */
 /* Appends a member to an object that was begun, behind a comma unless it is the first. Bytes that are no UTF-8 become

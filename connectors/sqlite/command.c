@@ -61,18 +61,6 @@ static void command_ignore_sample(void *ctx, const char *rule, bool newest, cons
     (void)ctx, (void)rule, (void)newest, (void)ev;
 }
 
-static void command_add_type(json_t *types, const char *type)
-{
-    size_t i;
-    json_t *known;
-    json_array_foreach(types, i, known)
-    {
-        if (strcmp(json_string_value(known), type) == 0)
-            return;
-    }
-    json_array_append_new(types, json_string(type));
-}
-
 /* As it is written. */
 static const char *command_kind(enum kind kind)
 {
@@ -90,9 +78,9 @@ static json_t *command_rule(const struct rule_options *o)
     json_t *types = json_array();
     const struct map_options *map = o->map.at;
     for (size_t i = 0; i < o->types.count; i++)
-        command_add_type(types, o->types.at[i].value);
+        json_add_once(types, o->types.at[i].value);
     for (size_t i = 0; i < o->map.count; i++)
-        command_add_type(types, map[i].type);
+        json_add_once(types, map[i].type);
     return json_pack("{s:s, s:s, s:s?, s:s?, s:o}", "name", o->name, "kind", command_kind(o->kind), "table", o->table,
                      "tables", o->tables, "types", types);
 }

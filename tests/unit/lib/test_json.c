@@ -65,10 +65,24 @@ TEST(text_of_a_member)
     json_decref(j);
 }
 
+TEST(a_text_is_in_a_list_once)
+{
+    json_t *list = json_pack("[i, s]", 1, "x");
+    assert_true(json_has(list, "x"));
+    assert_false(json_has(list, "y") || json_has(NULL, "x"));
+    json_add_once(list, "x");
+    json_add_once(list, "y");
+    json_add_once(list, "y");
+    assert_int_equal(json_array_size(list), 3);
+    assert_true(json_has(list, "y"));
+    json_decref(list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(values), cmocka_unit_test(members),
                                         cmocka_unit_test(numbers_are_short_and_exact),
-                                        cmocka_unit_test(text_of_a_member) };
+                                        cmocka_unit_test(text_of_a_member),
+                                        cmocka_unit_test(a_text_is_in_a_list_once) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
